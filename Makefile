@@ -1,0 +1,27 @@
+# Two commands: `make demo` and `make test`. Each makes its own .venv and installs what it needs.
+# Without make (Windows, for one): README.md, "Without make".
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+# The constraints hold inside pip's own build environment too.
+export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: demo test
+.DEFAULT_GOAL := demo
+
+demo: $(STAMP)
+	$(BIN)/stylegraft adapt faces-64 pencil --recipe dcl --space affine-light+ --out runs/demo
+
+test: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/basedpyright --level error --pythonpath $(BIN)/python
+	$(BIN)/pytest -q
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	@touch $@

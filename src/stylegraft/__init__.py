@@ -1,0 +1,45 @@
+"""Stylegraft: adapt a pretrained StyleGAN to a new domain from a few images, kept as a small domain file.
+
+    import stylegraft as sg
+    source = sg.load_source("faces-64")
+    run = sg.adapt(source, "my_sketches", recipe="dcl", space="affine-light+", out="runs/my_sketches")
+    images = source.with_domain(run.domain * 0.5).generator(z, psi=0.7).image
+
+Names are looked up when first used, so that `import stylegraft` and `stylegraft --help` do not import torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from stylegraft.errors import StylegraftError
+from stylegraft.version import __version__
+
+if TYPE_CHECKING:
+    from stylegraft.adaptation.run import Run, adapt
+    from stylegraft.checkpoints.native import save_source
+    from stylegraft.checkpoints.source import Source
+    from stylegraft.domains.domain import Domain
+    from stylegraft.sources import load_source
+
+__all__ = ["Domain", "Run", "Source", "StylegraftError", "__version__", "adapt", "load_source", "save_source"]
+
+_HOMES = {
+    "Domain": "stylegraft.domains.domain",
+    "Run": "stylegraft.adaptation.run",
+    "Source": "stylegraft.checkpoints.source",
+    "adapt": "stylegraft.adaptation.run",
+    "load_source": "stylegraft.sources",
+    "save_source": "stylegraft.checkpoints.native",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'stylegraft' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

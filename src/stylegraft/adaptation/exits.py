@@ -1,0 +1,77 @@
+"""Which part of the discriminator learns, and which of its exits a step uses.
+
+CDC (Ojha et al., "Few-shot Image Generation via Cross-domain Correspondence", CVPR 2021, section 3.2)
+judges whole images only near a few anchor latents; images of free latents are judged by patches, so that
+they need not be one of the few.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from stylegraft.errors import StylegraftError, nearest
+from stylegraft.networks import ops
+from stylegraft.networks.discriminator import Discriminator
+
+
+class PatchHead(nn.Module):
+    """3x3 convolution to one logit a place, on a feature map of D: [B, C, r, r] -> [B, 1, r, r]. No
+    activation.
+    """
+
+    def __init__(self, channels: int, rng: torch.Generator | None = None):
+        super().__init__()
+        self.gain = (9 * channels) ** -0.5
+        self.weight = nn.Parameter(torch.randn(1, channels, 3, 3, generator=rng))
+        self.bias = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, r, r] -> logits [B, 1, r, r]."""
+        return ops.conv2d(x, self.weight * self.gain, padding=1) + self.bias[:, None, None]
+
+
+def patch_tap(resolution: int) -> str:
+    """The feature map under the patch head: the 32x32 output of a block; in networks below 128 px a quarter
+    of the image.
+
+    At 256 px this is CDC's tap (512 channels), each logit of which sees 66 of 256 px, 26 % of the image's
+    side. At 64 px the 16x16 map is nearest to that among those that still see patches: 30 of 64 px (the 8x8
+    map sees all 64).
+    """
+    side = min(32, max(resolution // 4, 4))
+    return f"b{2 * side}.conv1"
+
+
+def exit_of(turn: int, cdc: bool, period: int) -> str:
+    """`image` or `patch`: with CDC one turn in `period` is an anchor turn and uses the image exit."""
+    return "image" if not cdc or turn % period == 0 else "patch"
+
+
+def trainable(discriminator: Discriminator, policy: str) -> tuple[str, ...]:
+    """Names of the parameters that a policy lets learn: `all`, `upto-R`, or groups joined by commas.
+
+    `upto-R`: the blocks of resolution <= R and the head (FreezeD freezes the rest). Raises StylegraftError
+    for a group that the network does not have, or a policy that leaves nothing to learn.
+    """
+    names = [name for name, _ in discriminator.named_parameters()]
+    if policy == "all":
+        return tuple(names)
+    groups = discriminator.groups
+    if policy.startswith("upto-"):
+        limit = policy.removeprefix("upto-")
+        if not limit.isdecimal():
+            raise StylegraftError(f"discriminator policy {policy!r}: expected upto-R, e.g. upto-16")
+        blocks = [group for group in groups if group.startswith("b") and group[1:].isdecimal()]
+        wanted = ["head", *(group for group in blocks if int(group[1:]) <= int(limit))]
+        wanted += [group for group in groups if group == "mapping"]
+    else:
+        wanted = [group.strip() for group in policy.split(",")]
+    for group in wanted:
+        if group not in groups:
+            raise StylegraftError(
+                f"discriminator policy {policy!r}: no group {group!r}{nearest(group, groups)}; expected all, upto-R, "
+                f"or some of {', '.join(groups)}"
+            )
+    chosen = {name for group in wanted for name in groups[group]}
+    return tuple(name for name in names if name in chosen)

@@ -1,0 +1,126 @@
+"""The one training loop. Every method of `recipes.py` runs through it, top to bottom, one step after the
+other.
+
+A step has up to four phases, each with its own forward passes and its own step of Adam:
+
+    D       logistic loss on real and fake, and D's extra terms       every step
+    R1      gradient penalty on real images                           every 16
+    G       logistic loss, and G's extra terms                        every step, after the warm-up
+    PL      path length                                               every 4
+
+Then the average of the deltas and ADA's probability move. The order is that of the few-shot code bases (D
+first). Nothing here knows a method by name: the recipe's objectives say what they need, the views compute
+it once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from stylegraft.adaptation.objectives import objectives
+from stylegraft.adaptation.recipes import ema_beta
+from stylegraft.adaptation.state import State
+from stylegraft.adaptation.views import Objective, Views
+from stylegraft.errors import StylegraftError
+
+Stats = dict[str, Any]
+
+
+class Diverged(StylegraftError):
+    """A loss or gradient stopped being a finite number; nothing was changed by the phase that found it."""
+
+
+def train(state: State, until: int) -> Iterator[Stats]:
+    """Take steps until `state.step` is `until`; after each, yield its numbers.
+
+    Numbers: losses by owner and term ("D/adv"), gradient norms ("D/grad"), seconds of each phase
+    ("time/D"), "real_sign", "ada_p". Between two steps the state may be saved, and a fresh one continued
+    from there, bit for bit (on a CPU). Raises Diverged.
+    """
+    terms = objectives(state.recipe)
+    phases = {
+        "D": [term for term in terms if term.owner == "D" and not term.lazy],
+        "R1": [term for term in terms if term.owner == "D" and term.lazy],
+        "G": [term for term in terms if term.owner == "G" and not term.lazy],
+        "PL": [term for term in terms if term.owner == "G" and term.lazy],
+    }
+    while state.step < until:
+        stats: Stats = {"step": state.step}
+
+        for phase, members in phases.items():
+            acting = [term for term in members if state.step % term.every == 0]
+            warming_up = state.step < state.warmup and phase in ("G", "PL")
+            if acting and not warming_up:
+                started = perf_counter()
+                teach(state, acting, stats)
+                stats[f"time/{phase}"] = perf_counter() - started
+
+        if state.step >= state.warmup:
+            average(state)
+        stats["real_sign"] = float(state.real_sign)
+        if state.ada:
+            stats["ada_p"] = state.ada.step(state.recipe.batch)
+
+        state.step += 1
+        yield stats
+
+
+def teach(state: State, acting: Sequence[Objective], stats: Stats) -> None:
+    """One phase: the weighted losses of the acting objectives, one backward pass, one step of their owner's
+    Adam.
+    """
+    owner = acting[0].owner
+    learners = list(state.learners[owner].values())
+    thaw_discriminator(state, owner == "D")
+
+    views = Views(state, acting)
+    losses = {term.name: term.loss(views) for term in acting}
+    total = torch.stack([term.scale * losses[term.name] for term in acting]).sum()
+
+    optimizer = state.optimizers[owner]
+    optimizer.zero_grad(set_to_none=True)
+    total.backward(inputs=learners)
+    norm = gradient_norm(learners)
+    report(state, owner, losses, norm, stats)
+
+    # Fused Adam raises no tensor's version; a hook of `ops` forgets what was computed from the old weights.
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+
+
+def thaw_discriminator(state: State, thawed: bool) -> None:
+    """D's learners take gradients in D's phases only: in G's they would cost a third of the backward pass."""
+    for judge in state.learners["D"].values():
+        judge.requires_grad_(thawed)
+
+
+def gradient_norm(parameters: Sequence[Tensor]) -> Tensor:
+    """Euclidean norm of all gradients together; 0 without any."""
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    return torch.nn.utils.get_total_norm(gradients) if gradients else torch.zeros(())
+
+
+def report(state: State, owner: str, losses: dict[str, Tensor], norm: Tensor, stats: Stats) -> None:
+    """Write losses and norm into the step's numbers; refuse to go on if one is not finite."""
+    values = {f"{owner}/{name}": float(loss.detach()) for name, loss in losses.items()}
+    lazy = "" if "adv" in losses else "." + next(iter(losses))
+    values[f"{owner}/grad{lazy}"] = float(norm)
+    for name, value in values.items():
+        if value != value or abs(value) == float("inf"):
+            raise Diverged(
+                f"step {state.step}: {name} is {value}: the run has diverged; lower lr "
+                f"({state.recipe.lr:g}) or lr_d ({state.recipe.lr_d:g}), or raise r1_gamma ({state.recipe.r1_gamma:g})"
+            )
+    stats |= values
+
+
+@torch.no_grad()
+def average(state: State) -> None:
+    """Move the averaged deltas towards the trained ones: half life `ema_kimg` thousand images."""
+    leaves = [leaf.detach() for leaf in state.learners["G"].values()]
+    torch._foreach_lerp_(list(state.ema.values()), leaves, 1 - ema_beta(state.recipe))  # pyright: ignore

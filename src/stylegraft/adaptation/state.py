@@ -1,0 +1,287 @@
+"""A run in memory: what is fixed (source, recipe, images, seed), what changes with every step, and how it
+is kept.
+
+Leaves are the parts of the space's deltas; the source generator is never written to. The discriminator is a
+copy of the source's, or random where the source has none.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from stylegraft.adaptation.augment import AdaController, parse_transforms
+from stylegraft.adaptation.exits import PatchHead, patch_tap, trainable
+from stylegraft.adaptation.recipes import Recipe, learning_rate
+from stylegraft.adaptation.sampling import anchor_points, seed_of
+from stylegraft.checkpoints.source import Source
+from stylegraft.domains import spaces
+from stylegraft.domains.deltas import Delta
+from stylegraft.domains.domain import base_tensors
+from stylegraft.errors import StylegraftError
+from stylegraft.networks.discriminator import Discriminator, build_discriminator
+from stylegraft.networks.generator import Generator
+
+Deltas = dict[str, tuple[Delta, ...]]
+
+
+@dataclass
+class State:
+    """The first half is fixed for a run, the second half changes. Tensors live on `device`."""
+
+    recipe: Recipe
+    generator: Generator
+    base: dict[str, Tensor]
+    deltas: Deltas
+    images: Tensor
+    seed: int
+    device: torch.device
+    warmup: int
+    learners: dict[str, dict[str, Tensor]]  # owner "G" or "D" -> name -> what its optimiser moves
+
+    step: int
+    ema: dict[str, Tensor]
+    discriminator: Discriminator
+    patch: PatchHead | None
+    optimizers: dict[str, torch.optim.Adam]
+    ada: AdaController | None
+    anchors: Tensor
+    path_mean: Tensor  # below zero: not yet measured
+    real_sign: Tensor
+
+    def observe_real(self, logits: Tensor) -> None:
+        """D's logits on real images of this step, for the statistics and for ADA."""
+        self.real_sign = logits.detach().sign().mean()
+        if self.ada:
+            self.ada.observe(logits)
+
+    def averaged(self) -> Deltas:
+        """The deltas of the averaged generator, detached: what previews and the domain file show."""
+        return {
+            parameter: tuple(
+                Delta(
+                    term.coefficient,
+                    term.form,
+                    {part: self.ema[f"{parameter}|{term.form}|{part}"].clone() for part in term.parts},
+                )
+                for term in terms
+            )
+            for parameter, terms in self.deltas.items()
+        }
+
+
+def begin(
+    source: Source,
+    images: Tensor,
+    recipe: Recipe,
+    space: str,
+    *,
+    block: int | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+) -> State:
+    """The state before the first step; images [N, C, R, R] in [-1, 1]. The same arguments give the same
+    state, bit for bit.
+
+    Raises StylegraftError for a conditional source, images that do not fit it, an unknown space, group or
+    transform.
+    """
+    generator = source.generator.to(device).eval().requires_grad_(False)
+    if generator.c_dim:
+        raise StylegraftError(
+            f"source {source.name!r} is conditional ({generator.c_dim} classes); adapt takes those without"
+        )
+    shape = (generator.img_channels, generator.resolution, generator.resolution)
+    if images.ndim != 4 or tuple(images.shape[1:]) != shape or not len(images):
+        raise StylegraftError(
+            f"training images of shape {list(images.shape)}, expected [N, *{list(shape)}] with N >= 1"
+        )
+    rng = torch.Generator().manual_seed(seed_of(seed, 0, "deltas", 0))
+    deltas, leaves = on_device(spaces.start(space, generator, rng, block), device)
+    discriminator = trained_copy(source, seed, recipe).to(device)
+    names = trainable(discriminator, recipe.discriminator)
+    judges: dict[str, Tensor] = {
+        f"D.{name}": p for name, p in discriminator.named_parameters() if name in set(names)
+    }
+    patch = patch_head(discriminator, seed).to(device) if recipe.cdc else None
+    if patch is not None:
+        judges |= {f"patch.{name}": p for name, p in patch.named_parameters()}
+    if recipe.augment != "none":
+        parse_transforms(recipe.augment)
+    ada = AdaController(target=recipe.ada_target, kimg=recipe.ada_kimg, p_max=recipe.ada_max)
+    return State(
+        recipe=recipe,
+        generator=generator,
+        base={name: tensor.detach() for name, tensor in base_tensors(generator).items()},
+        deltas=deltas,
+        images=images.to(device),
+        seed=seed,
+        device=torch.device(device),
+        warmup=recipe.warmup
+        if source.discriminator is not None
+        else max(recipe.warmup, recipe.warmup_scratch),
+        learners={"G": leaves, "D": judges},
+        step=0,
+        ema={name: leaf.detach().clone() for name, leaf in leaves.items()},
+        discriminator=discriminator,
+        patch=patch,
+        optimizers={
+            "G": adam(leaves, learning_rate(recipe, space), recipe.pl_every if recipe.pl_weight else 0),
+            "D": adam(judges, recipe.lr_d, recipe.r1_every if recipe.r1_gamma else 0),
+        },
+        ada=ada if recipe.augment != "none" else None,
+        anchors=anchor_points(seed, recipe.anchors, generator.z_dim).to(device),
+        path_mean=torch.tensor(-1.0, device=device),
+        real_sign=torch.tensor(0.0, device=device),
+    )
+
+
+def on_device(deltas: Mapping[str, tuple[Delta, ...]], device: str) -> tuple[Deltas, dict[str, Tensor]]:
+    """Fresh deltas as leaves that require a gradient, and the same leaves by name `parameter|form|part`."""
+    placed: Deltas = {}
+    leaves: dict[str, Tensor] = {}
+    for parameter, terms in deltas.items():
+        for term in terms:
+            parts = {part: tensor.to(device).requires_grad_() for part, tensor in term.parts.items()}
+            placed[parameter] = (*placed.get(parameter, ()), Delta(term.coefficient, term.form, parts))
+            leaves |= {f"{parameter}|{term.form}|{part}": leaf for part, leaf in parts.items()}
+    return placed, leaves
+
+
+def trained_copy(source: Source, seed: int, recipe: Recipe) -> Discriminator:
+    """A copy of the source's discriminator, or a random one of the generator's size; frozen until a phase
+    thaws it.
+    """
+    if source.discriminator is not None:
+        discriminator = copy.deepcopy(source.discriminator)
+    else:
+        g = source.generator
+        small = g.resolution <= 128
+        widths = {"channel_base": 32 * g.resolution, "channel_max": 256} if small else {"channel_base": 16384}
+        config = {
+            "resolution": g.resolution,
+            "img_channels": g.img_channels,
+            "architecture": "resnet",
+            **widths,
+        }
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed_of(seed, 0, "discriminator", 0))
+            discriminator = build_discriminator(config)
+    if discriminator.b4.group_size > 1:
+        discriminator.b4.group_size = mbstd_group(recipe.batch, recipe.mbstd)
+    return discriminator.eval().requires_grad_(False)
+
+
+def mbstd_group(batch: int, wanted: int) -> int:
+    """The largest group of minibatch-std up to `wanted` that divides the batch; the whole batch where only
+    1 would.
+    """
+    return max((g for g in range(2, wanted + 1) if batch % g == 0), default=max(batch, 2))
+
+
+def patch_head(discriminator: Discriminator, seed: int) -> PatchHead:
+    """A random patch head on its tap of this discriminator; raises StylegraftError where the network has no
+    such tap.
+    """
+    tap = patch_tap(discriminator.resolution)
+    if tap not in discriminator.tap_names:
+        raise StylegraftError(
+            f"cdc needs the discriminator's tap {tap!r}; it has {', '.join(discriminator.tap_names)}"
+        )
+    channels = len(discriminator.get_parameter(f"{tap}.weight"))
+    return PatchHead(channels, torch.Generator().manual_seed(seed_of(seed, 0, "patch", 0))).requires_grad_(
+        False
+    )
+
+
+def adam(parameters: Mapping[str, Tensor], lr: float, lazy_every: int) -> torch.optim.Adam:
+    """Fused Adam with StyleGAN2's correction for lazy regularisation: c = k / (k + 1), lr * c, betas^c.
+
+    (Karras et al. 2020, appendix B: k + 1 optimiser steps in k iterations.)
+    """
+    c = lazy_every / (lazy_every + 1) if lazy_every else 1.0
+    return torch.optim.Adam(list(parameters.values()), lr=lr * c, betas=(0.0, 0.99**c), eps=1e-8, fused=True)
+
+
+# Keeping it
+# ------------------------------------------------------------------------------------------------------
+
+
+def pack(state: State) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Everything that changes, as tensors and a few numbers."""
+    tensors = {f"leaf/{name}": leaf.detach() for name, leaf in state.learners["G"].items()}
+    tensors |= {f"ema/{name}": tensor for name, tensor in state.ema.items()}
+    tensors |= {f"D/{name}": p.detach() for name, p in state.discriminator.named_parameters()}
+    if state.patch is not None:
+        tensors |= {f"patch/{name}": p.detach() for name, p in state.patch.named_parameters()}
+    for owner, name, slots in _moments(state):
+        tensors |= {f"adam/{owner}/{name}/{slot}": tensor for slot, tensor in slots.items()}
+    tensors |= {"anchors": state.anchors, "path_mean": state.path_mean}
+    ada = (
+        {key: None if value != value else value for key, value in state.ada.state_dict().items()}
+        if state.ada
+        else None
+    )
+    return tensors, {"step": state.step, "ada": ada}
+
+
+@torch.no_grad()
+def unpack(state: State, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> None:
+    """Bring a fresh state to where another was packed; raises StylegraftError when the tensors are not its
+    own.
+    """
+    mine: dict[str, Tensor] = {f"leaf/{name}": leaf for name, leaf in state.learners["G"].items()}
+    mine |= {f"ema/{name}": tensor for name, tensor in state.ema.items()}
+    mine |= {f"D/{name}": p for name, p in state.discriminator.named_parameters()}
+    if state.patch is not None:
+        mine |= {f"patch/{name}": p for name, p in state.patch.named_parameters()}
+    mine |= {"anchors": state.anchors, "path_mean": state.path_mean}
+    found = {name: tensor for name, tensor in tensors.items() if not name.startswith("adam/")}
+    for name in sorted(mine.keys() ^ found.keys()):
+        raise StylegraftError(
+            f"saved state: tensor {name!r} is {'missing' if name in mine else 'not part of this run'}"
+        )
+    for name, tensor in found.items():
+        if mine[name].shape != tensor.shape:
+            raise StylegraftError(
+                f"saved state: {name} is {list(tensor.shape)}, expected {list(mine[name].shape)}"
+            )
+        mine[name].copy_(tensor)
+    for owner, optimizer in state.optimizers.items():
+        for name, parameter in state.learners[owner].items():
+            slots = {
+                slot: tensors.get(f"adam/{owner}/{name}/{slot}") for slot in ("step", "exp_avg", "exp_avg_sq")
+            }
+            if any(tensor is not None for tensor in slots.values()):
+                optimizer.state[parameter] = {
+                    slot: _like(parameter, tensor) for slot, tensor in slots.items()
+                }
+    state.step = numbers["step"]
+    if state.ada and numbers["ada"]:
+        state.ada.load_state_dict(
+            {key: float("nan") if value is None else value for key, value in numbers["ada"].items()}
+        )
+
+
+def _moments(state: State) -> Iterator[tuple[str, str, dict[str, Tensor]]]:
+    """(owner, parameter name, Adam's tensors) of every parameter that has taken a step."""
+    for owner, optimizer in state.optimizers.items():
+        for name, parameter in state.learners[owner].items():
+            if parameter in optimizer.state:
+                yield owner, name, optimizer.state[parameter]
+
+
+def _like(parameter: Tensor, tensor: Tensor | None) -> Tensor:
+    """A copy with the parameter's device and memory layout: the fused kernel walks raw memory and asks for
+    one layout.
+    """
+    if tensor is None or tensor.shape not in (parameter.shape, torch.Size([])):
+        raise StylegraftError("saved state: an optimiser's tensors do not fit its parameters")
+    if tensor.shape != parameter.shape:
+        return tensor.to(parameter.device)
+    return torch.empty_like(parameter, memory_format=torch.preserve_format, requires_grad=False).copy_(tensor)

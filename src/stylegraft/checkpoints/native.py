@@ -1,0 +1,173 @@
+"""Our own source file: one `.safetensors` with a generator, its discriminator if any, and their configs.
+
+Tensors are named `G.<parameter or buffer>` and `D.<...>`, stored as fp16 or fp32, always fp32 in memory.
+Metadata: `format`, `format_version`, `library_version`, `config` (JSON of both architectures), `info` (JSON:
+name, licence, card, ...), `digest`.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from stylegraft.checkpoints import tensorfile
+from stylegraft.checkpoints.source import Source
+from stylegraft.errors import StylegraftError
+from stylegraft.networks.discriminator import build_discriminator
+from stylegraft.networks.generator import build_generator
+
+FORMAT = "stylegraft-source"
+VERSIONS = range(1, 2)
+_KEYS = {"format", "format_version", "library_version", "config", "info", "digest"}
+_TEXTS = ("config", "info")
+
+_CREATORS = {torch.randn, torch.zeros, torch.ones, torch.full, torch.empty}
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def save_source(path: str | os.PathLike[str], source: Source, dtype: torch.dtype = torch.float16) -> None:
+    """Write `source` atomically and reproducibly; `dtype` is float16 or float32.
+
+    Raises StylegraftError when a value does not fit (beyond 65,504 in fp16, NaN) or the disk refuses.
+    """
+    networks: dict[str, nn.Module | None] = {"G": source.generator, "D": source.discriminator}
+    tensors = {
+        f"{letter}.{name}": tensor.to(dtype)
+        for letter, network in networks.items()
+        if network is not None
+        for name, tensor in network.state_dict().items()
+    }
+    for name, tensor in tensors.items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise StylegraftError(
+                f"{os.fspath(path)}: {name} does not fit {dtype} (NaN, infinite or too large)"
+            )
+    discriminator = source.discriminator.config if source.discriminator is not None else None
+    configs = {"generator": source.generator.config, "discriminator": discriminator}
+    info = {**source.info, "name": source.name}
+    metadata = {
+        "config": tensorfile.to_json(configs, "the config"),
+        "info": tensorfile.to_json(info, "the info"),
+    }
+    metadata["digest"] = tensorfile.digest(tensors, metadata)
+    tensorfile.write(path, tensors, metadata | tensorfile.stamp(FORMAT, VERSIONS))
+
+
+def load(path: str | os.PathLike[str]) -> Source:
+    """Read a source file written by `save_source` into fp32 networks on the CPU, frozen and in eval mode.
+
+    Raises StylegraftError when the file is anything else, damaged, or from a newer version; never loads half.
+    """
+    shown = os.fspath(path)
+    try:
+        metadata = tensorfile.read_metadata(path)
+    except StylegraftError as error:
+        raise _not_a_source(path, error) from error
+    if metadata.get("format") == "stylegraft-domain":
+        raise StylegraftError(
+            f"{shown}: a domain file, not a source: name the source it stands on, e.g."
+            f" `stylegraft sample {shown}`, or in Python source.with_domain(Domain.load(...))"
+        )
+    tensorfile.require_format(path, metadata, FORMAT, VERSIONS)
+    tensors, metadata = tensorfile.read(path)
+    unknown = sorted(metadata.keys() ^ _KEYS)
+    if unknown:
+        raise StylegraftError(f"{shown}: metadata {unknown[0]!r} is missing or unknown to this version")
+    texts = {key: metadata[key] for key in _TEXTS}
+    tensorfile.require_digest(path, metadata["digest"], tensorfile.digest(tensors, texts))
+    tensorfile.require_finite(path, tensors)
+    configs = tensorfile.from_json(metadata["config"], path, "its config")
+    info = tensorfile.from_json(metadata["info"], path, "its info")
+    stray = sorted(name for name in tensors if not name.startswith(("G.", "D.")))
+    if stray:
+        raise StylegraftError(f"{shown}: unknown tensor {stray[0]!r}; names start with G. or D.")
+    generator = _network(shown, build_generator, configs.get("generator"), tensors, "G")
+    discriminator = None
+    if configs.get("discriminator") is not None:
+        discriminator = _network(shown, build_discriminator, configs["discriminator"], tensors, "D")
+    elif any(name.startswith("D.") for name in tensors):
+        raise StylegraftError(f"{shown}: discriminator tensors without a discriminator config")
+    return Source(str(info.get("name") or Path(path).stem), generator, discriminator, info)
+
+
+def _network(
+    shown: str,
+    build: Callable[[dict[str, Any]], Network],
+    config: Any,
+    tensors: Mapping[str, Tensor],
+    letter: str,
+) -> Network:
+    """Build a network and fill it; a config that contradicts the tensors is refused before it costs memory."""
+    mine = {name[2:]: tensor for name, tensor in tensors.items() if name.startswith(f"{letter}.")}
+    if not isinstance(config, dict):
+        raise StylegraftError(f"{shown}: no usable config of the network {letter} in its metadata")
+    resolution, depth = config.get("resolution"), config.get("mapping_layers", 0)
+    if type(resolution) is not int or type(depth) is not int or depth > len(mine):
+        raise StylegraftError(
+            f"{shown}: its {letter} config does not describe a network of {len(mine)} tensors"
+            f" (resolution {resolution!r}, mapping_layers {depth!r})"
+        )
+    try:
+        with _Budget(sum(tensor.numel() for tensor in mine.values()) + 65_536):
+            network = build(config)
+    except StylegraftError as error:
+        raise StylegraftError(f"{shown}: {error}") from error
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError) as error:
+        what = f"its {letter} config does not describe a network ({error!r})"
+        raise StylegraftError(f"{shown}: {what}") from error
+    expected = network.state_dict()
+    for name in sorted(expected.keys() ^ mine.keys()):
+        what = "is missing" if name in expected else "is unknown to this architecture"
+        raise StylegraftError(f"{shown}: tensor {letter}.{name} {what}")
+    for name, tensor in mine.items():
+        if tensor.shape != expected[name].shape:
+            found, wanted = list(tensor.shape), list(expected[name].shape)
+            raise StylegraftError(f"{shown}: tensor {letter}.{name} is {found}, expected {wanted}")
+    network.load_state_dict(mine)
+    return network.eval().requires_grad_(False)
+
+
+class _Budget(TorchFunctionMode):
+    """Refuse to create more numbers than the file holds: a hostile config must not fill the memory.
+
+    (Building on the meta device first would do, but imports the compiler: 2 s.)
+    """
+
+    def __init__(self, numbers: int):
+        super().__init__()
+        self.left = numbers
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in _CREATORS:
+            sizes = args[0] if func is torch.full or not isinstance(args[0], int) else args
+            self.left -= math.prod(sizes)
+            if self.left < 0:
+                raise ValueError("it is larger than the file")
+        return func(*args, **(kwargs or {}))
+
+
+def _not_a_source(path: str | os.PathLike[str], error: StylegraftError) -> StylegraftError:
+    """Say what was given instead of a source, and what would be one."""
+    try:
+        with Path(path).open("rb") as file:
+            start = file.read(tensorfile.SNIFF)
+    except OSError:
+        return error
+    kind = tensorfile.foreign_kind(start)
+    if kind is None:
+        return error
+    shown, suffix = os.fspath(path), Path(path).suffix.lower()
+    if suffix in (".pkl", ".pt", ".pth") or "pickle" in kind or "zip" in kind:
+        return StylegraftError(
+            f"{shown}: {kind}, not a stylegraft source; reading .pkl and .pt checkpoints comes with"
+            " `stylegraft convert` in a later version: use a shipped source (`stylegraft sources`) or one of ours"
+        )
+    return StylegraftError(f"{shown}: {kind}, not a source; `stylegraft sources` lists the shipped ones")

@@ -1,0 +1,271 @@
+"""The container of our own files: safetensors, written reproducibly and read with suspicion.
+
+`safetensors` promises sane offsets and runs no code, but it writes metadata in the order of a randomised hash
+map (the same content gives different bytes in every process) and promises no integrity: a flipped byte in a
+tensor loads silently. So the header is written here, sorted, and a SHA-256 over the content travels in the
+metadata.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from stylegraft.checkpoints.atomic import write_bytes
+from stylegraft.errors import StylegraftError
+from stylegraft.version import __version__
+
+MAX_HEADER = 4 << 20  # bytes; the header of a 1024-px generator with its discriminator takes tens of KB
+SNIFF = 9  # bytes that tell one kind of file from another
+_DTYPES = {torch.float16: "F16", torch.float32: "F32"}
+_PICKLES = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+
+
+def tensor_bytes(tensor: Tensor) -> bytes:
+    """The values in row-major order, little-endian, whatever the memory layout and device."""
+    array = tensor.detach().cpu().contiguous().numpy()
+    return array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
+
+
+def digest(tensors: Mapping[str, Tensor], texts: Mapping[str, str]) -> str:
+    """SHA-256 over every tensor (name, dtype, shape, values; sorted by name) and the texts that give them meaning."""
+    sha = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        sha.update(f"{name}\0{_DTYPES[tensor.dtype]}\0{list(tensor.shape)}\0".encode())
+        sha.update(tensor_bytes(tensor))
+    for key in sorted(texts):
+        sha.update(f"{key}\0{texts[key]}\0".encode())
+    return sha.hexdigest()
+
+
+def to_json(value: Any, what: str) -> str:
+    """Canonical one-line JSON (sorted keys, ASCII, no NaN); raises StylegraftError naming `what` when it cannot be."""
+    try:
+        return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise StylegraftError(f"{what} cannot be written as JSON: {error}") from error
+
+
+def from_json(text: str, path: str | os.PathLike[str], what: str) -> dict[str, Any]:
+    """Parse a JSON object found in a file; duplicate keys, NaN, and anything but an object are refused."""
+    try:
+        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise StylegraftError(f"{os.fspath(path)}: {what} is not valid JSON ({error})") from error
+    if not isinstance(value, dict):
+        raise StylegraftError(
+            f"{os.fspath(path)}: {what} should be a JSON object, found {type(value).__name__}"
+        )
+    return value
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the name {twice!r} appears twice")
+    return found
+
+
+def _no_constant(text: str) -> float:
+    raise ValueError(f"{text} is not a JSON number")
+
+
+def write(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Write fp16/fp32 tensors and string metadata atomically; equal content gives equal bytes, on every machine.
+
+    Tensors stand in the order (widest dtype, name), as the safetensors format asks; metadata is sorted by
+    key.
+    """
+    order = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))
+    header: dict[str, Any] = {"__metadata__": {key: metadata[key] for key in sorted(metadata)}}
+    start = 0
+    for name in order:
+        tensor = tensors[name]
+        if tensor.dtype not in _DTYPES:
+            raise StylegraftError(
+                f"{os.fspath(path)}: {name} is {tensor.dtype}; only float16 and float32 are stored"
+            )
+        end = start + tensor.numel() * tensor.element_size()
+        header[name] = {
+            "dtype": _DTYPES[tensor.dtype],
+            "shape": list(tensor.shape),
+            "data_offsets": [start, end],
+        }
+        start = end
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    if len(text) > MAX_HEADER:
+        raise StylegraftError(
+            f"{os.fspath(path)}: a header of {len(text):,} bytes is above the limit of {MAX_HEADER:,}"
+        )
+
+    def chunks() -> Iterator[bytes]:
+        yield len(text).to_bytes(8, "little") + text
+        for name in order:
+            yield tensor_bytes(tensors[name])
+
+    write_bytes(path, chunks())
+
+
+def read(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read a file of ours into (tensors, metadata) on the CPU; symlinks are followed.
+
+    Raises StylegraftError when the file is missing, of another kind, truncated, longer than its header says,
+    has an unreasonable header, or holds a dtype other than fp16/fp32. Reads no tensor before the header makes
+    sense.
+    """
+    metadata, data = _open(path, whole=True)
+    try:
+        tensors = safetensors.torch.load(data)
+    except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise StylegraftError(f"{os.fspath(path)}: damaged safetensors file ({error})") from error
+    for name, tensor in tensors.items():
+        if tensor.dtype not in _DTYPES:
+            raise StylegraftError(f"{os.fspath(path)}: {name} is {tensor.dtype}, expected float16 or float32")
+    return tensors, metadata
+
+
+def _open(path: str | os.PathLike[str], *, whole: bool) -> tuple[dict[str, str], bytes]:
+    """Check size and header, then return the metadata and, if `whole`, every byte of the file."""
+    shown = os.fspath(path)
+    try:
+        with open(path, "rb", opener=_nonblocking) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise StylegraftError(f"{shown}: not a regular file")
+            prefix = file.read(SNIFF)
+            file.seek(8)
+            metadata, size = _header(shown, file.read, prefix, status.st_size)
+            file.seek(0)
+            data = file.read(size) if whole else b""
+    except FileNotFoundError as error:
+        raise StylegraftError(f"{shown}: no such file") from error
+    except IsADirectoryError as error:
+        raise StylegraftError(f"{shown}: a folder, expected a .safetensors file") from error
+    except OSError as error:
+        raise StylegraftError(f"{shown}: cannot be read: {error.strerror or error}") from error
+    return metadata, data
+
+
+def _nonblocking(path: str, flags: int) -> int:
+    """Open without waiting for the other end of a named pipe."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _header(shown: str, more: Any, prefix: bytes, size: int) -> tuple[dict[str, str], int]:
+    """Validate length, JSON and total size; returns (metadata, file size)."""
+    if size == 0:
+        raise StylegraftError(f"{shown}: the file is empty")
+    kind = foreign_kind(prefix)
+    if kind:
+        raise StylegraftError(f"{shown}: {kind}, expected a .safetensors file written by stylegraft")
+    length = int.from_bytes(prefix[:8], "little")
+    if len(prefix) < SNIFF or length < 2:
+        raise StylegraftError(f"{shown}: not a safetensors file (its first bytes are {prefix!r})")
+    if length > MAX_HEADER:
+        raise StylegraftError(
+            f"{shown}: not one of our files: it announces a header of {length:,} bytes, the limit is {MAX_HEADER:,}"
+        )
+    if 8 + length > size:
+        raise StylegraftError(
+            f"{shown}: truncated: {size:,} bytes, its header alone should have {8 + length:,}"
+        )
+    try:
+        text = more(length).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise StylegraftError(f"{shown}: not a safetensors file (its header is not text)") from error
+    header = from_json(text, shown, "its safetensors header")
+    metadata = header.pop("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise StylegraftError(f"{shown}: the safetensors metadata should map names to text")
+    try:
+        expected = 8 + length + max((entry["data_offsets"][1] for entry in header.values()), default=0)
+    except (TypeError, KeyError, IndexError) as error:
+        raise StylegraftError(f"{shown}: damaged safetensors header (an entry without offsets)") from error
+    if not isinstance(expected, int):
+        raise StylegraftError(f"{shown}: damaged safetensors header (offsets that are not whole numbers)")
+    if size < expected:
+        raise StylegraftError(f"{shown}: truncated: {size:,} bytes, its header announces {expected:,}")
+    if size > expected:
+        raise StylegraftError(
+            f"{shown}: {size - expected:,} bytes too long: its header announces {expected:,}"
+        )
+    return metadata, size
+
+
+def foreign_kind(prefix: bytes) -> str | None:
+    """What a file that is not safetensors looks like from its first SNIFF bytes, or None.
+
+    The ninth byte of safetensors is the brace that opens the header; the eight before it are a length, any
+    bytes.
+    """
+    if prefix[8:] == b"{":
+        return None
+    if prefix.startswith(b"PK\x03\x04"):
+        return "a zip archive (as torch.save writes .pt files)"
+    if prefix[:2] in _PICKLES:
+        return "a Python pickle"
+    if prefix.startswith((b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM")):
+        return "an image"
+    return None
+
+
+def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
+    """The metadata alone, after the checks of the header; costs no tensor."""
+    return _open(path, whole=False)[0]
+
+
+def stamp(name: str, versions: range) -> dict[str, str]:
+    """The metadata that says what a file is: `format`, its newest `format_version`, `library_version`."""
+    return {"format": name, "format_version": str(versions[-1]), "library_version": __version__}
+
+
+def require_format(
+    path: str | os.PathLike[str], metadata: Mapping[str, str], expected: str, versions: range
+) -> None:
+    """Refuse another kind of file and versions this release cannot read, in one line that says what it is."""
+    shown, found = os.fspath(path), metadata.get("format")
+    if found != expected:
+        what = f"a {found} file" if found else "a safetensors file without stylegraft metadata"
+        raise StylegraftError(f"{shown}: {what}, expected a {expected} file")
+    version = metadata.get("format_version", "")
+    if not (version.isascii() and version.isdigit() and len(version) < 9):
+        raise StylegraftError(f"{shown}: format_version is {version!r}, expected a whole number")
+    if int(version) not in versions:
+        newest = versions[-1]
+        if int(version) > newest:
+            raise StylegraftError(
+                f"{shown}: {expected} version {version} was written by a newer stylegraft"
+                f" ({metadata.get('library_version', 'unknown')}); this one reads up to {newest}: upgrade stylegraft"
+            )
+        raise StylegraftError(f"{shown}: {expected} version {version} does not exist")
+
+
+def require_digest(path: str | os.PathLike[str], stored: str | None, computed: str) -> None:
+    """Refuse content that is not what was written."""
+    if stored != computed:
+        raise StylegraftError(
+            f"{os.fspath(path)}: digest mismatch (stored {str(stored)[:12]}, content {computed[:12]}): the file was"
+            " damaged or edited; fetch or make it again"
+        )
+
+
+def require_finite(path: str | os.PathLike[str], tensors: Mapping[str, Tensor]) -> None:
+    """Refuse NaN and infinity, naming the tensor."""
+    for name, tensor in tensors.items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise StylegraftError(
+                f"{os.fspath(path)}: {name} holds NaN or infinity; the run that wrote it diverged"
+            )

@@ -1,0 +1,110 @@
+"""Learn a new domain from a few images: the same command resumes a run, a larger --steps extends it, Ctrl-C saves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from tyro.conf import FlagCreatePairsOff, Positional, UseAppendAction, arg
+
+if TYPE_CHECKING:
+    from stylegraft.adaptation.run import Run
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `stylegraft adapt` takes."""
+
+    source: Annotated[Positional[str], arg(metavar="SOURCE")]
+    """Name of a shipped source (`stylegraft sources`), or a source file."""
+    target: Annotated[Positional[str], arg(metavar="TARGET")]
+    """A folder of pictures, a zip, one picture, or a set that ships: pencil, lorelei."""
+    recipe: Annotated[str, arg(metavar="NAME")] = "dcl"
+    """How it is learnt: `stylegraft recipes`."""
+    space: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="(default: the recipe's)")] = None
+    """What moves: `stylegraft spaces`."""
+    steps: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: the recipe's)")] = None
+    """Length of the run."""
+    batch: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: the recipe's)")] = None
+    """Images a step."""
+    seed: Annotated[int, arg(metavar="N")] = 0
+    """Of every random draw; the same command with the same seed gives the same domain."""
+    device: str = "cpu"
+    """`cpu`, `cuda` or `mps`."""
+    out: Annotated[Path | None, arg(metavar="FOLDER", help_behavior_hint="(default: runs/TARGET)")] = None
+    """The run folder."""
+    block: Annotated[
+        int | None, arg(metavar="PX", help_behavior_hint="(default: 64, or half the resolution if smaller)")
+    ] = None
+    """Resolution of the block that `affine+` and `affine-light+` also train."""
+    align: Annotated[str, arg(metavar="auto|off|CSV")] = "auto"
+    """`auto` finds faces and frames them as FFHQ does, `off` crops the centre, a CSV gives the eyes of each picture."""
+    preset: Annotated[
+        Literal["paper", "scaled"] | None,
+        arg(metavar="{paper,scaled}", help_behavior_hint="(default: paper from 256 px on, else scaled)"),
+    ] = None
+    """The paper's settings or ours for small networks."""
+    changes: Annotated[UseAppendAction[tuple[str, ...]], arg(name="set", metavar="FIELD=VALUE")] = ()
+    """Change one field of the recipe, such as cdc=no or cl1=1.0. `stylegraft recipes NAME` lists them."""
+    every: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: 100, in long runs 500)")] = (
+        None
+    )
+    """Steps between previews."""
+    dry_run: FlagCreatePairsOff[bool] = False
+    """Print the plan: what moves, and what it will cost in time and memory, measured on two steps."""
+
+
+def run(options: Options) -> None:
+    """Check the line, hand it to the library, and say where things are."""
+    from stylegraft.adaptation.recipes import recipe
+    from stylegraft.cli.check import check_folder, check_target
+    from stylegraft.cli.resolve import find
+    from stylegraft.cli.settings import parse
+
+    asked = {"steps": options.steps, "batch": options.batch}
+    changes: dict[str, Any] = parse(options.changes) | {
+        field: value for field, value in asked.items() if value is not None
+    }
+    recipe(options.recipe, preset=options.preset or "scaled", **changes)
+    out = options.out or Path("runs") / (Path(options.target).stem or "run")
+    find(options.source, ["source"])
+    check_target(options.target)
+    check_folder(out)
+
+    from stylegraft.adaptation.run import adapt
+
+    done = adapt(
+        options.source,
+        options.target,
+        recipe=options.recipe,
+        preset=options.preset,
+        space=options.space,
+        seed=options.seed,
+        out=None if options.dry_run else out,
+        device=options.device,
+        block=options.block,
+        align=options.align,
+        every=options.every,
+        dry_run=options.dry_run,
+        **changes,
+    )
+    if done.folder:
+        show_result(done, done.folder, options)
+
+
+def show_result(done: Run, folder: Path, options: Options) -> None:
+    """Where the domain and the pictures are, and what to type next."""
+    from stylegraft.cli.console import file_size
+    from stylegraft.sources import SOURCES
+
+    domain = folder / "domain.safetensors"
+    base = "" if options.source in SOURCES else f" --source {options.source}"
+    print(f"""
+pictures   {folder / "grid.png"}     source above, {Path(options.target).stem} below
+           {folder / "previews"}     the same along the way
+domain     {domain}     {file_size(domain)}, {done.domain.count:,} numbers
+
+next       stylegraft sample {folder}{base} --seeds 0-63 --out grid.png
+           stylegraft sample {folder}{base} --strength 0.5 --out half.png
+           stylegraft inspect {folder}""")

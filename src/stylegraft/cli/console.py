@@ -1,0 +1,58 @@
+"""How the verbs print: tables that fit 80 columns, sizes and counts for reading, licences in one line."""
+
+from __future__ import annotations
+
+import shutil
+import textwrap
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None) -> None:
+    """Print a table; a column whose name starts with `>` is aligned to the right. Long cells wrap, nothing is cut."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for column in columns:
+        right = column.startswith(">")
+        table.add_column(
+            column.lstrip(">"), justify="right" if right else "left", overflow="fold", no_wrap=right
+        )
+    for row in rows:
+        table.add_row(*(Text(str(cell)) for cell in row))
+    console = Console(highlight=False)
+    with console.capture() as capture:
+        console.print(table)
+    print("\n".join(line.rstrip() for line in capture.get().splitlines()))
+
+
+def say(text: str) -> None:
+    """Print a paragraph, wrapped at words to the width of the terminal (80 where there is none)."""
+    print(textwrap.fill(text, min(100, shutil.get_terminal_size((80, 24)).columns)))
+
+
+def print_facts(facts: Iterable[tuple[str, object]]) -> None:
+    """Print `name: value` lines, the values in one column, empty ones left out."""
+    shown = [(name, str(value)) for name, value in facts if value not in (None, "")]
+    width = max((len(name) for name, _ in shown), default=0) + 2
+    for name, value in shown:
+        print(f"{name + ':':<{width}}{value}")
+
+
+def file_size(path: Path) -> str:
+    """The size of a file for reading: `38.3 KB`, `20.4 MB` (powers of 1000)."""
+    size = float(path.stat().st_size)
+    for unit in ("bytes", "KB", "MB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} GB"
+
+
+def share(part: int, whole: int) -> str:
+    """A share in per cent with enough digits to be more than zero: `0.12 %`, `100 %`."""
+    per_cent = 100 * part / max(1, whole)
+    return f"{per_cent:.0f} %" if per_cent >= 99.95 else f"{per_cent:.2f} %"

@@ -1,0 +1,93 @@
+"""`stylegraft VERB ...`: the table of verbs, and what a user sees when something goes wrong.
+
+A verb is one module of this folder with a frozen dataclass `Options`, whose attribute docstrings are the help, and
+a function `run(options)`. Neither this module nor a verb module imports torch: that happens inside `run`, so help
+and bad input answer at once.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from stylegraft.errors import StylegraftError, nearest
+from stylegraft.version import __version__
+
+VERBS: dict[str, tuple[str, str]] = {
+    # verb       module                       what it does
+    "adapt":   ("stylegraft.cli.adapt",   "learn a new domain from a few images"),
+    "sample":  ("stylegraft.cli.sample",  "draw images from a source, a run or a domain file"),
+    "inspect": ("stylegraft.cli.inspect", "say what is inside a source, a domain file or a run"),
+    "sources": ("stylegraft.cli.sources", "list the pretrained sources that ship with the package"),
+    "spaces":  ("stylegraft.cli.spaces",  "list what can be made to move, with parameter counts"),
+    "recipes": ("stylegraft.cli.recipes", "list the methods, their papers and their settings"),
+    "assets":  ("stylegraft.cli.assets",  "list or get weights that live in other packages"),
+}  # fmt: skip
+
+USAGE = """\
+usage: stylegraft VERB ...        stylegraft VERB --help explains a verb
+
+{verbs}
+
+Start here:  stylegraft adapt faces-64 pencil --recipe dcl --space affine-light+
+"""
+
+
+def usage() -> str:
+    """The text of `stylegraft --help`."""
+    return USAGE.format(verbs="\n".join(f"  {verb:<9} {what}" for verb, (_, what) in VERBS.items()))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb; returns the exit status: 0 done, 2 the input was refused, 130 stopped by Ctrl-C."""
+    verb, *rest = list(sys.argv[1:] if argv is None else argv) or ["--help"]
+    try:
+        return run_verb(verb, rest)
+    except StylegraftError as error:
+        return refuse(str(error), error)
+    except KeyboardInterrupt:
+        print("\nstopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader went away: `stylegraft recipes | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        return refuse(os_error_line(error), error)
+
+
+def run_verb(verb: str, rest: list[str]) -> int:
+    """Parse the rest of the line into the verb's `Options` and call its `run`."""
+    if verb in ("-h", "--help", "help"):
+        print(usage(), end="")
+        return 0
+    if verb in ("-V", "--version"):
+        print(f"stylegraft {__version__}")
+        return 0
+    if verb not in VERBS:
+        raise StylegraftError(f"no verb {verb!r}{nearest(verb, VERBS)}; the verbs are {', '.join(VERBS)}")
+    module = import_module(VERBS[verb][0])
+
+    import tyro
+
+    options = tyro.cli(module.Options, prog=f"stylegraft {verb}", description=module.__doc__, args=rest)
+    module.run(options)
+    return 0
+
+
+def refuse(line: str, error: BaseException) -> int:
+    """Print one line on stderr, without a traceback unless STYLEGRAFT_DEBUG is set."""
+    if os.environ.get("STYLEGRAFT_DEBUG"):
+        raise error
+    print(f"error: {line}", file=sys.stderr)
+    return 2
+
+
+def os_error_line(error: OSError) -> str:
+    """A failure of the file system in one line that says what to do."""
+    where = f" while writing {error.filename}" if error.filename else ""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"the disk is full{where}; what was saved before is intact: free some space and repeat the command"
+    return f"{error.strerror or error}{': ' + str(error.filename) if error.filename else ''}"

@@ -1,0 +1,105 @@
+"""A domain on its base without copying the base: the same calls as a Generator, with some parameters replaced."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from operator import attrgetter
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from stylegraft.networks.generator import Generator, Noise, Output
+
+# What a generator knows that no delta can change.
+_SHARED = frozenset(
+    "config resolution img_channels z_dim w_dim c_dim num_ws"
+    " layers noise noise_shapes tap_names groups gains require".split()
+)
+
+
+class _Caller(nn.Module):
+    """Lets `functional_call` reach any method of the generator, not `forward` alone (`ws` reads `w_avg`)."""
+
+    def __init__(self, generator: Generator):
+        super().__init__()
+        self.generator = generator
+
+    def forward(self, method: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return attrgetter(method)(self.generator)(*args, **kwargs)
+
+
+class Adapted:
+    """`generator` with the parameters in `effective` ({name: tensor}) in place of its own.
+
+    Works under autograd to any order when `effective` was computed from leaf parts. While a call runs, the
+    replacements stand inside the shared modules: do not call one base from two threads at once.
+    """
+
+    def __init__(self, generator: Generator, effective: Mapping[str, Tensor]):
+        self.generator = generator
+        self.effective = dict(effective)
+        self.synthesis = AdaptedSynthesis(self)
+        self._caller = _Caller(generator)
+        self._state = {f"generator.{name}": tensor for name, tensor in self.effective.items()}
+
+    def call(self, method: str, *args: Any, **kwargs: Any) -> Any:
+        """`generator.<method>(*args, **kwargs)` with the replacements in place; `method` may be dotted."""
+        return functional_call(self._caller, self._state, (method, args, kwargs), tie_weights=False)
+
+    def mapping(self, z: Tensor, c: Tensor | None = None) -> Tensor:
+        """z [B, z_dim] -> w [B, w_dim], as `Generator.mapping`."""
+        return self.call("mapping", z, c)
+
+    def ws(self, w: Tensor, psi: float = 1.0, cutoff: int | None = None) -> Tensor:
+        """w [B, w_dim] -> rows [B, num_ws, w_dim], truncated towards the adapted `w_avg`."""
+        return self.call("ws", w, psi=psi, cutoff=cutoff)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Output:
+        """As `Generator.forward`."""
+        return self.call("forward", *args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in _SHARED:
+            return getattr(self.generator, name)
+        raise AttributeError(f"Adapted has no attribute {name!r}; its base is .generator")
+
+
+class AdaptedSynthesis:
+    """The synthesis network of an `Adapted`: `styles(ws)` and the call itself."""
+
+    def __init__(self, adapted: Adapted):
+        self._adapted = adapted
+
+    def styles(self, ws: Tensor) -> dict[str, Tensor]:
+        """Rows [B, num_ws, w_dim] -> {layer: style vectors [B, channels]}."""
+        return self._adapted.call("synthesis.styles", ws)
+
+    def __call__(self, styles: dict[str, Tensor], noise: Noise, taps: tuple[str, ...] = ()) -> Output:
+        """Style vectors and noise maps -> image and taps, as `Generator.synthesis`."""
+        return self._adapted.call("synthesis", styles, noise, taps=taps)
+
+
+@torch.no_grad()
+def w_avg_shift(
+    generator: Generator, effective: Mapping[str, Tensor], samples: int = 10_000, seed: int = 0
+) -> Tensor:
+    """How far an adapted mapping moves the mean of w: [w_dim], over one set of z for both, so zero deltas give zero.
+
+    Stored as a delta on `mapping.w_avg` (`Domain.with_w_avg`), without which truncation pulls to the source's
+    mean.
+    """
+    adapted = Adapted(generator, effective)
+    device = generator.get_buffer("mapping.w_avg").device
+    rng = torch.Generator().manual_seed(seed)
+    total = torch.zeros(generator.w_dim, dtype=torch.float64)
+    for first in range(0, samples, 1000):
+        size = min(1000, samples - first)
+        z = torch.randn(size, generator.z_dim, generator=rng).to(device)
+        c = None
+        if generator.c_dim:
+            label = torch.randint(generator.c_dim, (size,), generator=rng)
+            c = nn.functional.one_hot(label, generator.c_dim).float().to(device)
+        total += (adapted.mapping(z, c) - generator.mapping(z, c)).double().sum(0).cpu()
+    return (total / samples).float()

@@ -1,0 +1,165 @@
+"""A domain: deltas over named parameters of a frozen base, with their algebra.
+
+    sketch = Domain.load("sketch.safetensors")
+    mild = sketch * 0.5
+    both = sketch * 0.6 + other * 0.4
+    generator = both.merge(source.generator)
+
+Strength and mixing act on the effective delta and stay a lazy list of (coefficient, form, parts), so that
+mixing two low-rank deltas adds U1 V1 + U2 V2 and nothing is lost to arithmetic on the parts.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from numbers import Real
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from stylegraft.checkpoints.identity import base_digest, fingerprint
+from stylegraft.domains import deltas as algebra
+from stylegraft.domains import file
+from stylegraft.domains.apply import Adapted
+from stylegraft.domains.deltas import Delta, check_parts
+from stylegraft.errors import StylegraftError
+from stylegraft.networks.generator import Generator
+
+W_AVG = "mapping.w_avg"
+
+
+@dataclass(frozen=True, eq=False)
+class Domain:
+    """deltas: {parameter: its terms, summed}; config: space, recipe, steps, seed, target, ... (JSON-able);
+    base: fingerprint, name, licence and sha256 of the generator they stand on (`checkpoints.describe_base`)."""
+
+    deltas: Mapping[str, Sequence[Delta]]
+    config: dict[str, Any] = field(default_factory=dict)
+    base: dict[str, str] = field(default_factory=dict)
+
+    # -- the file
+
+    @classmethod
+    def load(
+        cls, path: str | os.PathLike[str], generator: Generator | None = None, *, transfer: bool = False
+    ) -> Domain:
+        """Read a domain file (or the `domain.safetensors` of a run folder); with `generator`, check it against it too.
+
+        Raises StylegraftError naming the file and the fault; nothing is half-loaded.
+        """
+        path = Path(path)
+        path = path / "domain.safetensors" if path.is_dir() else path
+        domain = cls(*file.read(path))
+        if generator is not None:
+            try:
+                domain.check(generator, transfer=transfer)
+            except StylegraftError as error:
+                raise StylegraftError(f"{path}: {error}") from error
+        return domain
+
+    def save(self, path: str | os.PathLike[str], dtype: torch.dtype = torch.float32) -> None:
+        """Write the file, version 1, atomically; `dtype` float16 halves it. Equal domains give equal bytes."""
+        file.write(path, self.deltas, self.config, self.base, dtype)
+
+    # -- the algebra
+
+    def __mul__(self, strength: float) -> Domain:
+        """The domain at another strength: 0 is the base, 1 the domain, more an exaggeration, below 0 its opposite."""
+        if not isinstance(strength, Real):
+            return NotImplemented
+        strength = float(strength)
+        if not math.isfinite(strength):
+            raise StylegraftError(f"strength {strength} is not a finite number")
+        scaled = {name: tuple(term.scaled(strength) for term in terms) for name, terms in self.deltas.items()}
+        mix = [{**item, "coefficient": item["coefficient"] * strength} for item in self._mix()]
+        return replace(self, deltas=scaled, config={"mix": mix})
+
+    __rmul__ = __mul__
+
+    def __add__(self, other: Domain) -> Domain:
+        """The mix of two domains of one base: their effective deltas add. Raises StylegraftError on different bases."""
+        if not isinstance(other, Domain):
+            return NotImplemented
+        if self.base.get("sha256") != other.base.get("sha256"):
+            raise StylegraftError(
+                f"domains of different bases cannot be mixed: {_call(self.base)} and {_call(other.base)}"
+            )
+        names = [*self.deltas, *(name for name in other.deltas if name not in self.deltas)]
+        terms = {name: (*self.deltas.get(name, ()), *other.deltas.get(name, ())) for name in names}
+        return replace(self, deltas=terms, config={"mix": [*self._mix(), *other._mix()]})
+
+    def __neg__(self) -> Domain:
+        return self * -1.0
+
+    def __sub__(self, other: Domain) -> Domain:
+        return self + -other
+
+    def _mix(self) -> list[dict[str, Any]]:
+        """What this domain is made of: [{coefficient, config}, ...]."""
+        return self.config.get("mix") or [{"coefficient": 1.0, "config": self.config}]
+
+    def with_w_avg(self, shift: Tensor) -> Domain:
+        """This domain with the change of the mapping's mean w ([w_dim], see `apply.w_avg_shift`) as a delta of its own.
+
+        It replaces an earlier one, and follows strength and mixing like every other delta.
+        """
+        return replace(self, deltas={**self.deltas, W_AVG: (Delta(1.0, "dense", {"D": shift.detach()}),)})
+
+    @property
+    def count(self) -> int:
+        """How many numbers the domain holds."""
+        return sum(term.count for terms in self.deltas.values() for term in terms)
+
+    # -- on a generator
+
+    def check(self, generator: Generator, *, transfer: bool = False) -> None:
+        """Raise StylegraftError unless `generator` is the base (or, with `transfer`, has the same parameters)."""
+        if not transfer and self.base.get("sha256") != (found := base_digest(generator)):
+            this = f"{fingerprint(generator.config)}, sha256 {found[:12]}"
+            raise StylegraftError(
+                f"the domain stands on the base {_call(self.base)}, this generator is another one ({this}):"
+                " use that base, or ask for a transfer (transfer=True, --transfer)"
+            )
+        parameters = base_tensors(generator)
+        for name, terms in self.deltas.items():
+            if name not in parameters:
+                raise StylegraftError(
+                    f"the domain moves {name!r}, which {fingerprint(generator.config)} does not have"
+                )
+            for term in terms:
+                check_parts(name, term, parameters[name].shape)
+
+    def effective(self, generator: Generator, *, transfer: bool = False) -> dict[str, Tensor]:
+        """{parameter: theta + Delta} on this generator after `check`; entries with zero delta keep theta's bits."""
+        self.check(generator, transfer=transfer)
+        return algebra.effective(self.deltas, base_tensors(generator))
+
+    def on(self, generator: Generator, *, transfer: bool = False) -> Adapted:
+        """The adapted network as a view: the base is shared and untouched."""
+        return Adapted(generator, self.effective(generator, transfer=transfer))
+
+    def merge(self, generator: Generator, *, transfer: bool = False) -> Generator:
+        """An ordinary generator, a copy of the base with the domain folded in; the base is untouched."""
+        with torch.no_grad():
+            values = self.effective(generator, transfer=transfer)
+            merged = copy.deepcopy(generator)
+            targets = base_tensors(merged)
+            for name, value in values.items():
+                targets[name].copy_(value)
+        return merged
+
+
+def base_tensors(generator: Generator) -> dict[str, Tensor]:
+    """Everything a domain may move: the parameters, and `mapping.w_avg`."""
+    return {**dict(generator.named_parameters()), W_AVG: generator.get_buffer(W_AVG)}
+
+
+def _call(base: Mapping[str, str]) -> str:
+    name, mark, sha = base.get("name", "unknown"), base.get("fingerprint", ""), base.get("sha256", "unknown")
+    return f"{name!r} ({mark + ', ' if mark else ''}sha256 {sha[:12]})"

@@ -1,0 +1,16 @@
+"""The one exception that is meant for the user."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class StylegraftError(Exception):
+    """One clear line: the file or flag, what was found, what was expected, what to do next."""
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """Returns `" (did you mean 'dcl'?)"` for the closest of `names`, or `""` when none is close."""
+    close = get_close_matches(name.lower(), list(names), n=1, cutoff=0.5)
+    return f" (did you mean {close[0]!r}?)" if close else ""

@@ -1,0 +1,371 @@
+"""The protocol that every generator speaks: z -> w -> rows of W+ -> style vectors -> image.
+
+Mapping and protocol are here; the synthesis networks are in `stylegan2` and `mobile`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import abc
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from stylegraft.errors import StylegraftError
+from stylegraft.networks import ops
+
+Noise = abc.Mapping[str, Tensor]
+"""Layer name -> unscaled noise map [B or 1, 1, r, r]; a layer that is missing gets no noise."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One modulated layer.
+
+    name: "b64.conv0"; kind: "conv", "up" or "torgb"; resolution: of the hidden map that it writes (toRGB: reads);
+    channels: length of its style vector; row: the row of W+ that it reads; noise: whether it takes a noise map.
+    """
+
+    name: str
+    kind: Literal["conv", "up", "torgb"]
+    resolution: int
+    channels: int
+    row: int
+    noise: bool
+
+
+class Output(NamedTuple):
+    """image: [B, C, R, R], nominally in [-1, 1]; taps: {tap name: feature map} for the taps that were asked for."""
+
+    image: Tensor
+    taps: dict[str, Tensor]
+
+
+class FullyConnected(nn.Module):
+    """weight_gain * x weight^T + bias_gain * bias, then the activation (leaky ReLU has gain sqrt 2).
+
+    Parameters are stored at unit scale, ~ N(0, 1) / lr_multiplier; the gains bring them to He's scale at run time
+    (equalised learning rate, Karras et al. 2018, section 4.1). `weight_gain`, `bias_gain` override this.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        activation: Literal["linear", "lrelu"] = "linear",
+        lr_multiplier: float = 1.0,
+        bias_init: float = 0.0,
+        weight_gain: float | None = None,
+        bias_gain: float | None = None,
+    ):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(out_features, in_features) / lr_multiplier)
+        self.bias = nn.Parameter(torch.full([out_features], float(bias_init) / lr_multiplier))
+        self.weight_gain = lr_multiplier / in_features**0.5 if weight_gain is None else weight_gain
+        self.bias_gain = lr_multiplier if bias_gain is None else bias_gain
+        self.lrelu = activation == "lrelu"
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, in_features] -> [B, out_features]."""
+        gains = {"weight_gain": self.weight_gain, "bias_gain": self.bias_gain}
+        return ops.linear(x, self.weight, self.bias, lrelu=self.lrelu, **gains)
+
+
+class Mapping(nn.Module):
+    """z and label -> w: normalised z beside the normalised embedding of the label, through leaky-ReLU layers.
+
+    z_dim = 0 maps labels alone, as the discriminator does. `w_avg` (if `average`) is the centre of truncation;
+    whoever trains the mapping keeps it up to date. `gains` overrides the gains of the parameters named in it.
+    """
+
+    w_avg: Tensor
+
+    def __init__(
+        self,
+        z_dim: int,
+        w_dim: int,
+        c_dim: int = 0,
+        *,
+        layers: int = 8,
+        lr_multiplier: float = 0.01,
+        average: bool = True,
+        gains: abc.Mapping[str, float] | None = None,
+    ):
+        super().__init__()
+        gains = gains or {}
+        self.z_dim, self.c_dim, self.num_layers = z_dim, c_dim, layers
+
+        def fully_connected(name: str, in_features: int, **options: Any) -> None:
+            own = {"weight_gain": gains.get(f"{name}.weight"), "bias_gain": gains.get(f"{name}.bias")}
+            self.add_module(name, FullyConnected(in_features, w_dim, **own, **options))
+
+        if c_dim:
+            fully_connected("embed", c_dim)
+        for i in range(layers):
+            width = w_dim if i else z_dim + (w_dim if c_dim else 0)
+            fully_connected(f"fc{i}", width, activation="lrelu", lr_multiplier=lr_multiplier)
+        if average:
+            self.register_buffer("w_avg", torch.zeros(w_dim))
+
+    def forward(self, z: Tensor | None, c: Tensor | None = None) -> Tensor:
+        """z [B, z_dim] (None where z_dim = 0), label c [B, c_dim] (None where c_dim = 0) -> w [B, w_dim]."""
+        parts = []
+        if self.z_dim:
+            parts.append(ops.normalise(_matrix(z, self.z_dim, "z")))
+        if self.c_dim:
+            parts.append(ops.normalise(self.get_submodule("embed")(_matrix(c, self.c_dim, "the label c"))))
+        x = torch.cat(parts, 1)
+        for i in range(self.num_layers):
+            x = self.get_submodule(f"fc{i}")(x)
+        return x
+
+
+class Synthesis(nn.Module):
+    """What a synthesis network has to offer; the base class of all.
+
+    layers: in forward order, each a submodule of its name with an `affine` layer, and with `noise_const` where it takes
+    noise; num_ws: rows of W+; tap_names: the maps that `forward` can hand out; gains: {parameter name: equalised-lr
+    scale}, 1 where missing.
+    """
+
+    layers: tuple[Layer, ...]
+    num_ws: int
+    tap_names: tuple[str, ...]
+    gains: dict[str, float]
+
+    def styles(self, ws: Tensor) -> dict[str, Tensor]:
+        """Style vectors {layer name: [B, channels]} of W+ rows [B, num_ws, w_dim]."""
+        return {
+            layer.name: self.get_submodule(f"{layer.name}.affine")(ws[:, layer.row]) for layer in self.layers
+        }
+
+    def forward(
+        self, styles: abc.Mapping[str, Tensor], noise: Noise, taps: abc.Collection[str] = ()
+    ) -> Output:
+        """Image [B, img_channels, R, R] and the maps named in `taps`, from styles and unscaled noise maps."""
+        raise NotImplementedError
+
+
+class Generator(nn.Module):
+    """A mapping and a synthesis network behind the one protocol. Built by `build_generator`.
+
+    config: the JSON-able description from which the network can be built again; layers, num_ws, tap_names: as in
+    `Synthesis`; groups: {group: parameter names}; gains: {parameter name: equalised-lr scale}; noise_shapes: {layer: r}
+    of the layers that take noise.
+    """
+
+    def __init__(self, config: dict[str, Any], synthesis: Synthesis):
+        super().__init__()
+        self.config = config
+        self.resolution: int = config["resolution"]
+        self.img_channels: int = config.get("img_channels", 3)
+        self.z_dim: int = config.get("z_dim", 512)
+        self.w_dim: int = config.get("w_dim", 512)
+        self.c_dim: int = config.get("c_dim", 0)
+        self.mapping = Mapping(
+            self.z_dim,
+            self.w_dim,
+            self.c_dim,
+            layers=config.get("mapping_layers", 8),
+            lr_multiplier=config.get("mapping_lr_multiplier", 0.01),
+            gains=config.get("mapping_gains"),
+        )
+        self.synthesis = synthesis
+        self.layers = synthesis.layers
+        self.num_ws = synthesis.num_ws
+        self.tap_names = synthesis.tap_names
+        self.noise_shapes = {layer.name: layer.resolution for layer in self.layers if layer.noise}
+        names = [name for name, _ in self.named_parameters()]
+        self.groups = group_parameters(names)
+        self.gains = {name: 1.0 for name in names} | module_gains(self.mapping, "mapping.")
+        self.gains |= {f"synthesis.{name}": gain for name, gain in synthesis.gains.items()}
+
+    def ws(self, w: Tensor, psi: float = 1.0, cutoff: int | None = None) -> Tensor:
+        """Rows of W+ [B, num_ws, w_dim] from w [B, w_dim]; the first `cutoff` (None: all) truncated to w_avg by psi."""
+        w = _matrix(w, self.w_dim, "w")
+        ws = w[:, None].expand(-1, self.num_ws, -1)
+        if psi == 1 or cutoff == 0:
+            return ws
+        truncated = torch.lerp(self.mapping.w_avg, w, psi)[:, None]
+        if cutoff is None or cutoff >= self.num_ws:
+            return truncated.expand(-1, self.num_ws, -1)
+        return torch.cat((truncated.expand(-1, cutoff, -1), ws[:, cutoff:]), 1)
+
+    def noise(
+        self,
+        mode: Literal["const", "random", "none"] = "const",
+        batch: int = 1,
+        generator: torch.Generator | None = None,
+    ) -> Noise:
+        """Noise maps: "const", the network's own (the anchor); "random", normal, drawn for each sample; "none"."""
+        if mode == "none":
+            return {}
+        if mode == "const":
+            own = {name: self.synthesis.get_buffer(f"{name}.noise_const") for name in self.noise_shapes}
+            return {name: noise[None, None] for name, noise in own.items()}
+        if mode == "random":
+            like = self.mapping.w_avg
+            device = like.device if generator is None else generator.device
+            maps = (
+                (name, torch.randn(batch, 1, r, r, generator=generator, device=device))
+                for name, r in self.noise_shapes.items()
+            )
+            return {name: n.to(like) for name, n in maps}
+        raise StylegraftError(f'noise "{mode}" is unknown; use "const", "random", "none" or a dict of maps')
+
+    def forward(
+        self,
+        z: Tensor | None = None,
+        c: Tensor | None = None,
+        *,
+        w: Tensor | None = None,
+        ws: Tensor | None = None,
+        styles: abc.Mapping[str, Tensor] | None = None,
+        psi: float = 1.0,
+        cutoff: int | None = None,
+        noise: Literal["const", "random", "none"] | Noise = "const",
+        generator: torch.Generator | None = None,
+        taps: Iterable[str] = (),
+    ) -> Output:
+        """The image of exactly one of z [B, z_dim], w [B, w_dim], ws [B, num_ws, w_dim], styles {layer: [B, channels]}.
+
+        c [B, c_dim] goes with z; psi and cutoff with z or w. Raises StylegraftError for other combinations,
+        wrong shapes and unknown names.
+        """
+        given = [name for name, x in (("z", z), ("w", w), ("ws", ws), ("styles", styles)) if x is not None]
+        if len(given) != 1:
+            raise StylegraftError(
+                f"exactly one of z, w, ws, styles is needed; found {', '.join(given) or 'none'}"
+            )
+        if psi != 1 and given[0] in ("ws", "styles"):
+            raise StylegraftError(f"truncation psi={psi} acts on z or w; found {given[0]}")
+        taps = tuple(taps)
+        for tap in taps:
+            if tap not in self.tap_names:
+                raise StylegraftError(f'tap "{tap}": this generator has {", ".join(self.tap_names)}')
+        for name in () if isinstance(noise, str) else noise:
+            if name not in self.noise_shapes:
+                known = ", ".join(self.noise_shapes)
+                raise StylegraftError(f'noise for "{name}": this layer takes none; those that do: {known}')
+        if z is not None:
+            w = self.mapping(z, c)
+        if w is not None:
+            ws = self.ws(w, psi, cutoff)
+        if ws is not None:
+            if ws.ndim != 3 or ws.shape[1:] != (self.num_ws, self.w_dim):
+                raise StylegraftError(
+                    f"ws has shape {list(ws.shape)}; expected [B, {self.num_ws}, {self.w_dim}]"
+                )
+            styles = self.synthesis.styles(ws)
+        assert styles is not None
+        self._check_styles(styles)
+        if isinstance(noise, str):
+            noise = self.noise(noise, len(next(iter(styles.values()))), generator)
+        return self.synthesis(styles, noise, taps)
+
+    def require(self, name: str, why: str) -> None:
+        """Raise StylegraftError, with the reason `why`, unless this network has a tap or parameter group `name`."""
+        if name not in self.tap_names and name not in self.groups:
+            kind = self.config["architecture"]
+            have = ", ".join((*self.tap_names, *self.groups))
+            raise StylegraftError(f'{why}: this {kind} generator has no "{name}"; it has {have}')
+
+    def _check_styles(self, styles: abc.Mapping[str, Tensor]) -> None:
+        for layer in self.layers:
+            s = styles.get(layer.name)
+            if s is None or s.ndim != 2 or s.shape[1] != layer.channels:
+                found = "nothing" if s is None else f"shape {list(s.shape)}"
+                raise StylegraftError(
+                    f"styles of {layer.name}: found {found}, expected [B, {layer.channels}]"
+                )
+
+
+def build_generator(config: dict[str, Any]) -> Generator:
+    """A freshly initialised generator of config["architecture"]: "stylegan2" or "mobile"."""
+    if config["architecture"] == "stylegan2":
+        from stylegraft.networks.stylegan2 import StyleGAN2Synthesis
+
+        return Generator(config, StyleGAN2Synthesis(config))
+    if config["architecture"] == "mobile":
+        from stylegraft.networks.mobile import MobileSynthesis
+
+        return Generator(config, MobileSynthesis(config))
+    raise StylegraftError(
+        f'generator architecture "{config["architecture"]}" is unknown; expected "stylegan2" or "mobile"'
+    )
+
+
+def blend_noise(
+    anchor: Noise,
+    other: Noise,
+    amount: float | abc.Mapping[str, float],
+    mode: Literal["linear", "vp", "slerp"] = "linear",
+) -> Noise:
+    """Noise maps from `anchor` (amount 0) to `other` (amount 1); `amount` may be given
+    per layer; those it leaves out stay at the anchor.
+
+    "linear" is Fix the Noise (Lee et al. 2023): its variance dips to 1/2 half way. Ours: "vp", the same divided by
+    sqrt((1-a)^2 + a^2), which preserves variance; "slerp", along the great circle of each layer's flattened map.
+    """
+    if anchor.keys() != other.keys():
+        odd = sorted(anchor.keys() ^ other.keys())
+        raise StylegraftError(f"noise to blend: {', '.join(odd)} on one side only")
+    amounts = amount if isinstance(amount, abc.Mapping) else dict.fromkeys(anchor, amount)
+    return {name: _blend(anchor[name], other[name], amounts.get(name, 0.0), mode) for name in anchor}
+
+
+def _blend(n: Tensor, m: Tensor, a: float, mode: str) -> Tensor:
+    if mode == "linear":
+        return torch.lerp(n, m, a)
+    if mode == "vp":
+        return torch.lerp(n, m, a) / ((1 - a) ** 2 + a**2) ** 0.5
+    if mode == "slerp":
+        cosine = nn.functional.cosine_similarity(n.flatten(1), m.flatten(1))
+        angle = cosine.clamp(-1, 1).acos()[:, None, None, None]
+        arc = ((1 - a) * angle).sin() / angle.sin() * n + (a * angle).sin() / angle.sin() * m
+        return torch.where(angle.sin() > 1e-4, arc, torch.lerp(n, m, a))
+    raise StylegraftError(f'noise blend "{mode}" is unknown; expected "linear", "vp" or "slerp"')
+
+
+# Parameter name -> the groups it belongs to; the number is the resolution of the hidden map. Every parameter is in
+# exactly one group without a slash.
+_GROUPS = (
+    (r"mapping\..*", ("mapping",)),
+    (r"synthesis\.b4\.const", ("const",)),
+    (r"synthesis\..*\.noise_strength", ("noise",)),
+    (r"synthesis\.b(\d+)\.conv\d\.affine\..*", (r"affine@\1", r"affine@\1/conv")),
+    (r"synthesis\.b(\d+)\.(up|torgb)\.affine\..*", (r"affine@\1", r"affine@\1/\2")),
+    (r"synthesis\.b(\d+)\.conv\d\.(depthwise|pointwise)", (r"conv@\1", r"conv@\1/\2")),
+    (r"synthesis\.b(\d+)\.(?:conv\d|skip)\..*", (r"conv@\1",)),
+    (r"synthesis\.b(\d+)\.torgb\..*", (r"torgb@\1",)),
+)
+
+
+def group_parameters(
+    names: Iterable[str], table: Iterable[tuple[str, tuple[str, ...]]] = _GROUPS
+) -> dict[str, tuple[str, ...]]:
+    """{group: parameter names}; the first row of `table` (pattern, groups) that matches a name decides."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        pattern, labels = next((p, labels) for p, labels in table if re.fullmatch(p, name))
+        for label in labels:
+            groups.setdefault(re.sub(pattern, label, name), []).append(name)
+    return {group: tuple(members) for group, members in groups.items()}
+
+
+def module_gains(module: nn.Module, prefix: str = "") -> dict[str, float]:
+    """{parameter name: gain} of all submodules that keep the gain of a parameter `p` in an attribute `p_gain`."""
+    owners = ((name.rpartition("."), name) for name, _ in module.named_parameters())
+    gains = {name: getattr(module.get_submodule(owner), f"{p}_gain", 1.0) for (owner, _, p), name in owners}
+    return {prefix + name: gain for name, gain in gains.items()}
+
+
+def _matrix(x: Tensor | None, width: int, name: str) -> Tensor:
+    if x is None or x.ndim != 2 or x.shape[1] != width:
+        found = "nothing" if x is None else f"shape {list(x.shape)}"
+        raise StylegraftError(f"{name}: found {found}, expected [B, {width}]")
+    return x

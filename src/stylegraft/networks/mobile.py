@@ -1,0 +1,228 @@
+"""MobileStyleGAN synthesis (Belousov, "MobileStyleGAN: A Lightweight Convolutional Neural Network for
+High-Fidelity Image Synthesis", arXiv 2104.04767), cut at any hidden resolution.
+
+Differences from StyleGAN2: depthwise-separable convolutions, up-sampling by an inverse Haar wavelet whose bands
+are modulated first, demodulation folded into the kernels, no sqrt(2) after the activation, one image head.
+Parameters are stored at unit scale and a published value is `stored * gain`, the gain being the RMS that the tensor
+had in the file, so that one learning rate moves these layers as it moves StyleGAN2's.
+"""
+
+from __future__ import annotations
+
+from collections import abc
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from stylegraft.errors import StylegraftError
+from stylegraft.networks import ops
+from stylegraft.networks.generator import FullyConnected, Layer, Noise, Output, Synthesis, module_gains
+
+Gains = abc.Mapping[str, float]
+
+
+def inverse_haar(x: Tensor) -> Tensor:
+    """Merge four wavelet bands into an image of twice the size: [B, 4C, h, w] -> [B, C, 2h, 2w].
+
+    The C low-pass channels come first, then (vertical, horizontal, diagonal) detail of each channel. Orthonormal.
+    """
+    b, bands, h, w = x.shape
+    c = bands // 4
+    low, detail = x[:, :c], x[:, c:].reshape(b, c, 3, h, w)
+    vertical, horizontal, diagonal = detail.unbind(2)
+    top, bottom = low + vertical, low - vertical
+    upper, lower = horizontal + diagonal, horizontal - diagonal
+    quads = torch.stack((top + upper, top - upper, bottom + lower, bottom - lower), dim=2) * 0.5
+    return ops.channels_last(F.pixel_shuffle(quads.reshape(b, bands, h, w), 2))
+
+
+def activate(x: Tensor, bias: Tensor, noise: Tensor | None, strength: Tensor) -> Tensor:
+    """Leaky ReLU of x + strength * noise + bias, in place; x [B, C, r, r], bias [C], noise [B or 1, 1, r, r]."""
+    x = x.add_(bias[:, None, None])
+    if noise is not None:
+        x = x.add_(noise * strength)
+    return F.leaky_relu_(x, ops.SLOPE)
+
+
+class Modulated(nn.Module):
+    """What every layer here has: an affine map from a row of W+ to its style vector [B, channels]."""
+
+    kind: Literal["conv", "up", "torgb"] = "conv"
+
+    def __init__(self, channels: int, w_dim: int, gains: Gains):
+        super().__init__()
+        weight_gain, bias_gain = gains["affine.weight"], gains["affine.bias"]
+        self.affine = FullyConnected(
+            w_dim, channels, bias_init=1.0, weight_gain=weight_gain, bias_gain=bias_gain
+        )
+
+
+class InputConv(Modulated):
+    """The one dense layer, at 4x4: modulate, 3x3 convolution, noise, bias, leaky ReLU: [1, C, 4, 4] -> [B, C, 4, 4]."""
+
+    noise_const: Tensor
+
+    def __init__(self, channels: int, w_dim: int, gains: Gains):
+        super().__init__(channels, w_dim, gains)
+        self.weight = nn.Parameter(torch.randn(channels, channels, 3, 3))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.noise_strength = nn.Parameter(torch.zeros([]))
+        self.register_buffer("noise_const", torch.randn(4, 4))
+        self.weight_gain, self.bias_gain = gains["weight"], gains["bias"]
+
+    def forward(self, x: Tensor, style: Tensor, noise: Tensor | None) -> Tensor:
+        x = x * (style * self.weight_gain)[:, :, None, None]
+        x = ops.conv2d(x, self.weight, padding=1)
+        return activate(x, self.bias * self.bias_gain, noise, self.noise_strength)
+
+
+class SeparableConv(Modulated):
+    """Modulate, 3x3 depthwise, 1x1 pointwise, noise, bias, leaky ReLU: [B, I, r, r] -> [B, O, r, r]."""
+
+    noise_const: Tensor
+
+    def __init__(self, in_channels: int, out_channels: int, r: int, w_dim: int, gains: Gains):
+        super().__init__(in_channels, w_dim, gains)
+        self.depthwise = nn.Parameter(torch.randn(in_channels, 1, 3, 3))
+        self.pointwise = nn.Parameter(torch.randn(out_channels, in_channels, 1, 1))
+        self.bias = nn.Parameter(torch.zeros(out_channels))
+        self.noise_strength = nn.Parameter(torch.zeros([]))
+        self.register_buffer("noise_const", torch.randn(r, r))
+        self.depthwise_gain, self.pointwise_gain, self.bias_gain = (
+            gains["depthwise"],
+            gains["pointwise"],
+            gains["bias"],
+        )
+
+    def forward(self, x: Tensor, style: Tensor, noise: Tensor | None) -> Tensor:
+        x = x * (style * (self.depthwise_gain * self.pointwise_gain))[:, :, None, None]
+        x = ops.conv2d(x, self.depthwise, padding=1, groups=x.shape[1])
+        x = ops.conv2d(x, self.pointwise)
+        return activate(x, self.bias * self.bias_gain, noise, self.noise_strength)
+
+
+class WaveletUp(Modulated):
+    """Modulate the wavelet bands, then merge them: [B, 4C, r, r] -> [B, C, 2r, 2r]."""
+
+    kind = "up"
+
+    def forward(self, x: Tensor, style: Tensor) -> Tensor:
+        return inverse_haar(x * style[:, :, None, None])
+
+
+class WaveletToRGB(Modulated):
+    """Modulated 1x1 to the image's wavelet bands, then the image: [B, I, r, r] -> [B, img_channels, 2r, 2r]."""
+
+    kind = "torgb"
+
+    def __init__(self, channels: int, img_channels: int, w_dim: int, gains: Gains):
+        super().__init__(channels, w_dim, gains)
+        self.weight = nn.Parameter(torch.randn(4 * img_channels, channels, 1, 1))
+        self.bias = nn.Parameter(torch.zeros(4 * img_channels))
+        self.weight_gain, self.bias_gain = gains["weight"], gains["bias"]
+
+    def forward(self, x: Tensor, style: Tensor) -> Tensor:
+        return inverse_haar(
+            ops.modulated_rgb(x, self.weight, style * self.weight_gain, self.bias * self.bias_gain)
+        )
+
+
+class InputBlock(nn.Module):
+    """The learned constant [C, 4, 4] and its convolution."""
+
+    def __init__(self, channels: int, w_dim: int, gains: Gains):
+        super().__init__()
+        self.const = nn.Parameter(torch.randn(channels, 4, 4))
+        self.const_gain = gains["const"]
+        self.conv1 = InputConv(channels, w_dim, _under(gains, "conv1"))
+
+
+class Block(nn.Module):
+    """The layers of one hidden resolution r > 4, in forward order."""
+
+    def __init__(self, in_channels: int, channels: int, r: int, w_dim: int, gains: Gains):
+        super().__init__()
+        self.up = WaveletUp(in_channels, w_dim, _under(gains, "up"))
+        self.conv0 = SeparableConv(in_channels // 4, channels, r, w_dim, _under(gains, "conv0"))
+        self.conv1 = SeparableConv(channels, channels, r, w_dim, _under(gains, "conv1"))
+
+
+class MobileSynthesis(Synthesis):
+    """Style vectors and noise maps -> image; the last hidden map has half the image's size.
+
+    config: resolution, img_channels (3), w_dim (512), channels {hidden resolution: width, a multiple of 4} and gains
+    {parameter name: float}; those left out have the scale of a network that starts from scratch.
+    """
+
+    def __init__(self, config: dict[str, Any]):
+        super().__init__()
+        widths = {int(r): int(c) for r, c in config["channels"].items()}
+        w_dim, img_channels = config.get("w_dim", 512), config.get("img_channels", 3)
+        gains = {**initial_gains(widths, w_dim), **config.get("gains", {})}
+        self.hidden = tuple(sorted(widths))
+        last = self.hidden[-1]
+        if config["resolution"] != 2 * last or self.hidden[0] != 4:
+            raise StylegraftError(
+                f"mobile generator of {config['resolution']} px, hidden maps {self.hidden}: expected 4 to half its size"
+            )
+        self.b4 = InputBlock(widths[4], w_dim, _under(gains, "b4"))
+        for r in self.hidden[1:]:
+            self.add_module(f"b{r}", Block(widths[r // 2], widths[r], r, w_dim, _under(gains, f"b{r}")))
+        head = WaveletToRGB(widths[last], img_channels, w_dim, _under(gains, f"b{last}.torgb"))
+        self.get_submodule(f"b{last}").add_module("torgb", head)
+        self.layers = tuple(self._layers())
+        self.num_ws = len(self.layers)
+        self.tap_names = tuple(layer.name for layer in self.layers if layer.kind == "conv")
+        self.gains = module_gains(self)
+
+    def _layers(self) -> abc.Iterator[Layer]:
+        """In forward order, each with a row of W+ of its own."""
+        row = 0
+        for r in self.hidden:
+            for part, module in self.get_submodule(f"b{r}").named_children():
+                assert isinstance(module, Modulated)
+                kind = module.kind
+                yield Layer(f"b{r}.{part}", kind, r, module.affine.bias.numel(), row, noise=kind == "conv")
+                row += 1
+
+    def forward(
+        self, styles: abc.Mapping[str, Tensor], noise: Noise, taps: abc.Collection[str] = ()
+    ) -> Output:
+        """Image [B, img_channels, R, R] and the feature maps named in `taps`, which are after noise and activation."""
+        kept: dict[str, Tensor] = {}
+        x = (self.b4.const * self.b4.const_gain)[None]
+        for layer in self.layers:
+            module, style = self.get_submodule(layer.name), styles[layer.name]
+            x = module(x, style, noise.get(layer.name)) if layer.noise else module(x, style)
+            if layer.name in taps:
+                kept[layer.name] = x
+        return Output(x, kept)
+
+
+def initial_gains(widths: abc.Mapping[int, int], w_dim: int) -> dict[str, float]:
+    """Gains of a network that starts from scratch: He's scale for kernels and affine weights, biases as they are.
+
+    widths: {hidden resolution: channels}. Keys are parameter names inside the synthesis network.
+    """
+    last = max(widths)
+    gains = {"b4.const": 1.0, "b4.conv1.weight": (9 * widths[4]) ** -0.5, "b4.conv1.bias": 1.0}
+    gains |= {f"b{last}.torgb.weight": widths[last] ** -0.5, f"b{last}.torgb.bias": 1.0}
+    modulated = ["b4.conv1", f"b{last}.torgb"]
+    for r in sorted(widths)[1:]:
+        for conv, fan_in in (("conv0", widths[r // 2] // 4), ("conv1", widths[r])):
+            gains |= {
+                f"b{r}.{conv}.depthwise": 1 / 3,
+                f"b{r}.{conv}.pointwise": fan_in**-0.5,
+                f"b{r}.{conv}.bias": 1.0,
+            }
+        modulated += [f"b{r}.up", f"b{r}.conv0", f"b{r}.conv1"]
+    for layer in modulated:
+        gains |= {f"{layer}.affine.weight": w_dim**-0.5, f"{layer}.affine.bias": 1.0}
+    return gains
+
+
+def _under(gains: Gains, prefix: str) -> dict[str, float]:
+    """The entries below a dotted prefix, without it."""
+    return {name[len(prefix) + 1 :]: gain for name, gain in gains.items() if name.startswith(prefix + ".")}

@@ -1,0 +1,250 @@
+"""The arithmetic that the networks share: convolution, FIR resampling, modulation, pointwise layers.
+
+Tensors have the NCHW shape of the PyTorch API and lie in memory as channels_last. Everything can be differentiated to
+any order; `convolution` says how.
+"""
+
+from __future__ import annotations
+
+import math
+import weakref
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.optim.optimizer import register_optimizer_step_post_hook
+
+from stylegraft.networks.convolution import channels_last, conv2d, conv_transpose2d
+from stylegraft.networks.fir import downsample2d, filter2d, setup_filter, upfirdn2d, upsample2d
+
+__all__ = [
+    "EPS",
+    "SLOPE",
+    "SQRT2",
+    "channels_last",
+    "clear_caches",
+    "conv1x1",
+    "conv2d",
+    "conv_transpose2d",
+    "demodulation",
+    "derived",
+    "downsample2d",
+    "downsampling_conv2d",
+    "filter2d",
+    "kernel_energy",
+    "linear",
+    "modulated_conv2d",
+    "modulated_rgb",
+    "normalise",
+    "random_kernel",
+    "scaled",
+    "setup_filter",
+    "upfirdn2d",
+    "upsample2d",
+    "upsampling_conv2d",
+]
+
+SQRT2 = math.sqrt(2.0)
+EPS = 1e-8  # inside the roots of demodulation, normalisation and minibatch-std (StyleGAN2)
+SLOPE = 0.2  # of the leaky ReLU
+# Numbers in one sample's map from which, without gradients, a kernel per sample is faster than scaling the map twice:
+# 2-5 % of such a layer at batch 1, 16 % at batch 8 (64 channels, 256 px, one AVX-512 core); slower below.
+LARGE = 1 << 21
+
+
+def random_kernel(out_channels: int, in_channels: int, size: int) -> Tensor:
+    """A normal kernel [O, I, k, k], channels_last as the convolution wants it: no copy of it on every call."""
+    return channels_last(torch.randn(out_channels, in_channels, size, size))
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# What is computed from a weight alone is remembered while that weight is frozen.
+
+_Derived = tuple[weakref.ref, tuple[int, int], Tensor]
+_derived: dict[tuple, _Derived] = {}
+
+
+def derived(w: Tensor, function: Callable[..., Tensor], *args: float) -> Tensor:
+    """`function(w, *args)`, computed once for a weight that requires no gradient.
+
+    A remembered value is used only for the same tensor object with the same version and storage. Writes that leave no
+    trace there are fused optimiser steps, which are noticed by a hook, and writes through `.data`: after
+    those call `clear_caches`. `function` must return a new tensor, not a view of `w`.
+    """
+    if w.requires_grad or w.is_inference() or torch.compiler.is_compiling():
+        return function(w, *args)
+    key, state = (id(w), function, args), (w._version, w.data_ptr())
+    entry = _derived.get(key)
+    if entry is not None and entry[0]() is w and entry[1] == state:
+        return entry[2]
+    with torch.inference_mode(False), torch.no_grad():
+        value = function(w, *args)
+    _derived[key] = (weakref.ref(w, lambda _: _derived.pop(key, None)), state, value)
+    return value
+
+
+def clear_caches() -> None:
+    """Forget every value computed from a frozen weight."""
+    _derived.clear()
+
+
+def _forget_stepped(optimizer: torch.optim.Optimizer, args: tuple, kwargs: dict) -> None:
+    """Forget what an optimiser has just changed: fused Adam writes parameters without raising their version."""
+    stepped = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    for key in [key for key in _derived if key[0] in stepped]:
+        del _derived[key]
+
+
+register_optimizer_step_post_hook(_forget_stepped)
+
+
+def scaled(w: Tensor, gain: float) -> Tensor:
+    """w * gain, remembered while `w` is frozen."""
+    return w if gain == 1 else derived(w, torch.mul, gain)
+
+
+def kernel_energy(w: Tensor) -> Tensor:
+    """Q of demodulation: [O, I, k, k] -> [O, I], the sum of squares over the kernel; remembered while `w` is frozen."""
+    return derived(w, _energy)
+
+
+def _energy(w: Tensor) -> Tensor:
+    return w.square().sum((2, 3))
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Modulation.
+
+
+def modulated_conv2d(
+    x: Tensor,
+    w: Tensor,
+    s: Tensor,
+    *,
+    demodulate: bool = True,
+    up: int = 1,
+    f: Tensor | None = None,
+    gain: float = 1.0,
+    add: Tensor | None = None,
+) -> Tensor:
+    """Convolution with kernels scaled per sample by styles (StyleGAN2, section 2.2); the map grows by `up`.
+
+    x [B, I, r, r], w [O, I, k, k] with odd k, s [B, I] -> gain * d * conv(x * s, w) + add, where
+    d_bo = (sum_i s_bi^2 sum_k w_oik^2 + 1e-8)^-1/2 is one matrix product: the activations are scaled and no kernel
+    is built for a sample. With up = 2: a transposed convolution, then the FIR kernel `f`. `add` broadcasts.
+    """
+    d = demodulation(s, kernel_energy(w), gain) if demodulate else s.new_full((1, 1), gain)
+    if up == 1 and not torch.is_grad_enabled() and x[0].numel() >= LARGE:
+        kernels = w * s[:, None, :, None, None] * d[:, :, None, None, None]
+        y = torch.cat(
+            [conv2d(a, k, padding=k.shape[2] // 2) for a, k in zip(x.split(1), kernels, strict=True)]
+        )
+        return y if add is None else y.add_(add)
+    x = x * s[:, :, None, None]
+    y = conv2d(x, w, padding=w.shape[2] // 2) if up == 1 else upsampling_conv2d(x, w, f, up)
+    d = d[:, :, None, None]
+    return y * d if add is None else torch.addcmul(add, y, d)
+
+
+def demodulation(s: Tensor, energy: Tensor, gain: float = 1.0) -> Tensor:
+    """gain * d for styles s [B, I] and kernel energies [O, I]: [B, O]."""
+    return torch.rsqrt(s.square() @ energy.t() + EPS) * gain
+
+
+def upsampling_conv2d(x: Tensor, w: Tensor, f: Tensor | None, up: int = 2) -> Tensor:
+    """Convolution of the map enlarged `up` times with FIR kernel f: [B, I, r, r] -> [B, O, up r, up r].
+
+    Folding f into w would be one operation, with four times the multiplications and slower on CPU (performance.md 4.5).
+    """
+    y = conv_transpose2d(x, w.transpose(0, 1), stride=up)
+    if f is None:
+        raise ValueError("an up-sampling convolution needs its FIR kernel f")
+    k, t = w.shape[2], f.shape[-1]
+    before = k // 2 + (t + up - 1) // 2 - (k - 1)
+    after = k // 2 + (t - up) // 2 - (k - up)
+    return upfirdn2d(y, f, padding=(before, after, before, after), gain=up * up)
+
+
+def downsampling_conv2d(x: Tensor, w: Tensor, f: Tensor, down: int = 2) -> Tensor:
+    """Convolution of the map reduced `down` times with FIR kernel f: [B, I, r, r] -> [B, O, r / down, r / down]."""
+    k, t = w.shape[2], f.shape[-1]
+    before = k // 2 + (t - down + 1) // 2
+    after = k // 2 + (t - down) // 2
+    if k == 1:  # the FIR filter can drop at once the samples that the 1x1 would
+        return conv1x1(upfirdn2d(x, f, down=down, padding=(before, after, before, after)), w)
+    return conv2d(upfirdn2d(x, f, padding=(before, after, before, after)), w, stride=down)
+
+
+def modulated_rgb(x: Tensor, w: Tensor, s: Tensor, bias: Tensor) -> Tensor:
+    """Modulated 1x1 without demodulation: x [B, I, r, r], w [O, I, 1, 1], s [B, I], bias [O] -> [B, O, r, r].
+
+    O is small, so here the kernel is built per sample: no pass over x.
+    """
+    kernels = w.flatten(1) * s[:, None]
+    y = torch.baddbmm(bias, _rows(x).view(len(x), -1, x.shape[1]), kernels.transpose(1, 2))
+    return _maps(y, x)
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Pointwise layers. What runs in place runs before the result is viewed as a map: in-place writes to a view cost a copy.
+
+
+def conv1x1(
+    x: Tensor,
+    w: Tensor,
+    bias: Tensor | None = None,
+    *,
+    gain: float = 1.0,
+    residual: Tensor | None = None,
+    lrelu: bool = False,
+) -> Tensor:
+    """gain * (1x1 convolution of x) + bias, or + residual, then leaky ReLU if asked; one matrix product.
+
+    x [B, I, r, r], w [O, I, 1, 1], bias [O] or residual [B, O, r, r] -> [B, O, r, r].
+    """
+    rows, kernel = _rows(x), w.flatten(1).t()
+    if residual is not None:
+        y = torch.addmm(_rows(residual), rows, kernel, alpha=gain)
+    elif bias is not None:
+        y = torch.addmm(bias, rows, kernel, alpha=gain)
+    else:
+        y = rows @ (kernel * gain)
+    return _maps(F.leaky_relu_(y, SLOPE) if lrelu else y, x)
+
+
+def linear(
+    x: Tensor,
+    w: Tensor,
+    bias: Tensor | None = None,
+    *,
+    weight_gain: float = 1.0,
+    bias_gain: float = 1.0,
+    lrelu: bool = False,
+) -> Tensor:
+    """Fully connected: x [B, I], w [O, I] -> weight_gain * x w^T + bias_gain * bias, without a scaled copy of w.
+
+    With `lrelu`: leaky ReLU of gain sqrt 2, which is folded into the two gains.
+    """
+    g = SQRT2 if lrelu else 1.0
+    if bias is None:
+        y = (x * (weight_gain * g)) @ w.t()
+    else:
+        y = torch.addmm(bias, x, w.t(), alpha=weight_gain * g, beta=bias_gain * g)
+    return F.leaky_relu_(y, SLOPE) if lrelu else y
+
+
+def normalise(x: Tensor) -> Tensor:
+    """Each row of [B, C] divided by its root mean square."""
+    return x * torch.rsqrt(x.square().mean(1, keepdim=True) + EPS)
+
+
+def _rows(x: Tensor) -> Tensor:
+    """[B, C, H, W] as the rows of a matrix [B H W, C]; a view where x is channels_last."""
+    return channels_last(x).permute(0, 2, 3, 1).reshape(-1, x.shape[1])
+
+
+def _maps(rows: Tensor, like: Tensor) -> Tensor:
+    """Rows of C numbers as maps [B, C, H, W] with the B, H, W of `like`."""
+    b, _, h, w = like.shape
+    return rows.view(b, h, w, -1).permute(0, 3, 1, 2)

@@ -1,0 +1,203 @@
+"""Bad input gets one clear line on stderr, exit status 2, at once, and no traceback."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from stylegraft.cli.main import main
+
+SECONDS = 2.0
+WITH_TORCH = (
+    4.0  # where torch has to be imported to find out; 2 s on an idle machine, of which torch takes 1.5
+)
+
+
+def refused(ran, *parts: str, seconds: float | None = SECONDS) -> None:
+    """One line, exit 2, all parts in it, in time."""
+    assert ran.status == 2, (ran.out, ran.err)
+    lines = ran.err.splitlines()
+    assert len(lines) == 1, ran.err
+    assert lines[0].startswith("error: ")
+    for part in parts:
+        assert part in lines[0], lines[0]
+    if seconds:
+        assert ran.seconds < seconds
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for i in range(3):
+        Image.new("RGB", (40, 40), (90 * i, 40, 200)).save(folder / f"{i}.png")
+    return folder
+
+
+def test_a_folder_with_no_image(stylegraft, toy_file: Path, tmp_path: Path):
+    folder = tmp_path / "nothing"
+    folder.mkdir()
+    refused(stylegraft("adapt", toy_file, folder), "nothing", "no picture")
+    (folder / "notes.txt").write_text("later")
+    refused(stylegraft("adapt", toy_file, folder), "notes.txt")
+
+
+def test_a_target_that_does_not_exist(stylegraft, toy_file: Path, tmp_path: Path):
+    refused(stylegraft("adapt", toy_file, "pensil", cwd=tmp_path), "pensil", "did you mean 'pencil'?")
+    refused(stylegraft("adapt", toy_file, tmp_path / "no" / "where"), "no such file or folder")
+
+
+def test_one_broken_image(stylegraft, toy_file: Path, pictures: Path):
+    (pictures / "1.png").write_bytes((pictures / "1.png").read_bytes()[:60])
+    refused(stylegraft("adapt", toy_file, pictures), "1.png", "broken")
+
+
+def test_an_image_of_one_pixel(stylegraft, toy_file: Path, pictures: Path):
+    Image.new("RGB", (1, 1)).save(pictures / "2.png")
+    refused(stylegraft("adapt", toy_file, pictures), "2.png", "1x1")
+
+
+def test_a_source_that_is_not_a_source(stylegraft, pictures: Path, tmp_path: Path):
+    fake = tmp_path / "source.safetensors"
+    fake.write_bytes(b"this is not a network" * 100)
+    refused(stylegraft("adapt", fake, pictures), "source.safetensors", "not a source")
+    fake.write_bytes(b"")
+    refused(stylegraft("adapt", fake, pictures), "source.safetensors", "not a source")
+    refused(stylegraft("sample", pictures / "0.png"), "0.png", "not a source")
+    refused(stylegraft("adapt", pictures, pictures), "pictures", "not a run")
+
+
+def test_a_safetensors_file_of_somebody_else(stylegraft, pictures: Path, tmp_path: Path):
+    import numpy as np
+    from safetensors.numpy import save_file
+
+    path = tmp_path / "llm.safetensors"
+    save_file({"x": np.zeros(3, np.float32)}, path)
+    refused(stylegraft("adapt", path, pictures), "llm.safetensors", "not a source")
+
+
+def test_an_unknown_source(stylegraft, pictures: Path, tmp_path: Path):
+    refused(stylegraft("adapt", "faces-46", pictures, cwd=tmp_path), "faces-46", "did you mean 'faces-64'?")
+
+
+def test_an_unknown_recipe(stylegraft, toy_file: Path, pictures: Path):
+    ran = stylegraft("adapt", toy_file, pictures, "--recipe", "dlc")
+    refused(ran, "'dlc'", "did you mean 'dcl'?", "freezed")
+    refused(stylegraft("recipes", "fixnoize"), "did you mean 'fixnoise'?")
+
+
+def test_a_recipe_field_that_does_not_exist_or_does_not_fit(stylegraft, toy_file: Path, pictures: Path):
+    for setting, parts in {
+        "cdq=no": ("'cdq'", "did you mean 'cdc'?"),
+        "cdc=maybe": ("yes or no",),
+        "cl1=much": ("a number",),
+        "anchors=1.5": ("a whole number",),
+        "batch": ("FIELD=VALUE",),
+        "mixing=7": ("mixing", "0 to 1"),
+    }.items():
+        refused(stylegraft("adapt", toy_file, pictures, "--set", setting), *parts)
+    refused(stylegraft("adapt", toy_file, pictures, "--steps", "0"), "steps", "at least 1")
+
+
+def test_an_unknown_verb(stylegraft):
+    refused(stylegraft("adpat"), "'adpat'", "did you mean 'adapt'?")
+
+
+def test_an_output_folder_that_is_a_file(stylegraft, toy_file: Path, pictures: Path):
+    refused(stylegraft("adapt", toy_file, pictures, "--out", pictures / "0.png"), "--out", "is a file")
+    refused(stylegraft("sample", toy_file, "--out", pictures / "no" / "grid.png"), "--out", "does not exist")
+
+
+def test_seeds_that_are_none(stylegraft, toy_file: Path):
+    for seeds in ("", "a", "5-3", "1,,2", "-4", "0-99999999", "١"):
+        refused(stylegraft("sample", toy_file, f"--seeds={seeds}"), "--seeds")
+
+
+def test_strength_of_a_source(stylegraft, toy_file: Path):
+    refused(stylegraft("sample", toy_file, "--strength", "0.5"), "--strength", "is a source")
+
+
+def test_an_unknown_space(stylegraft, toy_file: Path, pictures: Path):
+    ran = stylegraft("adapt", toy_file, pictures, "--space", "afine")
+    refused(ran, "'afine'", "did you mean 'affine'?", seconds=WITH_TORCH)
+
+
+def test_a_domain_whose_base_does_not_ship(stylegraft, domain_file: Path):
+    refused(stylegraft("sample", domain_file), "'toy'", "--source")
+
+
+def test_a_domain_on_the_wrong_base(stylegraft, domain_file: Path, other_file: Path):
+    ran = stylegraft("sample", domain_file, "--source", other_file)
+    refused(ran, domain_file.name, "'toy'", "another one", seconds=WITH_TORCH)
+
+
+@pytest.mark.parametrize("verb", ["sample", "adapt"])
+def test_a_full_disk(
+    verb: str,
+    toy_file: Path,
+    toy_images: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    old = tmp_path / "grid.png"
+    old.write_text("an earlier picture")
+    monkeypatch.chdir(tmp_path)
+
+    def full(handle: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    rest = {"sample": ["--seeds", "0-3"], "adapt": [str(toy_images), "--steps", "1", "--batch", "2"]}[verb]
+    assert main([verb, str(toy_file), *rest]) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("error: ")
+    assert "the disk is full" in error
+    assert old.read_text() == "an earlier picture"
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_debug_shows_where_it_happened(stylegraft):
+    ran = stylegraft("adpat", env={"STYLEGRAFT_DEBUG": "1"})
+    assert ran.status != 0
+    assert "Traceback" in ran.err
+
+
+def test_ctrl_c_is_not_a_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    def interrupt(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("stylegraft.cli.main.run_verb", interrupt)
+    assert main(["adapt", "a", "b"]) == 130
+    assert capsys.readouterr().err.strip() == "stopped"
+
+
+@pytest.fixture(scope="session")
+def domain_file(toy_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A zero domain on the toy."""
+    from stylegraft.checkpoints import describe_base, load
+    from stylegraft.domains import Domain, start
+
+    source = load(toy_file)
+    path = tmp_path_factory.mktemp("domains") / "domain.safetensors"
+    Domain(start("stylespace", source.generator), {"space": "stylespace"}, describe_base(source)).save(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def other_file(toy_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The toy with one weight changed."""
+    import torch
+
+    from stylegraft.checkpoints import load, save_source
+
+    source = load(toy_file)
+    with torch.no_grad():
+        next(source.generator.parameters()).add_(1e-3)
+    path = tmp_path_factory.mktemp("sources") / "other.safetensors"
+    save_source(path, source, torch.float32)
+    return path

@@ -1,0 +1,81 @@
+"""Help answers at once, and says everything."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+from importlib import import_module
+
+import pytest
+
+from stylegraft.cli.main import VERBS, main
+from stylegraft.cli.recipes import field_docs
+
+HELP_SECONDS = 0.5
+
+
+@pytest.mark.parametrize(
+    "line", [["--help"], ["--version"], *([verb, "--help"] for verb in VERBS)], ids=" ".join
+)
+def test_help_never_imports_torch(line: list[str]):
+    code = f"""
+import sys
+from stylegraft.cli.main import main
+try:
+    main({line!r})
+except SystemExit as end:
+    assert not end.code
+heavy = {{"torch", "numpy", "PIL", "safetensors", "scipy"}} & set(sys.modules)
+assert not heavy, heavy
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("line", [["--help"], *([verb, "--help"] for verb in VERBS)], ids=" ".join)
+def test_help_answers_in_half_a_second(line: list[str], stylegraft):
+    assert stylegraft(*line).seconds < HELP_SECONDS
+
+
+def test_importing_the_package_does_not_import_torch():
+    code = "import sys, stylegraft; stylegraft.StylegraftError; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_every_public_name_is_there():
+    import stylegraft
+
+    for name in stylegraft.__all__:
+        assert getattr(stylegraft, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'adopt'"):
+        _ = stylegraft.adopt
+
+
+def test_help_lists_every_verb_with_its_purpose(capsys: pytest.CaptureFixture[str]):
+    assert main(["--help"]) == 0
+    out = capsys.readouterr().out
+    for verb, (_, what) in VERBS.items():
+        assert f"  {verb}" in out
+        assert what in out
+    assert main([]) == 0
+    assert capsys.readouterr().out == out
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_of_a_verb_fits_80_columns_and_documents_every_flag(verb: str, stylegraft):
+    ran = stylegraft(verb, "--help")
+    assert ran.status == 0
+    assert ran.out.startswith(f"usage: stylegraft {verb}")
+    boxes = [line for line in ran.out.splitlines() if line.startswith(("│", "╭", "╰"))]
+    assert boxes
+    assert max(map(len, boxes)) <= 80
+    assert "(required)" not in ran.out or "│ -h, --help" in ran.out
+    options = import_module(VERBS[verb][0]).Options
+    assert set(field_docs(options)) == {field.name for field in dataclasses.fields(options)}
+
+
+def test_an_unknown_flag_suggests_the_nearest(stylegraft):
+    ran = stylegraft("sample", "faces-64", "--seed", "3")
+    assert ran.status == 2
+    assert "--seeds" in ran.err

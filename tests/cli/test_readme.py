@@ -1,0 +1,100 @@
+"""What the README says works: every command and the Python example run, on few steps.
+
+With the shipped source where its weights are installed, and a toy of the same name otherwise.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+
+from stylegraft import sources
+from stylegraft.adaptation.recipes import PAPER
+from stylegraft.cli.main import main
+from stylegraft.data.targets import TARGETS
+from stylegraft.domains import SPACES
+from stylegraft.errors import StylegraftError
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+COMMANDS = [line.split("#")[0].strip() for line in re.findall(r"^    (\S.*)$", README, re.MULTILINE)]
+STYLEGRAFT = [re.sub(r"^\S*/stylegraft", "stylegraft", line) for line in COMMANDS if "stylegraft " in line]
+FEW = ["--steps", "2", "--batch", "2"]
+
+
+@pytest.fixture(scope="module")
+def home(toy_file: Path, toy_images: Path, tmp_path_factory: pytest.TempPathFactory):
+    """A folder as the README's reader has it: `my_sketches` beside, `faces-64` installed."""
+    from stylegraft.checkpoints import Source, load, save_source
+
+    folder = tmp_path_factory.mktemp("home")
+    shutil.copytree(toy_images, folder / "my_sketches")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        try:
+            sources.source_path("faces-64")
+        except StylegraftError:
+            toy = load(toy_file)
+            renamed = Source("faces-64", toy.generator, toy.discriminator, toy.info)
+            save_source(folder / "faces-64.safetensors", renamed)
+            row = sources.Shipped(str(folder / "faces-64.safetensors"), "a toy", "CC0-1.0")
+            patch.setitem(sources.SOURCES, "faces-64", row)
+        yield folder
+
+
+def test_the_readme_has_commands():
+    assert len(STYLEGRAFT) >= 9
+
+
+def test_every_command_of_the_readme_runs_in_its_order(home: Path, capsys: pytest.CaptureFixture[str]):
+    for line in STYLEGRAFT:
+        verb, *rest = shlex.split(line)[1:]
+        if "VERB" in line:
+            continue
+        status = main([verb, *rest, *(FEW if verb == "adapt" else [])])
+        assert status == 0, f"{line}\n{capsys.readouterr().err}"
+        if "--out" in rest and "--dry-run" not in rest:
+            assert Path(rest[rest.index("--out") + 1]).exists(), line
+
+
+def test_the_python_example_runs(home: Path):
+    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    example = example.replace(
+        'out="runs/sketches"', 'out="runs/sketches", steps=2, batch=2, align="auto", quiet=True'
+    )
+    names: dict[str, object] = {}
+    exec(compile(example, "README.md", "exec"), names)
+    assert names["images"].shape[:2] == (4, 3)
+
+
+def test_the_two_commands_and_their_form_without_make_agree():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert [line for line in COMMANDS if line.startswith("make")] == ["make demo", "make test"]
+    assert re.search(r"^\.PHONY: demo test$", makefile, re.MULTILINE)
+    for command in (
+        "stylegraft adapt faces-64 pencil --recipe dcl --space affine-light+ --out runs/demo",
+        "pytest -q",
+    ):
+        assert command in makefile
+        assert any(command in line for line in COMMANDS)
+    (install,) = [line for line in COMMANDS if "pip install" in line]
+    assert "-c constraints.txt" in install
+    assert '-e ".[dev]"' in install
+    assert "-c constraints.txt" in makefile
+    assert "-e '.[dev]'" in makefile
+
+
+def test_the_tables_of_the_readme_are_complete():
+    for name in (*PAPER, *SPACES, *TARGETS, *sources.SOURCES):
+        assert f"`{name}`" in README, f"{name} is not in the README"
+
+
+def test_the_files_that_the_readme_links_exist():
+    for link in re.findall(r"\]\(([^)#]+)\)", README):
+        if "://" not in link and not link.startswith("docs/images/"):
+            assert (ROOT / link).exists(), link
+    assert (ROOT / "LICENSES" / "LicenseRef-FFHQ-NonCommercial.txt").exists()

@@ -1,0 +1,206 @@
+"""Every verb does what its help says, on a toy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from stylegraft.adaptation.recipes import PAPER
+from stylegraft.checkpoints import load
+from stylegraft.cli.main import main
+from stylegraft.cli.recipes import field_docs, show
+from stylegraft.cli.sample import Options, parse_seeds, render
+from stylegraft.cli.settings import parse
+from stylegraft.domains import SPACES, Domain, count
+from stylegraft.errors import StylegraftError
+from stylegraft.sources import SOURCES
+
+
+@pytest.fixture(scope="module")
+def run_folder(toy_file: Path, toy_images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three steps of adaptation through the command line."""
+    folder = tmp_path_factory.mktemp("runs") / "toy"
+    line = ["adapt", str(toy_file), str(toy_images), "--out", str(folder), "--space", "affine+"]
+    assert main([*line, "--steps", "3", "--batch", "2", "--align", "off"]) == 0
+    return folder
+
+
+@pytest.fixture
+def say(capsys: pytest.CaptureFixture[str]):
+    """Run a line and return what it printed."""
+
+    def call(*line: object) -> str:
+        status = main([str(part) for part in line])
+        captured = capsys.readouterr()
+        assert status == 0, captured.err
+        return captured.out
+
+    return call
+
+
+def test_adapt_says_what_moves_and_what_to_type_next(
+    toy_file: Path, toy_images: Path, tmp_path: Path, stylegraft
+):
+    out = tmp_path / "run"
+    line = ("adapt", toy_file, toy_images, "--space", "stylespace", "--steps", 2, "--batch", 2, "--out", out)
+    ran = stylegraft(*line)
+    assert ran.status == 0, ran.err
+    told = ran.out + ran.err
+    trained = count("stylespace", load(toy_file).generator)
+    for part in ("toy", "CC0-1.0", PAPER["dcl"].paper, "10 images", f"{trained:,}", "16x16"):
+        assert part in told
+    for part in ("grid.png", "domain.safetensors", "previews"):
+        assert str(out / part) in ran.out
+        assert (out / part).exists()
+    assert f"stylegraft sample {out} --source {toy_file} --seeds 0-63" in ran.out
+    assert "Traceback" not in told
+
+    again = stylegraft(*line)
+    assert again.status == 0, again.err
+    assert "continuing at step 2 of 2" in again.err
+
+
+def test_adapt_takes_a_set_that_ships_and_changes_of_the_recipe(toy_file: Path, tmp_path: Path):
+    out = tmp_path / "run"
+    line = ["adapt", str(toy_file), "lorelei", "--steps", "1", "--batch", "2", "--out", str(out)]
+    assert main([*line, "--set", "cdc=no", "--set", "cl1=1"]) == 0
+    text = (out / "config.json").read_text()
+    assert '"cdc": false' in text
+    assert '"cl1": 1.0' in text
+
+
+def test_dry_run_prints_the_plan_and_writes_nothing(
+    toy_file: Path, toy_images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    out = tmp_path / "run"
+    assert (
+        main(["adapt", str(toy_file), str(toy_images), "--batch", "2", "--out", str(out), "--dry-run"]) == 0
+    )
+    assert "s a step" in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_sample_draws_a_grid_and_prints_the_licence(toy_file: Path, tmp_path: Path, say):
+    path = tmp_path / "grid.png"
+    told = say("sample", toy_file, "--seeds", "0-5", "--columns", 3, "--out", path)
+    assert "licence: CC0-1.0" in told
+    with Image.open(path) as grid:
+        assert grid.width > grid.height
+
+
+def test_a_seed_is_the_same_face_whatever_is_drawn_with_it(toy_file: Path):
+    source = load(toy_file)
+    options = Options(model="toy")
+    together = render(source, [3, 4, 5, 6, 7], options, batch=2)
+    alone = render(source, [6], options)
+    torch.testing.assert_close(together[3:4], alone, atol=1e-6, rtol=1e-6)
+
+
+def test_strength_zero_is_the_source(toy_file: Path, run_folder: Path, tmp_path: Path, say):
+    paths = [tmp_path / name for name in ("source.png", "zero.png", "one.png")]
+    base = ("--source", toy_file)
+    say("sample", toy_file, "--seeds", "0-3", "--out", paths[0])
+    say("sample", run_folder, *base, "--seeds", "0-3", "--strength", 0, "--out", paths[1])
+    say(
+        "sample",
+        run_folder / "domain.safetensors",
+        *base,
+        "--seeds",
+        "0-3",
+        "--strength",
+        30,
+        "--out",
+        paths[2],
+    )
+    source, zero, one = (path.read_bytes() for path in paths)
+    assert source == zero
+    assert source != one
+
+
+def test_inspect_a_source(toy_file: Path, say):
+    told = say("inspect", toy_file)
+    generator = load(toy_file).generator
+    for part in (
+        f"{sum(p.numel() for p in generator.parameters()):,}",
+        "CC0-1.0",
+        "sha256",
+        *generator.groups,
+    ):
+        assert part in told
+
+
+def test_inspect_a_run_and_its_domain(run_folder: Path, say):
+    domain = Domain.load(run_folder)
+    told = say("inspect", run_folder)
+    for part in (domain.base["sha256"], "affine+", "dcl", f"{domain.count:,}", "step", "CC0-1.0"):
+        assert part in told
+    assert say("inspect", run_folder / "domain.safetensors") in told
+
+
+def test_sources_lists_all_with_their_licence(say):
+    told = " ".join(say("sources").split())
+    for name, row in SOURCES.items():
+        assert name in told
+        assert row.licence.split()[0] in told
+
+
+def test_spaces_counts_on_a_source(toy_file: Path, say):
+    told = say("spaces", toy_file)
+    generator = load(toy_file).generator
+    for name in SPACES:
+        assert name in told
+        assert f"{count(name, generator):,}" in told
+    assert "100 %" in told
+    assert "30.3M" in say("spaces")
+
+
+def test_recipes_prints_the_papers_settings_and_ours(say):
+    told = say("recipes")
+    for name, row in PAPER.items():
+        assert name in told
+        assert row.paper.split(":")[0].split(",")[0] in told
+        assert str(row.steps) in told
+    one = say("recipes", "dcl")
+    for field in field_docs(type(PAPER["dcl"])):
+        if field not in ("name", "paper", "preset"):
+            assert field in one
+    assert max(map(len, (told + one).splitlines())) <= 80
+
+
+def test_assets_lists_what_can_be_got(say):
+    from stylegraft.encoders.assets import ASSETS
+
+    told = say("assets")
+    for name in ASSETS:
+        assert name in told
+
+
+@given(st.lists(st.integers(0, 10**6), min_size=1, max_size=20), st.booleans())
+def test_seeds_read_back(seeds: list[int], spaces: bool):
+    assert parse_seeds((", " if spaces else ",").join(map(str, seeds))) == seeds
+
+
+@given(st.integers(0, 10**9), st.integers(0, 300))
+def test_ranges_of_seeds_include_both_ends(first: int, more: int):
+    assert parse_seeds(f"{first}-{first + more}") == list(range(first, first + more + 1))
+
+
+@given(st.text(max_size=12))
+def test_any_text_is_seeds_or_refused(text: str):
+    try:
+        assert all(seed >= 0 for seed in parse_seeds(text))
+    except StylegraftError as error:
+        assert "--seeds" in str(error)
+
+
+def test_settings_read_back_what_the_table_prints():
+    row = PAPER["dcl"]
+    fields = [field for field in field_docs(type(row)) if field not in ("name", "paper", "preset")]
+    assert parse([f"{field}={show(getattr(row, field))}" for field in fields]) == {
+        field: getattr(row, field) for field in fields
+    }

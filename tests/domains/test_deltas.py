@@ -1,0 +1,112 @@
+"""Every form is theta + Delta, starts at exactly nothing, and adds up as Deltas."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from stylegraft.domains.deltas import FORMS, Delta, FormSpec, check_parts, effective, effective_delta, moved
+from stylegraft.errors import StylegraftError
+
+SPECS = [
+    ("dense", (4, 3, 3, 3)),
+    ("dense", (5,)),
+    ("dense", ()),
+    ("lowrank:2", (6, 7)),
+    ("box", (4, 3, 3, 3)),
+    ("box", (4, 3, 1, 1)),
+]
+
+
+@pytest.mark.parametrize(("spec", "shape"), SPECS)
+def test_a_fresh_delta_is_bit_equal_to_the_base_even_at_minus_zero(spec: str, shape: tuple[int, ...]) -> None:
+    theta = torch.randn(shape)
+    theta.view(-1)[0] = -0.0
+    form = FormSpec.parse(spec)
+    delta = Delta(1.0, form.form, form.init(shape, torch.Generator().manual_seed(0)))
+    result = moved(theta, [delta, delta.scaled(-0.3)])
+    assert torch.equal(result.view(torch.int32), theta.view(torch.int32))
+
+
+@pytest.mark.parametrize(("spec", "shape"), SPECS)
+def test_the_table_agrees_with_itself(spec: str, shape: tuple[int, ...]) -> None:
+    form = FormSpec.parse(spec)
+    parts = form.init(shape)
+    delta = Delta(1.0, form.form, parts)
+    assert delta.spec == form
+    assert tuple(parts) == FORMS[form.form].names
+    assert form.count(shape) == delta.count == sum(part.numel() for part in parts.values())
+    check_parts("p", delta, shape)
+
+
+def test_low_rank_starts_with_unit_rows_and_zero_columns() -> None:
+    parts = FormSpec("lowrank", 5).init((7, 64), torch.Generator().manual_seed(1))
+    assert parts["U"].shape == (7, 5)
+    assert not parts["U"].any()
+    torch.testing.assert_close(parts["V"].norm(dim=1), torch.ones(5))
+    assert abs(parts["V"].mean()) < 0.02
+    assert parts["V"].std() == pytest.approx(64**-0.5, rel=0.2)
+
+
+def test_mixing_two_low_rank_deltas_adds_their_products() -> None:
+    theta = torch.randn(6, 7)
+    u1, v1, u2, v2 = torch.randn(6, 2), torch.randn(2, 7), torch.randn(6, 3), torch.randn(3, 7)
+    total = effective_delta(
+        [Delta(0.5, "lowrank", {"U": u1, "V": v1}), Delta(-2.0, "lowrank", {"U": u2, "V": v2})], theta
+    )
+    torch.testing.assert_close(total, 0.5 * u1 @ v1 - 2.0 * u2 @ v2)
+
+
+def test_box_adds_one_number_to_all_taps_of_a_kernel() -> None:
+    theta, d = torch.randn(4, 3, 3, 3), torch.randn(4, 3, 1, 1)
+    result = moved(theta, [Delta(1.0, "box", {"D": d})])
+    torch.testing.assert_close(result, theta + d.expand(4, 3, 3, 3))
+
+
+def test_forms_of_different_kinds_meet_on_one_parameter() -> None:
+    theta = torch.randn(6, 7)
+    d, u, v = torch.randn(6, 7), torch.randn(6, 2), torch.randn(2, 7)
+    terms = [Delta(2.0, "dense", {"D": d}), Delta(0.5, "lowrank", {"U": u, "V": v})]
+    torch.testing.assert_close(moved(theta, terms), theta + 2 * d + 0.5 * u @ v)
+
+
+def test_gradients_reach_parts_that_are_zero() -> None:
+    theta = torch.randn(6, 7)
+    parts = FormSpec("lowrank", 2).init((6, 7), torch.Generator().manual_seed(0))
+    parts = {name: part.requires_grad_() for name, part in parts.items()}
+    dense = {"D": torch.zeros(3, requires_grad=True)}
+    values = effective(
+        {"a": [Delta(1.0, "lowrank", parts)], "b": [Delta(1.0, "dense", dense)]},
+        {"a": theta, "b": torch.randn(3)},
+    )
+    (values["a"].square().sum() + values["b"].square().sum()).backward()
+    assert parts["U"].grad is not None
+    assert parts["U"].grad.abs().min() > 0
+    assert dense["D"].grad is not None
+    assert dense["D"].grad.abs().min() > 0
+
+
+@pytest.mark.parametrize("trained", [False, True])
+def test_the_result_has_the_dtype_and_memory_layout_of_the_base(trained: bool) -> None:
+    theta = torch.randn(4, 3, 3, 3, dtype=torch.float64)
+    delta = Delta(1.0, "dense", {"D": torch.ones(4, 3, 3, 3, requires_grad=trained)})
+    for layout in (torch.contiguous_format, torch.channels_last):
+        result = moved(theta.contiguous(memory_format=layout), [delta])
+        assert result.dtype == torch.float64
+        assert result.is_contiguous(memory_format=layout)
+
+
+@pytest.mark.parametrize(("spec", "shape"), [("box", (3, 4)), ("lowrank:5", (3,)), ("lowrank", (3, 4))])
+def test_a_form_that_does_not_fit_the_parameter_is_refused(spec: str, shape: tuple[int, ...]) -> None:
+    with pytest.raises(StylegraftError, match="does not fit a parameter of shape"):
+        FormSpec.parse(spec).parts(shape)
+
+
+def test_an_unknown_form_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(StylegraftError, match="form 'sparse' is unknown; known forms: dense, lowrank, box"):
+        FormSpec.parse("sparse:3")
+
+
+def test_parts_of_the_wrong_shape_are_refused_by_name() -> None:
+    with pytest.raises(StylegraftError, match=r"p\|dense\|D has shape \[3\], expected \[4\]"):
+        check_parts("p", Delta(1.0, "dense", {"D": torch.zeros(3)}), (4,))

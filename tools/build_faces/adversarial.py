@@ -1,0 +1,163 @@
+"""Finish a distilled generator adversarially and train its discriminator.
+
+    python tools/build_faces/adversarial.py --pairs PAIRS --out runs/build-faces-64
+
+Reals are the training pairs with flips, fakes the generator at the pairs' truncation with *random* noise; the generator moves at a small rate, its
+noise strengths at a larger one so that noise comes alive, and stays tied to the pairs by L1 and LPIPS at the anchor noise. The discriminator sees several steps for each of
+the generator's. Non-saturating loss and lazy R1 (Karras et al. 2020). The same command resumes; state is kept without Adam moments, so a resumed run warms up anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import torch
+from data import PAIR_PSI, epoch_batches, load_pairs
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+from stylegraft.data.grids import save_grid
+from stylegraft.encoders.lpips import load_lpips
+from stylegraft.networks import build_discriminator, build_generator, ops
+from stylegraft.networks.generator import Generator
+
+R1_EVERY = 16
+DISCRIMINATOR = {"channel_base": 2048, "channel_max": 256, "mbstd_group_size": 4, "architecture": "resnet", "c_dim": 0}
+
+
+def flip(images: Tensor, rng: torch.Generator) -> Tensor:
+    """Mirror each image with probability one half."""
+    mirrored = torch.rand(len(images), 1, 1, 1, generator=rng) < 0.5
+    return torch.where(mirrored, images.flip(3), images)
+
+
+def r1_penalty(discriminator: nn.Module, real: Tensor, gamma: float) -> Tensor:
+    """gamma/2 E ||grad_x D(x)||^2 (Mescheder et al. 2018)."""
+    real = real.detach().requires_grad_(True)
+    (grad,) = torch.autograd.grad(discriminator(real).logits.sum(), real, create_graph=True)
+    return gamma / 2 * grad.square().sum((1, 2, 3)).mean()
+
+
+def optimisers(generator: Generator, discriminator: nn.Module, g_lr: float, d_lr: float, noise_lr: float):
+    """(Adam of G with its own rate for noise strengths, Adam of D with the lazy-R1 correction)."""
+    named = dict(generator.synthesis.named_parameters())
+    noise = [p for name, p in named.items() if name.endswith("noise_strength")]
+    others = [p for name, p in named.items() if not name.endswith("noise_strength")]
+    lazy = R1_EVERY / (R1_EVERY + 1)
+    g_opt = torch.optim.Adam([{"params": others, "lr": g_lr}, {"params": noise, "lr": noise_lr}], betas=(0.0, 0.99), fused=True)
+    d_opt = torch.optim.Adam(discriminator.parameters(), lr=d_lr * lazy, betas=(0.0, 0.99**lazy), fused=True)
+    for group in (*g_opt.param_groups, *d_opt.param_groups):
+        group["peak"] = group["lr"]
+    return g_opt, d_opt
+
+
+def fakes(generator: Generator, count: int, rng: torch.Generator) -> Tensor:
+    """Images of fresh latents at the pairs' truncation with random noise; w is drawn through the mapping."""
+    z = torch.randn(count, generator.z_dim, generator=rng)
+    return generator(z, psi=PAIR_PSI, noise="random", generator=rng).image
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pairs", type=Path, required=True)
+    parser.add_argument("--out", type=Path, default=Path("runs/build-faces-64"))
+    parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--d-only", type=int, default=800, help="first steps with the generator at rest")
+    parser.add_argument("--g-every", type=int, default=4, help="discriminator steps for one of the generator")
+    parser.add_argument("--g-lr", type=float, default=2e-4)
+    parser.add_argument("--noise-lr", type=float, default=2e-3)
+    parser.add_argument("--d-lr", type=float, default=2e-3)
+    parser.add_argument("--gamma", type=float, default=0.2)
+    parser.add_argument("--tie", type=float, default=20.0, help="weight of the L1 to the pairs")
+    parser.add_argument("--lpips", type=float, default=4.0, help="weight of LPIPS-VGG to the pairs; 0: without")
+    parser.add_argument("--save-every", type=int, default=200)
+    args = parser.parse_args()
+
+    state, notes = args.out / "finished.safetensors", args.out / "finished.json"
+    first = 0
+    if state.exists():
+        saved, tensors = json.loads(notes.read_text()), load_file(state)
+        config, first = saved["generator"], saved["step"]
+        parts = {p: {k[2:]: v for k, v in tensors.items() if k.startswith(p + ".")} for p in ("G", "D", "E")}
+    else:
+        config = json.loads((args.out / "distilled.json").read_text())["generator"]
+        distilled = load_file(args.out / "distilled.safetensors")
+        parts = {"G": distilled, "E": distilled, "D": {}}
+    resolution = config["resolution"]
+    train, _ = load_pairs(args.pairs, resolution)
+    generator, average = build_generator(config), build_generator(config)
+    torch.manual_seed(0)
+    discriminator = build_discriminator({**DISCRIMINATOR, "resolution": resolution, "img_channels": 3})
+    generator.load_state_dict(parts["G"])
+    average.load_state_dict(parts["E"])
+    if parts["D"]:
+        discriminator.load_state_dict(parts["D"])
+    for network in (generator, average):
+        network.requires_grad_(False)
+    leaves, averaged = list(generator.synthesis.parameters()), list(average.synthesis.parameters())
+    g_opt, d_opt = optimisers(generator, discriminator, args.g_lr, args.d_lr, args.noise_lr)
+    perceptual = load_lpips("vgg") if args.lpips else None
+    started, log = time.time(), {"D": [], "G": [], "tie": [], "lpips": [], "sign": []}
+
+    for step in range(first, args.steps):
+        rng = torch.Generator().manual_seed(step)
+        warm = min((step - first + 1) / 100, 1.0)
+        for group in (*g_opt.param_groups, *d_opt.param_groups):
+            group["lr"] = group["peak"] * warm
+        w, real = train.batch(epoch_batches(len(train.w), args.batch, step))
+        real_flipped = flip(real, rng)
+        with torch.no_grad():
+            fake = fakes(generator, args.batch, rng)
+        logits = discriminator(torch.cat((fake, real_flipped)), halves=2).logits
+        d_loss = softplus(logits[: args.batch]).mean() + softplus(-logits[args.batch :]).mean()
+        log["sign"].append(float(logits[args.batch :].detach().sign().mean()))
+        if step % R1_EVERY == 0:
+            d_loss = d_loss + R1_EVERY * r1_penalty(discriminator, real_flipped, args.gamma)
+        advance(d_opt, d_loss)
+        log["D"].append(float(d_loss.detach()))
+
+        if step >= args.d_only and step % args.g_every == 0:
+            generator.synthesis.requires_grad_(True)
+            discriminator.requires_grad_(False)
+            g_loss = softplus(-discriminator(fakes(generator, args.batch, rng)).logits).mean()
+            image = generator(w=w, noise="const").image
+            tie = (image - real).abs().mean()
+            near = perceptual(image, real).mean() if perceptual else torch.zeros([])
+            advance(g_opt, g_loss + args.tie * tie + args.lpips * near)
+            generator.requires_grad_(False)
+            discriminator.requires_grad_(True)
+            torch._foreach_lerp_(averaged, leaves, 0.002 * args.g_every)
+            log["G"].append(float(g_loss.detach()))
+            log["tie"].append(float(tie.detach()))
+            log["lpips"].append(float(near.detach()))
+
+        if (step + 1) % args.save_every == 0 or step + 1 == args.steps:
+            pace = (time.time() - started) / (step + 1 - first)
+            means = " ".join(f"{k} {sum(v) / len(v):.4f}" for k, v in log.items() if v)
+            strengths = [float(p) for n, p in generator.named_parameters() if n.endswith("noise_strength")]
+            print(step + 1, means, f"{pace:.2f} s/step noise", " ".join(f"{s:.3f}" for s in strengths), flush=True)
+            log = {k: [] for k in log}
+            tensors = {f"{p}.{k}": v for p, n in (("G", generator), ("E", average), ("D", discriminator)) for k, v in n.state_dict().items()}
+            save_file(tensors, state.with_suffix(".tmp"))
+            state.with_suffix(".tmp").replace(state)
+            notes.write_text(json.dumps({"generator": config, "discriminator": discriminator.config, "step": step + 1}))
+            with torch.no_grad():
+                grid = fakes(average, 32, torch.Generator().manual_seed(1))
+                save_grid(grid, args.out / f"fakes-{step + 1:06d}.png", columns=8, scale=2)
+
+
+def advance(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
+    """One optimiser step; fused Adam bumps no version, so caches of transformed weights are dropped by hand."""
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    optimiser.step()
+    ops.clear_caches()
+
+
+if __name__ == "__main__":
+    main()

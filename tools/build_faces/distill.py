@@ -1,0 +1,138 @@
+"""Cut the teacher at a hidden map, give it an image head, and fine-tune both on (w, face) pairs.
+
+    python tools/build_faces/distill.py --pairs PAIRS --out runs/build-faces-64
+
+1. The head starts as the least-squares map from the hidden features to the image's wavelet bands.
+2. Head and prefix are tuned by L1 (plus LPIPS-VGG from `--lpips-from` on), anchor noise throughout. Parameters are stored at unit RMS, so one Adam step size
+   is a step relative to each tensor's size (with one absolute step size the ill-conditioned features diverge).
+
+The same command resumes; a larger `--steps` starts the decay anew from there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import torch
+from data import Pairs, epoch_batches, load_pairs
+from safetensors.torch import load_file, save_file
+from teacher import data_folder, teacher
+from torch import Tensor
+
+from stylegraft.networks import build_generator, ops
+from stylegraft.networks.generator import Generator
+
+
+def haar_bands(images: Tensor) -> Tensor:
+    """Wavelet bands [B, 4C, h, w] of images [B, C, 2h, 2w]; the inverse of `inverse_haar` (orthonormal, so its transpose)."""
+    b, c, h, w = images.shape
+    quads = images.reshape(b, c, h // 2, 2, w // 2, 2)
+    tl, tr, bl, br = quads[..., 0, :, 0], quads[..., 0, :, 1], quads[..., 1, :, 0], quads[..., 1, :, 1]
+    low, v = (tl + tr + bl + br) / 2, (tl + tr - bl - br) / 2
+    hz, d = (tl - tr + bl - br) / 2, (tl - tr - bl + br) / 2
+    return torch.cat((low, torch.stack((v, hz, d), dim=2).reshape(b, 3 * c, h // 2, w // 2)), dim=1)
+
+
+@torch.no_grad()
+def fit_head(generator: Generator, pairs: Pairs, images: int = 512, ridge: float = 1e-4) -> Generator:
+    """The same network with its head at the least-squares solution on `images` pairs."""
+    last = generator.synthesis.hidden[-1]
+    tap = f"b{last}.conv1"
+    gram: Tensor | float = 0.0
+    cross: Tensor | float = 0.0
+    for start in range(0, images, 16):
+        w, target = pairs.batch(torch.arange(start, start + 16))
+        features = render(generator, w, taps=(tap,)).taps[tap]
+        x = features.permute(0, 2, 3, 1).flatten(0, 2).double()
+        x = torch.cat((x, torch.ones(len(x), 1, dtype=x.dtype)), dim=1)
+        y = haar_bands(target).permute(0, 2, 3, 1).flatten(0, 2).double()
+        gram, cross = gram + x.T @ x, cross + x.T @ y
+    solution = torch.linalg.solve(gram + ridge * torch.diag(gram.diagonal()), cross).float()
+    weight, bias = solution[:-1].T[:, :, None, None], solution[-1]
+    config = json.loads(json.dumps(generator.config))
+    tensors = generator.state_dict()
+    for name, value in ((f"b{last}.torgb.weight", weight), (f"b{last}.torgb.bias", bias)):
+        config["gains"][name] = round(float(value.square().mean().sqrt()), 9)
+        tensors[f"synthesis.{name}"] = value / config["gains"][name]
+    fitted = build_generator(config)
+    fitted.load_state_dict(tensors)
+    return fitted
+
+
+def render(generator: Generator, w: Tensor, taps: tuple[str, ...] = ()):
+    """Images of latents w with the anchor noise."""
+    return generator(w=w, noise="const", taps=taps)
+
+
+def learning_rate(step: int, first: int, steps: int, peak: float = 2e-3, warmup: int = 50) -> float:
+    """Linear warm-up from `first`, then linear decay to zero at `steps`."""
+    return peak * min((step - first + 1) / warmup, (steps - step) / max(steps - first - warmup, 1))
+
+
+@torch.no_grad()
+def held_out(generator: Generator, pairs: Pairs, count: int = 256) -> tuple[float, float]:
+    """RMSE and R^2 on held-out pairs."""
+    w, target = pairs.batch(torch.arange(count))
+    images = torch.cat([render(generator, chunk).image for chunk in w.split(32)])
+    error = (images - target).square().mean()
+    return float(error.sqrt()), float(1 - error / (target - target.mean(0)).square().mean())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pairs", type=Path, required=True, help="folder with faces128.zip and latents.safetensors")
+    parser.add_argument("--teacher", default="", help="folder with the OpenVINO IR; default: the installed random-face")
+    parser.add_argument("--out", type=Path, default=Path("runs/build-faces-64"))
+    parser.add_argument("--resolution", type=int, default=64)
+    parser.add_argument("--steps", type=int, default=2400)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--lpips-from", type=int, default=10**9, help="step from which LPIPS-VGG joins the loss")
+    parser.add_argument("--lpips-weight", type=float, default=0.5)
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    train, test = load_pairs(args.pairs, args.resolution)
+    state, config = args.out / "distilled.safetensors", args.out / "distilled.json"
+    first = 0
+    if state.exists():
+        saved = json.loads(config.read_text())
+        generator, first = build_generator(saved["generator"]), saved["step"]
+        generator.load_state_dict(load_file(state))
+    else:
+        generator = fit_head(teacher(data_folder(args.teacher), args.resolution), train)
+        print("least-squares head: RMSE %.4f R2 %.4f" % held_out(generator, test), flush=True)
+    generator.requires_grad_(False)
+    leaves = list(generator.synthesis.requires_grad_(True).parameters())
+    adam = torch.optim.Adam(leaves, betas=(0.9, 0.99), fused=True)
+    perceptual = None
+    started, losses = time.time(), []
+    for step in range(first, args.steps):
+        for group in adam.param_groups:
+            group["lr"] = learning_rate(step, first, args.steps)
+        w, target = train.batch(epoch_batches(len(train.w), args.batch, step))
+        image = render(generator, w).image
+        loss = (image - target).abs().mean()
+        losses.append(float(loss.detach()))
+        if step >= args.lpips_from:
+            if perceptual is None:
+                from stylegraft.encoders.lpips import load_lpips
+
+                perceptual = load_lpips("vgg")
+            loss = loss + args.lpips_weight * perceptual(image, target).mean()
+        adam.zero_grad(set_to_none=True)
+        loss.backward()
+        adam.step()
+        ops.clear_caches()
+        if (step + 1) % 200 == 0 or step + 1 == args.steps:
+            rmse, r2 = held_out(generator, test)
+            pace = (time.time() - started) / (step + 1 - first)
+            print(f"{step + 1} L1 {sum(losses[-200:]) / len(losses[-200:]):.4f} held-out RMSE {rmse:.4f} R2 {r2:.4f} {pace:.2f} s/step", flush=True)
+            save_file(generator.state_dict(), state.with_suffix(".tmp"))
+            state.with_suffix(".tmp").replace(state)
+            config.write_text(json.dumps({"generator": generator.config, "step": step + 1}))
+
+
+if __name__ == "__main__":
+    main()
