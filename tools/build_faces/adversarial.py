@@ -2,9 +2,11 @@
 
     python tools/build_faces/adversarial.py --pairs PAIRS --out runs/build-faces-64
 
-Reals are the training pairs with flips, fakes the generator at the pairs' truncation with *random* noise; the generator moves at a small rate, its
-noise strengths at a larger one so that noise comes alive, and stays tied to the pairs by L1 and LPIPS at the anchor noise. The discriminator sees several steps for each of
-the generator's. Non-saturating loss and lazy R1 (Karras et al. 2020). The same command resumes; state is kept without Adam moments, so a resumed run warms up anew.
+Reals are the training pairs with flips, fakes the generator at the pairs' truncation with *random* noise; the
+generator moves at a small rate, its noise strengths at a larger one so that noise comes alive, and stays tied
+to the pairs by L1 and LPIPS at the anchor noise. The discriminator takes several steps for each of the
+generator's, on a pool of recent fakes of which some are renewed each step. Non-saturating loss and lazy R1 (Karras et al. 2020). The same command resumes; state is kept
+without Adam moments, so a resumed run warms up anew.
 """
 
 from __future__ import annotations
@@ -15,18 +17,24 @@ import time
 from pathlib import Path
 
 import torch
-from data import PAIR_PSI, epoch_batches, load_pairs
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
+from data import PAIR_PSI, epoch_batches, load_pairs
 from stylegraft.data.grids import save_grid
 from stylegraft.encoders.lpips import load_lpips
 from stylegraft.networks import build_discriminator, build_generator, ops
 from stylegraft.networks.generator import Generator
 
 R1_EVERY = 16
-DISCRIMINATOR = {"channel_base": 2048, "channel_max": 256, "mbstd_group_size": 4, "architecture": "resnet", "c_dim": 0}
+DISCRIMINATOR = {
+    "channel_base": 2048,
+    "channel_max": 256,
+    "mbstd_group_size": 4,
+    "architecture": "resnet",
+    "c_dim": 0,
+}
 
 
 def flip(images: Tensor, rng: torch.Generator) -> Tensor:
@@ -48,7 +56,9 @@ def optimisers(generator: Generator, discriminator: nn.Module, g_lr: float, d_lr
     noise = [p for name, p in named.items() if name.endswith("noise_strength")]
     others = [p for name, p in named.items() if not name.endswith("noise_strength")]
     lazy = R1_EVERY / (R1_EVERY + 1)
-    g_opt = torch.optim.Adam([{"params": others, "lr": g_lr}, {"params": noise, "lr": noise_lr}], betas=(0.0, 0.99), fused=True)
+    g_opt = torch.optim.Adam(
+        [{"params": others, "lr": g_lr}, {"params": noise, "lr": noise_lr}], betas=(0.0, 0.99), fused=True
+    )
     d_opt = torch.optim.Adam(discriminator.parameters(), lr=d_lr * lazy, betas=(0.0, 0.99**lazy), fused=True)
     for group in (*g_opt.param_groups, *d_opt.param_groups):
         group["peak"] = group["lr"]
@@ -62,19 +72,25 @@ def fakes(generator: Generator, count: int, rng: torch.Generator) -> Tensor:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--pairs", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("runs/build-faces-64"))
     parser.add_argument("--steps", type=int, default=6000)
-    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--pool", type=int, default=512, help="latest fakes that the discriminator is shown")
+    parser.add_argument("--fresh", type=int, default=4, help="fakes renewed in the pool each step")
     parser.add_argument("--d-only", type=int, default=800, help="first steps with the generator at rest")
-    parser.add_argument("--g-every", type=int, default=4, help="discriminator steps for one of the generator")
+    parser.add_argument("--g-every", type=int, default=6, help="discriminator steps for one of the generator")
     parser.add_argument("--g-lr", type=float, default=2e-4)
     parser.add_argument("--noise-lr", type=float, default=2e-3)
     parser.add_argument("--d-lr", type=float, default=2e-3)
-    parser.add_argument("--gamma", type=float, default=0.2)
+    parser.add_argument("--gamma", type=float, default=0.02)
     parser.add_argument("--tie", type=float, default=20.0, help="weight of the L1 to the pairs")
-    parser.add_argument("--lpips", type=float, default=4.0, help="weight of LPIPS-VGG to the pairs; 0: without")
+    parser.add_argument(
+        "--lpips", type=float, default=4.0, help="weight of LPIPS-VGG to the pairs; 0: without"
+    )
     parser.add_argument("--save-every", type=int, default=200)
     args = parser.parse_args()
 
@@ -101,6 +117,9 @@ def main() -> None:
         network.requires_grad_(False)
     leaves, averaged = list(generator.synthesis.parameters()), list(average.synthesis.parameters())
     g_opt, d_opt = optimisers(generator, discriminator, args.g_lr, args.d_lr, args.noise_lr)
+    with torch.no_grad():
+        rng = torch.Generator().manual_seed(-1 - first)
+        pool = torch.cat([fakes(generator, 32, rng) for _ in range(args.pool // 32)])
     perceptual = load_lpips("vgg") if args.lpips else None
     started, log = time.time(), {"D": [], "G": [], "tie": [], "lpips": [], "sign": []}
 
@@ -112,7 +131,9 @@ def main() -> None:
         w, real = train.batch(epoch_batches(len(train.w), args.batch, step))
         real_flipped = flip(real, rng)
         with torch.no_grad():
-            fake = fakes(generator, args.batch, rng)
+            new = step * args.fresh % args.pool + torch.arange(args.fresh)
+            pool[new % args.pool] = fakes(generator, args.fresh, rng)
+        fake = pool[torch.randint(args.pool, (args.batch,), generator=rng)]
         logits = discriminator(torch.cat((fake, real_flipped)), halves=2).logits
         d_loss = softplus(logits[: args.batch]).mean() + softplus(-logits[args.batch :]).mean()
         log["sign"].append(float(logits[args.batch :].detach().sign().mean()))
@@ -140,12 +161,24 @@ def main() -> None:
             pace = (time.time() - started) / (step + 1 - first)
             means = " ".join(f"{k} {sum(v) / len(v):.4f}" for k, v in log.items() if v)
             strengths = [float(p) for n, p in generator.named_parameters() if n.endswith("noise_strength")]
-            print(step + 1, means, f"{pace:.2f} s/step noise", " ".join(f"{s:.3f}" for s in strengths), flush=True)
+            print(
+                step + 1,
+                means,
+                f"{pace:.2f} s/step noise",
+                " ".join(f"{s:.3f}" for s in strengths),
+                flush=True,
+            )
             log = {k: [] for k in log}
-            tensors = {f"{p}.{k}": v for p, n in (("G", generator), ("E", average), ("D", discriminator)) for k, v in n.state_dict().items()}
+            tensors = {
+                f"{p}.{k}": v.contiguous()
+                for p, n in (("G", generator), ("E", average), ("D", discriminator))
+                for k, v in n.state_dict().items()
+            }
             save_file(tensors, state.with_suffix(".tmp"))
             state.with_suffix(".tmp").replace(state)
-            notes.write_text(json.dumps({"generator": config, "discriminator": discriminator.config, "step": step + 1}))
+            notes.write_text(
+                json.dumps({"generator": config, "discriminator": discriminator.config, "step": step + 1})
+            )
             with torch.no_grad():
                 grid = fakes(average, 32, torch.Generator().manual_seed(1))
                 save_grid(grid, args.out / f"fakes-{step + 1:06d}.png", columns=8, scale=2)

@@ -3,8 +3,9 @@
     python tools/build_faces/distill.py --pairs PAIRS --out runs/build-faces-64
 
 1. The head starts as the least-squares map from the hidden features to the image's wavelet bands.
-2. Head and prefix are tuned by L1 (plus LPIPS-VGG from `--lpips-from` on), anchor noise throughout. Parameters are stored at unit RMS, so one Adam step size
-   is a step relative to each tensor's size (with one absolute step size the ill-conditioned features diverge).
+2. Head and prefix are tuned by L1 (plus LPIPS-VGG from `--lpips-from` on), anchor noise throughout.
+   Parameters are stored at unit RMS, so one Adam step size is a step relative to each tensor's size (with one
+   absolute step size the ill-conditioned features diverge).
 
 The same command resumes; a larger `--steps` starts the decay anew from there.
 """
@@ -17,17 +18,17 @@ import time
 from pathlib import Path
 
 import torch
-from data import Pairs, epoch_batches, load_pairs
 from safetensors.torch import load_file, save_file
-from teacher import data_folder, teacher
 from torch import Tensor
 
+from data import Pairs, epoch_batches, load_pairs
 from stylegraft.networks import build_generator, ops
 from stylegraft.networks.generator import Generator
+from teacher import data_folder, teacher
 
 
 def haar_bands(images: Tensor) -> Tensor:
-    """Wavelet bands [B, 4C, h, w] of images [B, C, 2h, 2w]; the inverse of `inverse_haar` (orthonormal, so its transpose)."""
+    """Wavelet bands [B, 4C, h, w] of images [B, C, 2h, 2w]: the inverse of `inverse_haar`."""
     b, c, h, w = images.shape
     quads = images.reshape(b, c, h // 2, 2, w // 2, 2)
     tl, tr, bl, br = quads[..., 0, :, 0], quads[..., 0, :, 1], quads[..., 1, :, 0], quads[..., 1, :, 1]
@@ -82,14 +83,22 @@ def held_out(generator: Generator, pairs: Pairs, count: int = 256) -> tuple[floa
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pairs", type=Path, required=True, help="folder with faces128.zip and latents.safetensors")
-    parser.add_argument("--teacher", default="", help="folder with the OpenVINO IR; default: the installed random-face")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--pairs", type=Path, required=True, help="folder with faces128.zip and latents.safetensors"
+    )
+    parser.add_argument(
+        "--teacher", default="", help="folder with the OpenVINO IR; default: the installed random-face"
+    )
     parser.add_argument("--out", type=Path, default=Path("runs/build-faces-64"))
     parser.add_argument("--resolution", type=int, default=64)
     parser.add_argument("--steps", type=int, default=2400)
     parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--lpips-from", type=int, default=10**9, help="step from which LPIPS-VGG joins the loss")
+    parser.add_argument(
+        "--lpips-from", type=int, default=10**9, help="step from which LPIPS-VGG joins the loss"
+    )
     parser.add_argument("--lpips-weight", type=float, default=0.5)
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
@@ -102,7 +111,8 @@ def main() -> None:
         generator.load_state_dict(load_file(state))
     else:
         generator = fit_head(teacher(data_folder(args.teacher), args.resolution), train)
-        print("least-squares head: RMSE %.4f R2 %.4f" % held_out(generator, test), flush=True)
+        rmse, r2 = held_out(generator, test)
+        print(f"least-squares head: RMSE {rmse:.4f} R2 {r2:.4f}", flush=True)
     generator.requires_grad_(False)
     leaves = list(generator.synthesis.requires_grad_(True).parameters())
     adam = torch.optim.Adam(leaves, betas=(0.9, 0.99), fused=True)
@@ -128,7 +138,10 @@ def main() -> None:
         if (step + 1) % 200 == 0 or step + 1 == args.steps:
             rmse, r2 = held_out(generator, test)
             pace = (time.time() - started) / (step + 1 - first)
-            print(f"{step + 1} L1 {sum(losses[-200:]) / len(losses[-200:]):.4f} held-out RMSE {rmse:.4f} R2 {r2:.4f} {pace:.2f} s/step", flush=True)
+            mean = sum(losses[-200:]) / len(losses[-200:])
+            print(
+                f"{step + 1} L1 {mean:.4f} held-out RMSE {rmse:.4f} R2 {r2:.4f} {pace:.2f} s/step", flush=True
+            )
             save_file(generator.state_dict(), state.with_suffix(".tmp"))
             state.with_suffix(".tmp").replace(state)
             config.write_text(json.dumps({"generator": generator.config, "step": step + 1}))

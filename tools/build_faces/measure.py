@@ -1,9 +1,10 @@
-"""Measure a built source against the teacher's held-out images and write its card, contact sheets and result file.
+"""Measure a built source against the teacher's held-out images; write contact sheets and the result file.
 
-    python tools/build_faces/measure.py --source src/stylegraft/sources/data/faces-64.safetensors --pairs PAIRS --far CUFSF_FOLDER
+    python tools/build_faces/measure.py --source faces-64.safetensors --pairs PAIRS --far CUFSF_FOLDER
 
-FID and KID on VGG16 and EfficientNet-Lite0: `--count` samples at the pairs' truncation against as many held-out teacher images, beside the
-floor (teacher's training half against its held-out half, same counts) and the distance from the teacher to a far set, whose 5 % is the bar.
+FID and KID on VGG16 and EfficientNet-Lite0: `--count` samples at the pairs' truncation against as many held-out
+teacher images, beside the floor (the teacher's training half against its held-out half, same counts) and the
+distance from the teacher to a far set, 5 % of which is the bar.
 """
 
 from __future__ import annotations
@@ -14,20 +15,22 @@ import platform
 from pathlib import Path
 
 import torch
-from data import PAIR_PSI, load_pairs
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from data import PAIR_PSI, load_pairs
 from stylegraft.checkpoints import load
 from stylegraft.data.grids import save_grid
 from stylegraft.data.images import load_images
-from stylegraft.encoders import load_encoder
+from stylegraft.encoders import Encoder, load_encoder
 from stylegraft.encoders.lpips import load_lpips
 from stylegraft.metrics import features, fid, kid
 from stylegraft.networks.generator import Generator
 
 
-def samples(generator: Generator, count: int, psi: float, noise: str, seed: int = 0, batch: int = 32) -> Tensor:
+def samples(
+    generator: Generator, count: int, psi: float, noise: str, seed: int = 0, batch: int = 32
+) -> Tensor:
     """uint8 images [count, 3, R, R] of seeded latents."""
     out = []
     with torch.no_grad():
@@ -44,9 +47,16 @@ def noise_report(generator: Generator, pairs: int = 64) -> dict[str, float | dic
     perceptual = load_lpips("vgg")
     with torch.no_grad():
         z = torch.randn(pairs, generator.z_dim, generator=torch.Generator().manual_seed(3))
-        draws = [generator(z, psi=PAIR_PSI, noise="random", generator=torch.Generator().manual_seed(s)).image for s in (4, 5)]
+        draws = [
+            generator(z, psi=PAIR_PSI, noise="random", generator=torch.Generator().manual_seed(s)).image
+            for s in (4, 5)
+        ]
         anchor = generator(z, psi=PAIR_PSI, noise="const").image
-        strengths = {n: round(float(p.detach().abs()), 5) for n, p in generator.named_parameters() if n.endswith("noise_strength")}
+        strengths = {
+            n: round(float(p.detach().abs()), 5)
+            for n, p in generator.named_parameters()
+            if n.endswith("noise_strength")
+        }
         return {
             "strength": strengths,
             "lpips_two_draws": float(perceptual(*draws).mean()),
@@ -55,17 +65,19 @@ def noise_report(generator: Generator, pairs: int = 64) -> dict[str, float | dic
         }
 
 
-def cached(folder: Path, name: str, make) -> Tensor:
+def cached(folder: Path, name: str, encoder: Encoder, images: Tensor) -> Tensor:
     """Features kept beside the build, since the teacher's never change."""
     path = folder / f"features-{name}.safetensors"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        save_file({"features": make()}, path)
+        save_file({"features": features(encoder, images)}, path)
     return load_file(path)["features"]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--source", type=Path, required=True)
     parser.add_argument("--pairs", type=Path, required=True)
     parser.add_argument("--far", type=Path, help="folder of a far real set (grey sketches), centre-cropped")
@@ -81,11 +93,17 @@ def main() -> None:
         "teacher-held-out": held.images[: args.count],
         **({"far": load_images(args.far, generator.resolution).images} if args.far else {}),
     }
-    result: dict = {"source": source.name, "count": args.count, "psi": PAIR_PSI, "torch": torch.__version__, "machine": platform.processor() or platform.machine()}
+    result: dict = {
+        "source": source.name,
+        "count": args.count,
+        "psi": PAIR_PSI,
+        "torch": torch.__version__,
+        "machine": platform.processor() or platform.machine(),
+    }
     fresh = {noise: samples(generator, args.count, PAIR_PSI, noise) for noise in ("random", "const")}
     for name in ("vgg16", "effnet-lite0"):
         encoder = load_encoder(name)
-        known = {k: cached(args.cache, f"{name}-{k}-{len(v)}", lambda v=v: features(encoder, v)) for k, v in sets.items()}
+        known = {k: cached(args.cache, f"{name}-{k}-{len(v)}", encoder, v) for k, v in sets.items()}
         held_out = known["teacher-held-out"]
         row: dict = {"fid_floor": fid(known["teacher-trained"], held_out)}
         if args.far:
@@ -95,7 +113,9 @@ def main() -> None:
             row[f"fid_{noise}"] = fid(mine, held_out)
             row[f"kid_{noise}"] = kid(mine, held_out)._asdict()
             if args.far:
-                row[f"percent_of_far_{noise}"] = 100 * (row[f"fid_{noise}"] - row["fid_floor"]) / row["fid_far"]
+                row[f"percent_of_far_{noise}"] = (
+                    100 * (row[f"fid_{noise}"] - row["fid_floor"]) / row["fid_far"]
+                )
         row["kid_floor"] = kid(known["teacher-trained"], held_out)._asdict()
         result[name] = row
         print(name, json.dumps(row, indent=1), flush=True)
@@ -103,7 +123,12 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     (args.out / f"{source.name}.json").write_text(json.dumps(result, indent=1) + "\n")
     for psi in (0.7, 1.0):
-        save_grid(samples(generator, 64, psi, "random", seed=9), args.out / f"{source.name}-psi{psi}.png", columns=8, scale=2)
+        save_grid(
+            samples(generator, 64, psi, "random", seed=9),
+            args.out / f"{source.name}-psi{psi}.png",
+            columns=8,
+            scale=2,
+        )
     print(json.dumps(result["noise"], indent=1))
 
 

@@ -1,9 +1,11 @@
-"""Distil a true StyleGAN2 from `faces-64`: same mapping network, unlimited pairs from the finished cut generator.
+"""Distil a true StyleGAN2 from `faces-64`: same mapping network, unlimited pairs from the finished cut
+generator.
 
     python tools/build_faces/stylegan2.py --out runs/build-stylegan2-faces-64
 
-Regression (L1) against the teacher's image of the same w at the anchor noise, then `adversarial.py --out` on the same folder finishes it. The same command resumes
-(without Adam moments: 200 steps of warm-up). Everything the next machine needs is `distilled.safetensors` + `distilled.json`.
+Regression (L1) against the teacher's image of the same w at the anchor noise, then `adversarial.py --out` on
+the same folder finishes it. The same command resumes (without Adam moments: 200 steps of warm-up). Everything
+the next machine needs is `distilled.safetensors` + `distilled.json`.
 """
 
 from __future__ import annotations
@@ -14,18 +16,27 @@ import time
 from pathlib import Path
 
 import torch
-from distill import learning_rate
 from safetensors.torch import load_file, save_file
 
+from distill import learning_rate
 from stylegraft import load_source
 from stylegraft.data.grids import save_grid
 from stylegraft.networks import build_generator, ops
 
-STUDENT = {"architecture": "stylegan2", "img_channels": 3, "z_dim": 512, "w_dim": 512, "c_dim": 0, "mapping_layers": 8}
+STUDENT = {
+    "architecture": "stylegan2",
+    "img_channels": 3,
+    "z_dim": 512,
+    "w_dim": 512,
+    "c_dim": 0,
+    "mapping_layers": 8,
+}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--teacher", default="faces-64")
     parser.add_argument("--out", type=Path, default=Path("runs/build-stylegan2-faces-64"))
     parser.add_argument("--channel-base", type=int, default=2048)
@@ -37,7 +48,12 @@ def main() -> None:
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     teacher = load_source(args.teacher).generator.requires_grad_(False)
-    config = {**STUDENT, "resolution": teacher.resolution, "channel_base": args.channel_base, "channel_max": args.channel_max}
+    config = {
+        **STUDENT,
+        "resolution": teacher.resolution,
+        "channel_base": args.channel_base,
+        "channel_max": args.channel_max,
+    }
     state, notes = args.out / "distilled.safetensors", args.out / "distilled.json"
     first = json.loads(notes.read_text())["step"] if state.exists() else 0
     torch.manual_seed(0)
@@ -74,7 +90,12 @@ def main() -> None:
             pace = (time.time() - started) / (step + 1 - first)
             print(f"{step + 1} L1 {sum(losses) / len(losses):.4f} {pace:.2f} s/step", flush=True)
             losses = []
-            kept = {f"{p}.{k}": v.half() for p, n in (("G", student), ("E", average)) for k, v in n.state_dict().items() if k.startswith("synthesis.")}
+            kept = {
+                f"{p}.{k}": v.half().contiguous()
+                for p, n in (("G", student), ("E", average))
+                for k, v in n.state_dict().items()
+                if k.startswith("synthesis.")
+            }
             save_file(kept, state.with_suffix(".tmp"))
             state.with_suffix(".tmp").replace(state)
             notes.write_text(json.dumps({"generator": config, "step": step + 1}))

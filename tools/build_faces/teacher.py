@@ -1,6 +1,8 @@
-"""The FFHQ MobileStyleGAN inside PyPI's `random-face` 2021.7.21.1, read from its OpenVINO IR with the standard library.
+"""The FFHQ MobileStyleGAN inside PyPI's `random-face` 2021.7.21.1, read from its OpenVINO IR with the standard
+library.
 
-`teacher(folder)` returns our own Generator holding the published weights; nothing of OpenVINO is needed or imported.
+`teacher(folder)` returns our own Generator holding the published weights; nothing of OpenVINO is needed or
+imported.
 """
 
 from __future__ import annotations
@@ -18,7 +20,9 @@ from stylegraft.networks.generator import Generator
 
 HIDDEN = (4, 8, 16, 32, 64, 128, 256, 512)
 DTYPES = {"f32": np.float32, "i64": np.int64, "i32": np.int32}
-MAPPING_GAIN = 0.01 / 512**0.5  # lr multiplier 0.01, equalised over a fan-in of 512 (StyleGAN2's mapping, folded in the file)
+MAPPING_GAIN = (
+    0.01 / 512**0.5
+)  # lr multiplier 0.01, equalised over a fan-in of 512 (StyleGAN2's mapping, folded in the file)
 
 
 class Graph:
@@ -70,7 +74,9 @@ def _scale_after_affine(graph: Graph, bias_name: str) -> float:
         if reshapes:
             key = reshapes[0]
             continue
-        scalars = [i for i in graph.inputs[multiplies[0]] if i in graph.constants and graph.constants[i].size == 1]
+        scalars = [
+            i for i in graph.inputs[multiplies[0]] if i in graph.constants and graph.constants[i].size == 1
+        ]
         if not scalars:
             return scale
         scale *= float(graph.constants[scalars[0]].ravel()[0])
@@ -127,7 +133,11 @@ def synthesis_tensors(graph: Graph) -> dict[str, np.ndarray]:
 def mapping_tensors(graph: Graph) -> dict[str, np.ndarray]:
     """The 8 x FC 512 mapping network in stored units (lr multiplier 0.01)."""
     weights = [k for k in graph.constants if graph.constants[k].shape == (512, 512)]
-    biases = [k for k in graph.constants if graph.constants[k].shape == (512,) and graph.constants[k].dtype == np.float32]
+    biases = [
+        k
+        for k in graph.constants
+        if graph.constants[k].shape == (512,) and graph.constants[k].dtype == np.float32
+    ]
     tensors = {}
     for i, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
         tensors[f"fc{i}.weight"] = graph.constants[weight] / MAPPING_GAIN

@@ -31,6 +31,7 @@ from stylegraft.errors import StylegraftError
 FORMAT = "stylegraft-run"
 VERSIONS = range(1, 2)
 FREE = ("preset", "paper", "steps")  # recipe fields that may differ on resume: they change no step
+IDENTITY = {"source": ("fingerprint", "sha256"), "target": ("count", "sha256")}  # names may change
 
 
 @dataclass
@@ -58,6 +59,11 @@ class Folder:
         """Keep a step's numbers until the next `save`."""
         self.lines.append(json.dumps({key: _short(value) for key, value in stats.items()}))
 
+    def flush(self) -> None:
+        """Append the numbers kept so far to stats.jsonl."""
+        self._append("stats.jsonl", "".join(line + "\n" for line in self.lines))
+        self.lines.clear()
+
     def log(self, line: str) -> None:
         """Append a line to log.txt."""
         self._append("log.txt", line + "\n")
@@ -69,8 +75,7 @@ class Folder:
 
     def save(self, state: State, config: Mapping[str, Any]) -> None:
         """Write statistics, then the state, each atomically; a failure leaves the previous state in place."""
-        self._append("stats.jsonl", "".join(line + "\n" for line in self.lines))
-        self.lines.clear()
+        self.flush()
         tensors, numbers = pack(state)
         texts = {
             "config": tensorfile.to_json(config, "the config"),
@@ -172,13 +177,14 @@ def compare(path: Path, saved: Mapping[str, Any], asked: Mapping[str, Any]) -> N
     """Refuse to continue a run under another config; the line names the first field that differs."""
     for name in ("recipe", "space", "block", "seed", "source", "target"):
         before, now = saved.get(name), asked[name]
-        if isinstance(now, dict):
-            before = before if isinstance(before, dict) else {}
-            for key in now:
-                if before.get(key) != now[key] and not (name == "recipe" and key in FREE):
-                    _refuse(path, f"{name}.{key}", before.get(key), now[key])
-        elif before != now:
-            _refuse(path, name, before, now)
+        if not isinstance(now, dict):
+            if before != now:
+                _refuse(path, name, before, now)
+            continue
+        before = before if isinstance(before, dict) else {}
+        for key in IDENTITY.get(name, [key for key in now if key not in FREE]):
+            if before.get(key) != now[key]:
+                _refuse(path, f"{name}.{key}", before.get(key), now[key])
 
 
 def _refuse(path: Path, name: str, before: Any, now: Any) -> None:

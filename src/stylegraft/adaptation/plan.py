@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from dataclasses import dataclass
 
@@ -32,7 +33,9 @@ def describe(state: State, space: str) -> list[str]:
     recipe, count, share = state.recipe, *moving(state)
     judges = sum(p.numel() for name, p in state.learners["D"].items() if name.startswith("D."))
     whole = sum(p.numel() for p in state.discriminator.parameters())
-    patch = f" and a patch head of {sum(p.numel() for p in state.patch.parameters()):,}" if state.patch else ""
+    patch = (
+        f" and a patch head of {sum(p.numel() for p in state.patch.parameters()):,}" if state.patch else ""
+    )
     lr = learning_rate(recipe, space)
     lines = [
         f"recipe {recipe.name} ({recipe.preset} settings): {recipe.paper}",
@@ -65,12 +68,14 @@ def moving(state: State) -> tuple[int, float]:
 
 
 def measure(state: State, steps: int, previews: int) -> Plan:
-    """Take two steps (the first with all lazy terms) and extrapolate; the state is spoilt for anything
-    else.
+    """Measure two steps, the first with all lazy terms, after one that warms the machine up; then extrapolate.
+
+    The state is spoilt for anything else.
     """
     state.warmup = 0
-    first, second = train(state, 2)
-    seconds = seconds_a_step(state.recipe, [first, second])
+    next(train(state, 1))
+    state.step = math.lcm(state.recipe.r1_every, state.recipe.pl_every)
+    seconds = seconds_a_step(state.recipe, list(train(state, state.step + 2)))
     count, share = moving(state)
     total = seconds * (steps + previews)  # a preview costs about a step
     memory = peak_memory(state.device)

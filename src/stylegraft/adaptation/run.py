@@ -149,13 +149,14 @@ def _run(
     if folder:
         remove_temporaries(folder.path)
         if resumed:
-            say(f"continuing at step {state.step} of {steps}")
+            done = "; nothing to do, a larger --steps extends it" if state.step >= steps else ""
+            say(f"continuing at step {state.step} of {steps}{done}")
         else:
             folder.start(config)
             contact_sheet(pictures, folder.path / "targets.png")
             say(f"the training images as the network sees them: {folder.path / 'targets.png'}")
     stats: list[Stats] = []
-    saved = time.monotonic()
+    saved, saved_at = time.monotonic(), state.step if resumed else -1
     with stopping() as stop, Progress(state.step, steps, quiet) as bar:
         previews = Previews(state, config, folder)
         if state.step == 0:
@@ -177,11 +178,12 @@ def _run(
                     say(summary(one, state), aloud=not bar.live)
                 if due or stop.is_set() or time.monotonic() - saved > SAVE_SECONDS:
                     keep(state, config, folder)
-                    saved = time.monotonic()
+                    saved, saved_at = time.monotonic(), state.step
                 if stop.is_set():
                     break
         except Diverged:
             if folder and stats:
+                folder.flush()
                 domain_of(state, config).save(folder.domain)
                 say(f"kept: {folder.domain} as of step {state.step}, and the last saved state")
             raise
@@ -193,7 +195,9 @@ def _run(
         raise KeyboardInterrupt
     domain = domain_of(state, config)
     if folder:
-        keep(state, config, folder)
+        if saved_at != state.step:
+            folder.save(state, config)
+        domain.save(folder.domain)
         previews.finish()
         say(f"done: {folder.path / 'grid.png'} (source above target), {folder.domain}")
     return Run(domain, folder.path if folder else None, stats)

@@ -61,13 +61,13 @@ class State:
             self.ada.observe(logits)
 
     def averaged(self) -> Deltas:
-        """The deltas of the averaged generator, detached: what previews and the domain file show."""
+        """The deltas of the averaged generator, copied to the CPU: what previews and the domain file show."""
         return {
             parameter: tuple(
                 Delta(
                     term.coefficient,
                     term.form,
-                    {part: self.ema[f"{parameter}|{term.form}|{part}"].clone() for part in term.parts},
+                    {part: self.ema[f"{parameter}|{term.form}|{part}"].cpu().clone() for part in term.parts},
                 )
                 for term in terms
             )
