@@ -140,7 +140,7 @@ def test_a_full_disk_keeps_the_previous_state(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("stylegraft.checkpoints.atomic.os.replace", full)
+        patch.setattr("stylegraft.atomic.os.replace", full)
         with pytest.raises(StylegraftError, match="the disk is full"):
             go(tmp_path / "run", 6)
     assert kept(tmp_path / "run") == before

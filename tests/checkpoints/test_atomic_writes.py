@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from stylegraft.checkpoints import atomic
+from stylegraft import atomic
 from stylegraft.errors import StylegraftError
 
 

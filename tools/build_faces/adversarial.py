@@ -5,8 +5,8 @@
 Reals are the training pairs with flips, fakes the generator at the pairs' truncation with *random* noise; the
 generator moves at a small rate, its noise strengths at a larger one so that noise comes alive, and stays tied
 to the pairs by L1 and LPIPS at the anchor noise. The discriminator takes several steps for each of the
-generator's, on a pool of recent fakes of which some are renewed each step. Non-saturating loss and lazy R1 (Karras et al. 2020). The same command resumes; state is kept
-without Adam moments, so a resumed run warms up anew.
+generator's, on a pool of recent fakes of which some are renewed each step. Non-saturating loss and lazy R1
+(Karras et al. 2020). The same command resumes; state is kept without Adam moments, so a resumed run warms up.
 """
 
 from __future__ import annotations

@@ -24,8 +24,8 @@ import torch
 from torch import Tensor
 
 from stylegraft.adaptation.state import State, pack, unpack
+from stylegraft.atomic import write_error, write_json, write_text
 from stylegraft.checkpoints import tensorfile
-from stylegraft.checkpoints.atomic import write_error, write_json, write_text
 from stylegraft.errors import StylegraftError
 
 FORMAT = "stylegraft-run"

@@ -20,7 +20,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from stylegraft.checkpoints.atomic import write_bytes
+from stylegraft.atomic import write_bytes
 from stylegraft.errors import StylegraftError
 from stylegraft.version import __version__
 

@@ -11,7 +11,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from stylegraft.checkpoints.atomic import write_bytes
+from stylegraft.atomic import write_bytes
 from stylegraft.errors import StylegraftError
 
 VIEWABLE = 128  # px: tiles smaller than this are enlarged by whole factors: a pixel stays a square

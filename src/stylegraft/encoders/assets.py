@@ -28,7 +28,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as save_bytes
 from torch import Tensor
 
-from stylegraft.checkpoints.atomic import write_bytes
+from stylegraft.atomic import write_bytes
 from stylegraft.checkpoints.pickles import parse_arrays
 from stylegraft.errors import StylegraftError
 
