@@ -19,8 +19,7 @@ class Recipe:
     """Everything that decides what one training step does; the defaults are the few-shot family's shared
     base.
 
-    That base (Ojha et al. 2021 and its descendants) is StyleGAN2 at 256 px, batch 4:
-    `reference/fewshot_methods.md` 1.
+    That base (Ojha et al. 2021 and its descendants) is StyleGAN2 at 256 px, batch 4.
     """
 
     name: str
@@ -139,8 +138,7 @@ SCALED: dict[str, dict[str, Any]] = {
     "dcl":      _SMALL | dict(steps=400),
 }  # fmt: skip
 
-# G's step, relative to the space `full`: the rates of StyleDomain's runs over its 0.002
-# (`reference/styledomain.md` 2.4).
+# G's step, relative to the space `full`: the rates of StyleDomain's runs (README of its few-shot half) over its 0.002.
 SPACE_LR: dict[str, float] = {
     "full": 1.0,           # 0.002, the configuration's default
     "mapping": 1.0,

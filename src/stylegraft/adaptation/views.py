@@ -87,7 +87,7 @@ class Views:
         self.needs = {need for objective in acting for need in objective.needs}
         turn = state.step // acting[0].every if acting[0].lazy else state.step
         # Lazy phases take their exit in turns of their own: R1's period is a multiple of the anchors', and
-        # R1 would never reach the patch exit otherwise (`reference/fewshot_methods.md` 9.3).
+        # R1 would never reach the patch exit otherwise.
         self.exit = exit_of(turn, self.recipe.cdc, self.recipe.anchor_period)
 
     # Generators

@@ -3,7 +3,7 @@
 Python's unpickler imports what a file names and calls it. This reader is an interpreter of the few opcodes
 that such a file needs: a GLOBAL is looked up in `ALLOWED` (never imported), and the only "calls" are our own
 functions below. Everything else is refused by name. Used for weight files that were stored as numpy pickles
-(`reference/anchors.md` 5.2 explains why a deny-list would not do).
+(deny-list scanners keep being bypassed, so an allow-list is the gate).
 """
 
 from __future__ import annotations

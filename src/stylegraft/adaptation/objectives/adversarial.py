@@ -1,8 +1,7 @@
 """The adversarial game of StyleGAN2: non-saturating logistic losses, lazy R1, lazy path length.
 
 Karras et al., "Analyzing and Improving the Image Quality of StyleGAN", CVPR 2020 (appendix B for the lazy
-terms); Mescheder et al., "Which Training Methods for GANs do actually Converge?", ICML 2018 (R1). Equations
-in `reference/fixnoise_stylegan2.md` 4.5.
+terms); Mescheder et al., "Which Training Methods for GANs do actually Converge?", ICML 2018 (R1).
 """
 
 from __future__ import annotations

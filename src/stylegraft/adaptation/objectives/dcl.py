@@ -1,7 +1,7 @@
 """Dual contrastive learning: keep what the source's diversity says, in the features of G and of D.
 
 Zhao, Ding, Huang, Cheung, "A Closer Look at Few-shot Image Generation", CVPR 2022 (arXiv 2205.03805). The
-training code was never published; this is our reading (`reference/fewshot_methods.md` 2):
+training code was never published; this is our reading:
 
 - CL1 has its positive in the denominator, so it is never below zero;
 - one tap is drawn a step for G (any feature map but the 4x4 ones) and, independently, one for D (each map

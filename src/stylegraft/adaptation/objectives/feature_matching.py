@@ -1,7 +1,7 @@
 """Fix the Noise: match the source's features, but only where the noise is the anchor.
 
 Lee, Lee, Kim, Choi, Yoo, Kim, "Fix the Noise: Disentangling Source Feature for Controllable Domain
-Translation", CVPR 2023 (arXiv 2303.11545); equations in `reference/fixnoise_stylegan2.md` 1.3. The anchor
+Translation", CVPR 2023 (arXiv 2303.11545). The anchor
 is the set of constant noise maps that the layers of the source own. With any other noise the generator only
 has to please the discriminator, so at test time the noise decides how much of the source is kept.
 """
