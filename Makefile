@@ -24,4 +24,6 @@ test: $(STAMP)
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	@$(BIN)/python -c "import torch; torch.version.cuda and print('note:', torch.__version__, 'is a build for CUDA,' \
+	  ' which your package index offers; it runs on the CPU too. For a smaller one: README.md, Without make')"
 	@touch $@

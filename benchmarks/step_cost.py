@@ -21,18 +21,16 @@ from stylegraft.adaptation import loop
 from stylegraft.adaptation.objectives import objectives
 from stylegraft.adaptation.recipes import recipe
 from stylegraft.adaptation.state import begin
+from stylegraft.data.pixels import to_float
 from stylegraft.data.targets import load_target
 from stylegraft.sources import load_source
 
 SPACES = ("full", "affine-light+", "stylespace")
-PHASES = ("D", "R1", "G", "PL")
 
 
 def phase_seconds(state, phase: str) -> float:
     """CPU seconds of one phase, its optimiser step included."""
-    owner = "D" if phase in ("D", "R1") else "G"
-    lazy = phase in ("R1", "PL")
-    members = [t for t in objectives(state.recipe) if t.owner == owner and t.lazy == lazy]
+    members = loop.phases(objectives(state.recipe))[phase]
     started = time.process_time()
     loop.teach(state, members, {})
     return time.process_time() - started
@@ -48,12 +46,12 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     source = load_source(args.source)
-    images = load_target("pencil", source.generator.resolution).images.float() / 127.5 - 1
+    images = to_float(load_target("pencil", source.generator.resolution).images)
     states = {space: begin(source, images, recipe("tgan"), space) for space in SPACES}
-    seconds: dict[str, dict[str, list[float]]] = {s: {p: [] for p in PHASES} for s in SPACES}
+    seconds: dict[str, dict[str, list[float]]] = {s: {p: [] for p in loop.PHASES} for s in SPACES}
     for turn in range(args.rounds + 1):
         for space, state in states.items():
-            for phase in PHASES:
+            for phase in loop.PHASES:
                 taken = phase_seconds(state, phase)
                 if turn:  # the first round warms up
                     seconds[space][phase].append(taken)

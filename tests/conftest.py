@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -80,7 +79,7 @@ class Ran:
     status: int
     out: str
     err: str
-    seconds: float  # of the processor, user and system: what it takes on a machine with nothing else to do
+    seconds: float  # of the processor, user and system: what it takes on an idle machine (0 on Windows)
 
 
 @pytest.fixture(scope="session")
@@ -97,7 +96,7 @@ def stylegraft():
             "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
             **(env or {}),
         }
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        before = os.times()
         done = subprocess.run(
             command,
             cwd=cwd,
@@ -107,8 +106,8 @@ def stylegraft():
             timeout=timeout,
             stdin=subprocess.DEVNULL,
         )
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        after = os.times()
+        seconds = after.children_user + after.children_system - before.children_user - before.children_system
         return Ran(done.returncode, done.stdout, done.stderr, seconds)
 
     return call

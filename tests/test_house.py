@@ -25,7 +25,8 @@ FLOORS = [
     {"checkpoints"},
     {"data"},
     {"networks"},
-    {"atomic", "errors", "version", "distributed"},
+    {"atomic", "devices"},
+    {"errors", "lazy", "version", "distributed"},
 ]
 FLOOR = {name: len(FLOORS) - height for height, names in enumerate(FLOORS) for name in names}
 MAX_LINES = 400
@@ -63,6 +64,14 @@ def test_imports_go_down(module: Path):
         assert allowed, (
             f"{module.relative_to(ROOT)}:{line}: {part} imports {name}, a floor that is not below it"
         )
+
+
+def test_contributing_names_every_part_in_the_order_of_the_floors():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`.+?) \|", text, re.MULTILINE)
+    named = [part for row in rows for part in re.findall(r"`(\w+)`", row)]
+    assert set(named) == {part_of(module) for module in MODULES} - {"__init__", "__main__"}
+    assert named == sorted(named, key=lambda part: -FLOOR[part])
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda m: str(m.relative_to(PACKAGE)))
@@ -135,6 +144,20 @@ def test_no_registry_host_and_no_private_path_is_named():
             continue
         found = forbidden.search(text)
         assert not found, f"{path.relative_to(ROOT)}: names {found[0]!r}"
+
+
+def test_the_wheel_holds_what_a_user_needs_and_nothing_else():
+    from hatchling.builders.wheel import WheelBuilder
+
+    built = {file.distribution_path for file in WheelBuilder(str(ROOT)).recurse_included_files()}
+    here = {
+        path.relative_to(PACKAGE.parent).as_posix()
+        for path in PACKAGE.rglob("*")
+        if path.is_file() and path.suffix not in (".pyc", ".tmp")
+    }
+    assert built == here, "git ignores a file of the package, or the rules in pyproject.toml let in another"
+    for name in ("py.typed", "data/blazeface.safetensors", "data/sets/pencil/README.md"):
+        assert f"stylegraft/{name}" in built
 
 
 def test_the_pins_bring_no_cuda_and_no_torchvision():

@@ -10,10 +10,10 @@ Names are looked up when first used, so that `import stylegraft` and `stylegraft
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from stylegraft.errors import StylegraftError
+from stylegraft.lazy import lookup
 from stylegraft.version import __version__
 
 if TYPE_CHECKING:
@@ -25,20 +25,16 @@ if TYPE_CHECKING:
 
 __all__ = ["Domain", "Run", "Source", "StylegraftError", "__version__", "adapt", "load_source", "save_source"]
 
-_HOMES = {
-    "Domain": "stylegraft.domains.domain",
-    "Run": "stylegraft.adaptation.run",
-    "Source": "stylegraft.checkpoints.source",
-    "adapt": "stylegraft.adaptation.run",
-    "load_source": "stylegraft.sources",
-    "save_source": "stylegraft.checkpoints.native",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'stylegraft' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+__getattr__ = lookup(
+    __name__,
+    {
+        "adaptation.run": ("Run", "adapt"),
+        "checkpoints.native": ("save_source",),
+        "checkpoints.source": ("Source",),
+        "domains.domain": ("Domain",),
+        "sources": ("load_source",),
+    },
+)
 
 
 def __dir__() -> list[str]:

@@ -13,18 +13,16 @@ from safetensors.torch import load_file
 
 from stylegraft.adaptation import resampling
 from stylegraft.adaptation.augment import (
-    SETS,
-    TRANSFORMS,
     AdaController,
     augment,
     band_gains,
     inverse_affine,
-    parse_transforms,
     rotation,
     scaling,
     translation,
 )
 from stylegraft.adaptation.sampling import Draws, seed_of
+from stylegraft.adaptation.transforms import SETS, TRANSFORMS, parse_transforms
 from stylegraft.errors import StylegraftError
 
 GOLDEN = load_file(Path(__file__).parents[1] / "data" / "golden" / "augment_32px.safetensors")
@@ -341,6 +339,15 @@ def test_p_follows_the_mean_sign_since_the_last_update():
             ada.observe(part)
             ada.step(batch=50)
         assert ada.p == pytest.approx(0.4 + direction * 0.1)
+
+
+def test_an_image_counts_once_however_many_logits_judge_it():
+    """Four images judged whole and positive, four by 64 negative patches each: r_t is 0, not -0.97."""
+    ada = AdaController(interval=1)
+    ada.observe(torch.ones(4, 1))
+    ada.observe(-torch.ones(4, 1, 8, 8))
+    ada.step(batch=8)
+    assert ada.r_t == 0
 
 
 def test_no_logits_leave_p_alone_and_a_fixed_p_never_moves():

@@ -22,7 +22,8 @@ PAIRS += [("mobile", "dcl", space) for space in SPACES]
 PAIRS += [("mobile", recipe, "affine-light+") for recipe in RECIPES if recipe != "dcl"]
 
 
-def digest(network: nn.Module) -> str:
+def digest(network: nn.Module | None) -> str:
+    assert network is not None
     sha = hashlib.sha256()
     for name, tensor in network.state_dict().items():
         sha.update(name.encode() + tensor.contiguous().numpy().tobytes())

@@ -13,14 +13,15 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from stylegraft.adaptation import sampling
-from stylegraft.adaptation.loop import Diverged, train
+from stylegraft.adaptation.loop import Diverged, phases, train
 from stylegraft.adaptation.objectives import objectives
+from stylegraft.adaptation.plan import seconds_a_step
 from stylegraft.adaptation.recipes import ema_beta, recipe
-from stylegraft.adaptation.state import pack
+from stylegraft.adaptation.state import begin, pack
 from stylegraft.adaptation.views import Objective, Views
 from stylegraft.networks import ops
 
-from .toys import RECIPES, after, fresh, small
+from .toys import RECIPES, after, fresh, pictures, small, toy
 
 GOLDEN = Path(__file__).parents[1] / "data" / "golden" / "losses.json"
 
@@ -186,6 +187,27 @@ def test_anchor_steps_use_the_image_exit_and_r1_sees_both():
     assert exits["r1"] == ["image", "patch", "patch", "patch"] * 2
 
 
+def test_there_are_as_many_anchors_as_images_unless_the_recipe_says():
+    images = pictures(4).float() / 127.5 - 1
+    few, told = (begin(toy(), images, small("dcl", anchors=n), "stylespace") for n in (0, 7))
+    assert few.anchors is not None and told.anchors is not None
+    assert (len(few.anchors), few.recipe.anchors) == (4, 4)
+    assert (len(told.anchors), told.recipe.anchors) == (7, 7)
+
+
+def test_a_phase_is_who_learns_and_whether_it_is_lazy():
+    names = {phase: [t.name for t in terms] for phase, terms in phases(objectives(small("dcl"))).items()}
+    assert names == {"D": ["adv", "cl2"], "R1": ["r1"], "G": ["adv", "cl1"], "PL": ["pl"]}
+
+
+def test_a_planned_step_weighs_the_exits_and_spreads_the_lazy_phases():
+    row = small("dcl", anchor_period=4, r1_every=16, pl_every=8)
+    anchor = {"time/D": 4.0, "time/G": 8.0, "time/R1": 16.0, "time/PL": 24.0}
+    other = {"time/D": 0.0, "time/G": 4.0}
+    assert seconds_a_step(row, [anchor, other]) == pytest.approx(4 / 4 + (8 + 3 * 4) / 4 + 1 + 3)
+    assert seconds_a_step(small("tgan", pl_every=8), [anchor, other]) == pytest.approx(2 + 6 + 1 + 3)
+
+
 def test_ada_moves_every_four_steps_and_switches_on_in_a_short_run():
     ps = [stats["ada_p"] for stats in train(fresh("ada", "stylespace"), 9)]
     assert ps[:3] == [0, 0, 0]
@@ -209,7 +231,7 @@ def test_a_diverged_run_stops_before_the_step_that_would_spoil_it():
     with torch.no_grad():
         state.discriminator.b4.out.bias.fill_(float("nan"))
     leaves = {name: leaf.detach().clone() for name, leaf in state.learners["G"].items()}
-    with pytest.raises(Diverged, match=r"step 0: D/adv is nan.*lower lr"):
+    with pytest.raises(Diverged, match=r"step 0: D/adv is nan.*lower lr.*with a new --out"):
         next(train(state, 1))
     assert all(torch.equal(leaf, leaves[name]) for name, leaf in state.learners["G"].items())
 

@@ -27,7 +27,7 @@ def cosine(a: np.ndarray, b: np.ndarray) -> float:
     return float(a.ravel() @ b.ravel() / np.linalg.norm(a) / np.linalg.norm(b))
 
 
-# DCL: `reference/fewshot_methods.md` 2.3, 2.4 and the checks of 2.10
+# DCL: Zhao et al. 2022, the two contrasts as `objectives/dcl.py` reads them
 
 
 def test_cl1_is_the_equation():
@@ -103,7 +103,7 @@ def test_dcl_lets_each_contrast_teach_its_own_network():
     assert owners["cl2"] == ("D", 0.5)
 
 
-# FixNoise: `reference/fixnoise_stylegan2.md` 1.3
+# FixNoise: Lee et al. 2023, the loss of the anchored subspace
 
 
 def test_feature_matching_is_the_equation():
@@ -135,6 +135,12 @@ def test_fixnoise_matches_only_at_the_anchor_with_the_adversarial_latents():
 def test_dead_noise_is_noticed():
     alive = toy().generator
     assert noise_effect(alive) > DEAD_NOISE
+    z = torch.randn(4, 8, generator=torch.Generator().manual_seed(0))
+    loudest = 0.0
+    for name, x in alive(z, taps=tuple(alive.noise_shapes)).taps.items():
+        strength = alive.get_parameter(f"synthesis.{name}.noise_strength")
+        loudest = max(loudest, abs(float(strength)) / float(x.square().mean().sqrt()))
+    assert noise_effect(alive) == pytest.approx(loudest)
     dead = copy.deepcopy(alive)
     with torch.no_grad():
         for name in dead.groups["noise"]:

@@ -12,26 +12,33 @@ import textwrap
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from stylegraft.adaptation.folder import open_folder
 from stylegraft.adaptation.run import adapt
 from stylegraft.checkpoints import Source, tensorfile
+from stylegraft.data.blazeface import Face
+from stylegraft.data.images import load_images
 from stylegraft.domains import Domain
+from stylegraft.domains.apply import mean_w
 from stylegraft.errors import StylegraftError
 
 from .toys import pictures, toy
 
 FILES = {
     ".lock", "config.json", "domain.safetensors", "grid.png", "log.txt", "previews", "state.safetensors", "stats.jsonl",
-    "targets.png",
+    "targets.png", "targets.safetensors",
 }  # fmt: skip
 
 
 def go(out: Path | None, steps: int = 6, **options):
     options = {"recipe": "dcl", "space": "affine-light+", "every": 3, "quiet": True, **options}
-    return adapt(options.pop("source", toy()), pictures(), steps=steps, out=out, **options)
+    return adapt(
+        options.pop("source", toy()), options.pop("images", pictures()), steps=steps, out=out, **options
+    )
 
 
 def kept(out: Path) -> dict[str, bytes]:
@@ -55,7 +62,8 @@ def test_the_folder_holds_what_a_run_is(tmp_path):
     ]  # fmt: skip
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert config["recipe"]["cl1"] == 2.0
-    assert config["machine"]["threads"] == torch.get_num_threads()
+    (session,) = config["sessions"]
+    assert (session["from"], session["to"], session["threads"]) == (0, 6, torch.get_num_threads())
     lines = [json.loads(line) for line in (tmp_path / "run" / "stats.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == list(range(6))
     domain = Domain.load(tmp_path / "run", toy().generator)
@@ -106,6 +114,8 @@ def test_the_same_run_writes_the_same_bytes(tmp_path):
         ({"space": "stylespace"}, "space = 'affine-light+'"),
         ({"seed": 1}, "seed = 0"),
         ({"source": toy("mobile")}, "source.fingerprint"),
+        ({"source": Source("toy", toy().generator)}, "discriminator = "),
+        ({"images": pictures().flip(0)}, "target.sha256"),
     ],
 )
 def test_a_changed_field_is_refused_by_name(change: dict, said: str, tmp_path):
@@ -123,6 +133,99 @@ def test_another_machine_setting_is_said(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "ABACUS")
     go(tmp_path / "run", 3)
     assert "-> ABACUS): equality is no longer bit for bit" in (tmp_path / "run" / "log.txt").read_text()
+
+
+def test_the_config_tells_every_session_and_the_steps_now_asked(tmp_path, monkeypatch):
+    go(tmp_path / "run", 2)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "ABACUS")
+    go(tmp_path / "run", 3)
+    go(tmp_path / "run", 3)  # takes no step
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["recipe"]["steps"] == 3
+    first, second = config["sessions"]
+    assert (first["from"], first["to"], second["from"], second["to"]) == (0, 2, 2, 3)
+    assert first["cpu"] != second["cpu"] == "ABACUS"
+
+
+def test_a_detector_that_sees_otherwise_does_not_stop_or_change_a_run(tmp_path, monkeypatch):
+    """Its sums, and with them the frames, depend on the machine; a run keeps the frames it began with."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for i, image in enumerate(pictures(4)):
+        pixels = image.repeat_interleave(4, 1).repeat_interleave(4, 2).permute(1, 2, 0).numpy()
+        Image.fromarray(pixels).save(folder / f"{i}.png")
+
+    def sees(shift: float):
+        eyes, mouth = np.array([[26.0, 24.0], [38.0, 24.0]]), np.array([32.0, 36.0])
+        face = Face(eyes + shift, mouth + shift, centre=mouth, side=32.0, score=1.0)
+        monkeypatch.setattr("stylegraft.data.align.find_face", lambda picture: face)
+
+    sees(0)
+    go(tmp_path / "whole", 4, images=folder)
+    go(tmp_path / "run", 2, images=folder)
+    sees(2)
+    assert not torch.equal(
+        load_images(folder, 16, align="auto").images.half(),
+        tensorfile.read(tmp_path / "run" / "targets.safetensors")[0]["images"],
+    )
+    go(tmp_path / "run", 4, images=folder)
+    assert equal(tmp_path / "run", tmp_path / "whole")
+    with pytest.raises(StylegraftError, match="target.align = 'auto', the command now asks for 'off'"):
+        go(tmp_path / "run", 4, images=folder, align="off")
+    assert Domain.load(tmp_path / "run").config["target"]["align"] == "auto"
+
+
+def test_lost_training_images_are_refused(tmp_path):
+    go(tmp_path / "run", 2)
+    (tmp_path / "run" / "targets.safetensors").unlink()
+    with pytest.raises(StylegraftError, match=r"targets\.safetensors: no such file"):
+        go(tmp_path / "run", 4)
+
+
+def test_the_domain_tells_what_was_changed_in_its_recipe(tmp_path):
+    assert go(None, 2, recipe="tgan").domain.config["changes"] == {}
+    go(tmp_path / "run", 2, cl1=1.0, batch=2)
+    changes = Domain.load(tmp_path / "run").config["changes"]
+    assert changes == {"cl1": 1.0, "batch": 2, "anchors": 10}
+
+
+def test_the_numbers_in_memory_are_bounded(tmp_path, monkeypatch):
+    monkeypatch.setattr("stylegraft.adaptation.run.KEPT", 2)
+    assert [stats["step"] for stats in go(tmp_path / "run", 5).stats] == [3, 4]
+    assert len((tmp_path / "run" / "stats.jsonl").read_text().splitlines()) == 5
+
+
+def test_a_preview_costs_one_pass_of_the_mapping_for_w_avg(tmp_path, monkeypatch):
+    calls: list[str] = []
+    real = mean_w
+
+    def counted(network, *args):
+        calls.append(type(network).__name__)
+        return real(network, *args)
+
+    monkeypatch.setattr("stylegraft.domains.apply.mean_w", counted)
+    monkeypatch.setattr("stylegraft.adaptation.state.mean_w", counted)
+    go(tmp_path / "run", 4, recipe="tgan", space="mapping", every=2)
+    assert sorted(calls) == ["Adapted"] * 3 + ["Generator"]  # steps 0, 2, 4, and the source's own once
+
+
+def test_what_a_kill_left_half_written_is_removed(tmp_path):
+    go(tmp_path / "run", 2)
+    for folder in (tmp_path / "run", tmp_path / "run" / "previews"):
+        (folder / ".x.png.1.tmp").touch()
+    go(tmp_path / "run", 2)
+    assert not list((tmp_path / "run").rglob("*.tmp"))
+
+
+def test_a_file_system_without_locks_is_not_called_in_use(tmp_path, monkeypatch):
+    fcntl = pytest.importorskip("fcntl")
+
+    def no_locks(*args):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with pytest.raises(StylegraftError, match=r"gives no lock \(No locks available\)"):
+        go(tmp_path / "run", 2)
 
 
 def test_a_folder_in_use_is_refused(tmp_path):
@@ -209,11 +312,26 @@ def test_a_killed_run_continues_bit_for_bit(tmp_path):
 
 def test_a_source_without_discriminator_gets_one_and_says_so(tmp_path):
     lone = Source("lone", toy().generator)
-    run = go(tmp_path / "run", 3, source=lone, warmup_scratch=2)
+    run = go(tmp_path / "run", 3, source=lone, recipe="freezed", warmup_scratch=2)
     log = (tmp_path / "run" / "log.txt").read_text()
     assert "the source has no discriminator; one is trained from random weights" in log
-    assert "the first 2 steps train the discriminator alone" in log
-    assert ["G/adv" in stats for stats in run.stats] == [False, False, True]
+    assert "5 steps: the first 2 train the discriminator alone, then come the recipe's 3" in log
+    assert ["G/adv" in stats for stats in run.stats] == [False, False, True, True, True]
+
+
+def test_a_run_without_discriminator_leaves_no_empty_domain():
+    """However few steps are asked for: the warm-up comes on top of them."""
+    run = go(None, 1, source=Source("lone", toy().generator), warmup_scratch=4)
+    assert any(bool(delta.any()) for terms in run.domain.deltas.values() for delta in terms[0].parts.values())
+
+
+def test_no_random_layer_of_a_discriminator_stays_frozen(tmp_path):
+    go(tmp_path / "run", 1, source=Source("lone", toy().generator), recipe="freezed", warmup_scratch=1)
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["recipe"]["discriminator"] == "all"
+    moments = {name for name in tensors(tmp_path / "run") if name.startswith("adam/D/D.b16.")}
+    assert moments
+    assert "policy all" in (tmp_path / "run" / "log.txt").read_text()
 
 
 def test_a_dry_run_says_what_moves_and_what_it_costs(tmp_path, capsys):
@@ -261,6 +379,8 @@ def test_the_shift_of_w_avg_is_part_of_the_domain(tmp_path):
         ({"augment": "bgq"}, "'bgq'"),
         ({"preset": "small"}, "no preset 'small'"),
         ({"cdc": 1}, "expected a bool"),
+        ({"batch": 1}, "CL1 tells the images of a batch apart"),
+        ({"mbstd": 1}, "mbstd is 1, expected at least 2"),
     ],
 )
 def test_bad_requests_are_refused_before_the_first_step(options: dict, said: str, tmp_path):

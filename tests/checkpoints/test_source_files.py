@@ -28,6 +28,8 @@ from stylegraft.domains import Domain, start
 from stylegraft.errors import StylegraftError
 from stylegraft.networks.generator import build_generator
 
+TEXTS = {"base", "config", "info"}  # what the digest covers beside the tensors
+
 
 def refused(path: Path, message: str) -> None:
     started = time.perf_counter()
@@ -42,7 +44,7 @@ def rewrite(path: Path, change: Callable[[dict[str, torch.Tensor], dict[str, str
     """Change tensors and metadata and write the file again with a right digest."""
     tensors, metadata = tensorfile.read(path)
     change(tensors, metadata)
-    metadata["digest"] = tensorfile.digest(tensors, {key: metadata[key] for key in ("config", "info")})
+    metadata["digest"] = tensorfile.digest(tensors, {key: metadata[key] for key in TEXTS & metadata.keys()})
     tensorfile.write(path, tensors, metadata)
 
 
@@ -68,6 +70,20 @@ def test_a_source_survives_the_file_bit_for_bit_in_fp32(source: Source, saved: P
     assert base_digest(loaded.generator) == base_digest(source.generator)
     save_source(saved.with_name("again.safetensors"), loaded, torch.float32)
     assert saved.with_name("again.safetensors").read_bytes() == saved.read_bytes()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32], ids=str)
+def test_the_header_alone_tells_which_base_a_source_is(
+    source: Source, tmp_path: Path, dtype: torch.dtype
+) -> None:
+    path = tmp_path / "source.safetensors"
+    save_source(path, source, dtype)
+    assert tensorfile.read_metadata(path)["base"] == base_digest(load(path).generator)
+
+
+def test_a_source_without_that_line_in_its_header_loads_all_the_same(source: Source, saved: Path) -> None:
+    rewrite(saved, lambda tensors, metadata: metadata.pop("base"))
+    assert base_digest(load(saved).generator) == base_digest(source.generator)
 
 
 def test_fp16_on_disk_is_fp32_in_memory(source: Source, tmp_path: Path) -> None:

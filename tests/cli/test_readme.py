@@ -75,12 +75,12 @@ def test_the_two_commands_and_their_form_without_make_agree():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     assert [line for line in COMMANDS if line.startswith("make")] == ["make demo", "make test"]
     assert re.search(r"^\.PHONY: demo test$", makefile, re.MULTILINE)
-    for command in (
-        "stylegraft adapt faces-64 pencil --recipe dcl --space affine-light+ --out runs/demo",
-        "pytest -q",
-    ):
-        assert command in makefile
-        assert any(command in line for line in COMMANDS)
+    recipes = re.findall(r"^(?:demo|test): .*\n((?:\t.*\n)+)", makefile, re.MULTILINE)
+    steps = [
+        line.strip().replace("$(BIN)", ".venv/bin") for recipe in recipes for line in recipe.splitlines()
+    ]
+    assert len(steps) >= 5
+    assert [line for line in COMMANDS if line in steps] == steps
     (install,) = [line for line in COMMANDS if "pip install" in line]
     assert "-c constraints.txt" in install
     assert '-e ".[dev]"' in install

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from stylegraft.adaptation.recipes import PAPER
+from stylegraft.adaptation.recipes import FIXED, PAPER
 from stylegraft.checkpoints import load
 from stylegraft.cli.main import main
 from stylegraft.cli.recipes import field_docs, show
@@ -142,6 +143,17 @@ def test_inspect_a_run_and_its_domain(run_folder: Path, say):
     assert say("inspect", run_folder / "domain.safetensors") in told
 
 
+def test_inspect_a_run_whose_last_line_of_statistics_was_cut(run_folder: Path, tmp_path: Path, say):
+    folder = tmp_path / "killed"
+    shutil.copytree(run_folder, folder)
+    whole = say("inspect", folder)
+    with (folder / "stats.jsonl").open("a") as file:
+        file.write('{"step": 99, "D/ad')
+    assert say("inspect", folder) == whole
+    (folder / "stats.jsonl").write_text('{"st')
+    assert str(folder) in say("inspect", folder)
+
+
 def test_sources_lists_all_with_their_licence(say):
     told = " ".join(say("sources").split())
     for name, row in SOURCES.items():
@@ -167,7 +179,7 @@ def test_recipes_prints_the_papers_settings_and_ours(say):
         assert str(row.steps) in told
     one = say("recipes", "dcl")
     for field in field_docs(type(PAPER["dcl"])):
-        if field not in ("name", "paper", "preset"):
+        if field not in FIXED:
             assert field in one
     assert max(map(len, (told + one).splitlines())) <= 80
 
@@ -185,6 +197,11 @@ def test_seeds_read_back(seeds: list[int], spaces: bool):
     assert parse_seeds((", " if spaces else ",").join(map(str, seeds))) == seeds
 
 
+def test_seeds_far_apart_are_different_faces(toy_file: Path):
+    images = render(load(toy_file), [0, 1, 2**31, 2**32 - 1], Options(model="toy"))
+    assert len({image.numpy().tobytes() for image in images}) == 4
+
+
 @given(st.integers(0, 10**9), st.integers(0, 300))
 def test_ranges_of_seeds_include_both_ends(first: int, more: int):
     assert parse_seeds(f"{first}-{first + more}") == list(range(first, first + more + 1))
@@ -200,7 +217,7 @@ def test_any_text_is_seeds_or_refused(text: str):
 
 def test_settings_read_back_what_the_table_prints():
     row = PAPER["dcl"]
-    fields = [field for field in field_docs(type(row)) if field not in ("name", "paper", "preset")]
+    fields = [field for field in field_docs(type(row)) if field not in FIXED]
     assert parse([f"{field}={show(getattr(row, field))}" for field in fields]) == {
         field: getattr(row, field) for field in fields
     }

@@ -1,4 +1,8 @@
-"""The spaces are the paper's: exact parameter counts of `reference/styledomain.md` 2.1, on the meta device."""
+"""The spaces are the paper's: exact parameter counts, on the meta device.
+
+StyleDomain (Alanov et al., ICCV 2023, table 1) quotes them rounded and for 512 px; the exact numbers follow from the
+layer widths min(channel_base / r, 512), with and without toRGB as the rows of SPACES say.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +63,7 @@ def paper_network(column: str) -> Generator:
 
 @pytest.mark.parametrize("column", COLUMNS)
 @pytest.mark.parametrize("space", COUNTS)
-def test_a_space_has_as_many_parameters_as_in_the_reference_table(space: str, column: str) -> None:
+def test_a_space_has_as_many_parameters_as_in_the_table(space: str, column: str) -> None:
     assert count(space, paper_network(column)) == COUNTS[space][list(COLUMNS).index(column)]
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from stylegraft.data.align import FFHQ_EYES, cut, ffhq_square, read_points
-from stylegraft.data.blazeface import find_face, network
+from stylegraft.data.blazeface import Face, find_face, network
 from stylegraft.data.images import contact_sheet, load_images
 from stylegraft.errors import StylegraftError
 
@@ -111,6 +111,26 @@ def test_the_detector_answers_as_the_published_one() -> None:
     golden = np.load(Path(__file__).parent.parent / "data" / "images" / "blazeface.npz")
     assert np.abs(scores[0].numpy() - golden["scores"]).max() < 1e-5
     assert np.abs(boxes[0, golden["rows"], :2].numpy() - golden["centres"]).max() < 1e-4
+
+
+def test_a_set_is_its_pictures_and_its_rule_not_what_the_detector_makes_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The detector's sums depend on threads and CPU; the same files with the same rule are the same set."""
+    dots((300, 200), np.array([[80.0, 100.0], [120.0, 90.0]]), 6).save(tmp_path / "a.png")
+    digests = []
+    for shift in (0.0, 3.0):
+        eyes, mouth = np.array([[80.0, 100.0], [120.0, 90.0]]) + shift, np.array([105.0, 140.0]) + shift
+        face = Face(eyes, mouth, centre=mouth, side=80.0, score=1.0)
+        monkeypatch.setattr("stylegraft.data.align.find_face", lambda picture, face=face: face)
+        digests.append(load_images(tmp_path, 64, align="auto").digest)
+    assert digests[0] == digests[1]
+    for row, name in (("80,100,120,90", "p"), ("80,100,120,90", "q"), ("80,100,121,90", "p")):
+        (tmp_path / f"{name}.csv").write_text(f"{HEADER}a.png,{row}\n")
+        digests.append(load_images(tmp_path / "a.png", 64, align=tmp_path / f"{name}.csv").digest)
+    assert digests[2] == digests[3]  # the same points under another name
+    digests.append(load_images(tmp_path / "a.png", 64).digest)
+    assert len(set(digests)) == 4  # found, two sets of points, cropped
 
 
 def test_points_are_used_and_missing_ones_named(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from PIL import Image
 
 from stylegraft.data.grids import paired_grid, save_grid
+from stylegraft.data.pixels import to_float, to_uint8
 from stylegraft.data.procedural import pencil
 from stylegraft.data.targets import TARGETS, load_target, open_target
 from stylegraft.errors import StylegraftError
@@ -33,6 +35,24 @@ def test_an_unknown_set_suggests_the_nearest(tmp_path: Path) -> None:
         open_target("lorelai", 64)
     with pytest.raises(StylegraftError, match="no such file or folder"):
         open_target(str(tmp_path / "pencil"), 64)
+
+
+def test_a_packaged_set_is_framed_already_and_takes_no_eye_points() -> None:
+    for align in ("auto", "off"):
+        assert open_target("pencil", 16, align=align).digest == load_target("pencil", 16).digest
+    with pytest.raises(StylegraftError, match=r"--align eyes\.csv: 'pencil' is a packaged set"):
+        open_target("pencil", 16, align="eyes.csv")
+
+
+def test_the_table_of_packaged_sets_is_what_is_in_the_package() -> None:
+    folders = (files("stylegraft.data") / "sets").iterdir()
+    assert {folder.name for folder in folders if folder.is_dir()} == set(TARGETS)
+
+
+def test_levels_survive_the_way_to_floats_and_back() -> None:
+    levels = torch.arange(256, dtype=torch.uint8)
+    assert torch.equal(to_uint8(to_float(levels)), levels)
+    assert (to_float(levels).min(), to_float(levels).max()) == (-1, 1)
 
 
 def test_pencil_draws_on_paper_in_grey_and_repeats_itself() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,6 +60,21 @@ def toy_generator(**changes) -> Generator:
     return disturbed(
         build_generator({"architecture": "stylegan2", "resolution": 16, **SIZES, **WIDTHS, **changes})
     )
+
+
+def toy_mobile(**changes) -> Generator:
+    """As `toy_generator`; every published tensor has a gain of its own, so that none can be left out or swapped."""
+    config = {
+        "architecture": "mobile",
+        "resolution": 32,
+        "channels": {"4": 8, "8": 12, "16": 4},
+        **SIZES,
+        **changes,
+    }
+    names = [name for name, _ in build_generator(config).synthesis.named_parameters()]
+    scaled = [name for name in names if not name.endswith("noise_strength")]
+    gains = {name: 0.2 + 0.3 * math.sin(i) ** 2 for i, name in enumerate(scaled)}
+    return disturbed(build_generator({**config, "gains": gains}))
 
 
 def toy_discriminator(**changes) -> Discriminator:

@@ -1,4 +1,5 @@
-"""StyleGAN2 once more, as plainly as possible: one kernel a sample, explicit zeros and loops, no folded gain.
+"""StyleGAN2 and MobileStyleGAN once more, as plainly as possible: one kernel a sample, explicit zeros and loops, no
+folded gain.
 
 Written from the equations to check the package; it shares no code with it. `p` is a state dict, `k` its config.
 """
@@ -106,6 +107,62 @@ def synthesis(p, k, ws, noise):
             taps[f"b{r}.rgb"] = image
         r *= 2
     return image, taps
+
+
+HAAR = (((1, 1), (1, 1)), ((1, 1), (-1, -1)), ((1, -1), (1, -1)), ((1, -1), (-1, 1)))
+"""Low-pass, vertical, horizontal and diagonal detail: what each band adds to the 2x2 pixels of its place, times 1/2."""
+
+
+def inverse_haar(x):
+    """The C low-pass bands, then the three details of channel 0, of channel 1, ..."""
+    b, bands, h, w = x.shape
+    c = bands // 4
+    out = x.new_zeros(b, c, 2 * h, 2 * w)
+    for channel in range(c):
+        for band, patch in enumerate(HAAR):
+            source = x[:, channel] if band == 0 else x[:, c + 3 * channel + band - 1]
+            for i in range(2):
+                for j in range(2):
+                    out[:, channel, i::2, j::2] += source * patch[i][j] / 2
+    return out
+
+
+def mobile_synthesis(p, k, ws, noise):
+    """As `synthesis`, of k["architecture"] "mobile": published tensor = stored tensor * k["gains"][its name]."""
+
+    def published(name):
+        return p[f"synthesis.{name}"] * k["gains"][name]
+
+    def modulate(x, layer):
+        """Each map times its style; every layer reads the next row of W+."""
+        s = ws[:, len(read)] @ published(f"{layer}.affine.weight").T + published(f"{layer}.affine.bias")
+        read.append(layer)
+        return x * s[:, :, None, None]
+
+    def finish(x, layer):
+        if layer in noise:
+            x = x + noise[layer] * p[f"synthesis.{layer}.noise_strength"]
+        taps[layer] = F.leaky_relu(x + published(f"{layer}.bias")[:, None, None], 0.2)
+        return taps[layer]
+
+    read, taps = [], {}
+    x = published("b4.const")[None].expand(len(ws), -1, -1, -1)
+    x = F.conv2d(modulate(x, "b4.conv1"), published("b4.conv1.weight"), padding=1)
+    x = finish(x, "b4.conv1")
+    r = 4
+    while r < k["resolution"] // 2:
+        r *= 2
+        x = inverse_haar(modulate(x, f"b{r}.up"))
+        for layer in (f"b{r}.conv0", f"b{r}.conv1"):
+            x = modulate(x, layer)
+            kernels = published(f"{layer}.depthwise")
+            maps = [F.conv2d(x[:, i : i + 1], kernels[i : i + 1], padding=1) for i in range(len(kernels))]
+            x = finish(F.conv2d(torch.cat(maps, 1), published(f"{layer}.pointwise")), layer)
+    x = F.conv2d(modulate(x, f"b{r}.torgb"), published(f"b{r}.torgb.weight"))
+    return inverse_haar(x + published(f"b{r}.torgb.bias")[:, None, None]), taps
+
+
+SYNTHESIS = {"stylegan2": synthesis, "mobile": mobile_synthesis}
 
 
 def conv(p, name, x, down=False, activate=True):

@@ -7,21 +7,23 @@ import torch
 import torch.nn.functional as F
 
 from . import naive
-from .conftest import normal, toy_discriminator, toy_generator
+from .conftest import normal, toy_discriminator, toy_generator, toy_mobile
 
 GENERATORS = {
-    "skip": {},
-    "orig": {"variant": "orig"},
-    "resnet": {"variant": "resnet"},
-    "grey": {"img_channels": 1},
-    "conditional": {"c_dim": 5},
-    "latent sizes, depth, lr multiplier": {
-        "z_dim": 7,
-        "w_dim": 9,
-        "mapping_layers": 5,
-        "mapping_lr_multiplier": 0.3,
-    },
-    "4 px": {"resolution": 4},
+    "skip": (toy_generator, {}),
+    "orig": (toy_generator, {"variant": "orig"}),
+    "resnet": (toy_generator, {"variant": "resnet"}),
+    "grey": (toy_generator, {"img_channels": 1}),
+    "conditional": (toy_generator, {"c_dim": 5}),
+    "latent sizes, depth, lr multiplier": (
+        toy_generator,
+        {"z_dim": 7, "w_dim": 9, "mapping_layers": 5, "mapping_lr_multiplier": 0.3},
+    ),
+    "4 px": (toy_generator, {"resolution": 4}),
+    "mobile": (toy_mobile, {}),
+    "mobile, grey": (toy_mobile, {"img_channels": 1}),
+    "mobile, conditional": (toy_mobile, {"c_dim": 5}),
+    "mobile, 8 px": (toy_mobile, {"resolution": 8, "channels": {"4": 4}}),
 }
 DISCRIMINATORS = {
     "resnet": {},
@@ -64,9 +66,9 @@ def state_of(network):
 
 
 @pytest.mark.parametrize("noise", ["const", "random", "none"])
-@pytest.mark.parametrize("changes", GENERATORS.values(), ids=GENERATORS.keys())
-def test_generator(changes, noise):
-    g = toy_generator(**changes)
+@pytest.mark.parametrize(("toy", "changes"), GENERATORS.values(), ids=GENERATORS.keys())
+def test_generator(toy, changes, noise):
+    g = toy(**changes)
     k = {"variant": "skip", **g.config}
     p = state_of(g)
     z, c = normal(B, g.z_dim), labels(g.c_dim)
@@ -74,7 +76,8 @@ def test_generator(changes, noise):
     image, taps = g(z, c, noise=maps, taps=g.tap_names)
 
     w = naive.mapping(p, "mapping", z, c, g.mapping.num_layers, k.get("mapping_lr_multiplier", 0.01))
-    expected, expected_taps = naive.synthesis(p, k, w[:, None].expand(-1, g.num_ws, -1), maps)
+    synthesis = naive.SYNTHESIS[k["architecture"]]
+    expected, expected_taps = synthesis(p, k, w[:, None].expand(-1, g.num_ws, -1), maps)
     assert image.shape == (B, g.img_channels, g.resolution, g.resolution)
     assert relative(image, expected) < 1e-9
     assert taps.keys() == expected_taps.keys()
@@ -103,15 +106,51 @@ def test_discriminator(changes):
     same_gradients(d, slope.square().sum(), p, expected_slope.square().sum())
 
 
-def test_path_length_gradient_of_every_variant():
-    for variant in ("skip", "orig", "resnet"):
-        g = toy_generator(variant=variant)
-        p = state_of(g)
-        ws = normal(2, g.num_ws, g.w_dim).requires_grad_()
-        maps = g.noise("const")
-        images = g(ws=ws, noise=maps).image, naive.synthesis(p, {**g.config, "variant": variant}, ws, maps)[0]
-        y = normal(*images[0].shape, seed=3)
-        slopes = [torch.autograd.grad((image * y).sum(), ws, create_graph=True)[0] for image in images]
-        assert relative(*slopes) < 1e-9
-        lengths = [slope.square().sum(2).mean(1).sqrt().sum() for slope in slopes]
-        same_gradients(g, lengths[0], p, lengths[1])
+PATHS = ["skip", "orig", "resnet", "mobile"]
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_path_length_gradient(name):
+    toy, changes = GENERATORS[name]
+    g = toy(**changes)
+    k = {"variant": "skip", **g.config}
+    p = state_of(g)
+    ws = normal(2, g.num_ws, g.w_dim).requires_grad_()
+    maps = g.noise("const")
+    images = g(ws=ws, noise=maps).image, naive.SYNTHESIS[k["architecture"]](p, k, ws, maps)[0]
+    y = normal(*images[0].shape, seed=3)
+    slopes = [torch.autograd.grad((image * y).sum(), ws, create_graph=True)[0] for image in images]
+    assert relative(*slopes) < 1e-9
+    lengths = [slope.square().sum(2).mean(1).sqrt().sum() for slope in slopes]
+    same_gradients(g, lengths[0], p, lengths[1])
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_path_length_is_that_of_the_explicit_jacobian(name):
+    """|J^T y| with J = d image / d ws in full, forward mode through the plain network: no double backward at all.
+
+    Its derivative by a parameter vector is a central difference of two such lengths.
+    """
+    toy, changes = GENERATORS[name]
+    g = toy(**changes)
+    k = {"variant": "skip", **g.config}
+    p = {key: tensor.detach().clone() for key, tensor in g.state_dict().items()}
+    ws, maps = normal(1, g.num_ws, g.w_dim), g.noise("const")
+    y = normal(1, g.img_channels, g.resolution, g.resolution, seed=3)
+    direction = {key: normal(*q.shape, seed=4 + i) for i, (key, q) in enumerate(g.named_parameters())}
+
+    def explicit(h):
+        moved = {**p, **{key: p[key] + h * d for key, d in direction.items()}}
+        jacobian = torch.func.jacfwd(lambda ws: naive.SYNTHESIS[k["architecture"]](moved, k, ws, maps)[0])(ws)
+        slope = torch.einsum("bchw,bchwnij->nij", y, jacobian)  # J^T y, [1, rows, w_dim]
+        return slope.square().sum(2).mean(1).sqrt().sum()
+
+    rows = ws.clone().requires_grad_()
+    (slope,) = torch.autograd.grad((g(ws=rows, noise=maps).image * y).sum(), rows, create_graph=True)
+    length = slope.square().sum(2).mean(1).sqrt().sum()
+    assert length.item() == pytest.approx(explicit(0.0).item(), rel=1e-9)
+    names, parameters = zip(*g.named_parameters(), strict=True)
+    gradients = torch.autograd.grad(length, parameters, allow_unused=True)
+    found = sum((gr * direction[key]).sum().item() for key, gr in zip(names, gradients) if gr is not None)
+    h = 1e-7
+    assert found == pytest.approx((explicit(h) - explicit(-h)).item() / (2 * h), rel=1e-5)

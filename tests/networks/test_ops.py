@@ -9,12 +9,12 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch.autograd import gradcheck, gradgradcheck
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from stylegraft.networks import ops
 
 from . import naive
 from .conftest import normal
+from .counting import Count
 
 CONVOLUTIONS = {
     "3x3": ((2, 4, 5, 6), (3, 4, 3, 3), {"padding": 1}),
@@ -30,23 +30,6 @@ TRANSPOSED = {
     "output padding": ((1, 2, 3, 3), (2, 2, 3, 3), {"stride": 2, "output_padding": 1}),
     "depthwise": ((2, 4, 4, 4), (4, 1, 4, 4), {"stride": 2, "padding": 1, "groups": 4}),
 }
-
-
-class Count(TorchDispatchMode):
-    """How often each aten operation runs."""
-
-    def __init__(self):
-        super().__init__()
-        self.calls: dict[str, int] = {}
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        name = func.overloadpacket.__name__
-        self.calls[name] = self.calls.get(name, 0) + 1
-        return func(*args, **(kwargs or {}))
-
-    @property
-    def convolutions(self):
-        return sum(n for name, n in self.calls.items() if "convolution" in name)
 
 
 def check_any_order(ours, theirs, shapes):

@@ -12,20 +12,21 @@ generator's, on a pool of recent fakes of which some are renewed each step. Non-
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
+import state
 from data import PAIR_PSI, epoch_batches, load_pairs
 from stylegraft.data.grids import save_grid
 from stylegraft.encoders.lpips import load_lpips
-from stylegraft.networks import build_discriminator, build_generator, ops
+from stylegraft.networks import build_discriminator
+from stylegraft.networks.discriminator import Discriminator
 from stylegraft.networks.generator import Generator
+from watch import COUNT, Watch, due
 
 R1_EVERY = 16
 DISCRIMINATOR = {
@@ -65,17 +66,43 @@ def optimisers(generator: Generator, discriminator: nn.Module, g_lr: float, d_lr
     return g_opt, d_opt
 
 
+def advance(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
+    """One optimiser step."""
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    optimiser.step()
+
+
 def fakes(generator: Generator, count: int, rng: torch.Generator) -> Tensor:
     """Images of fresh latents at the pairs' truncation with random noise; w is drawn through the mapping."""
     z = torch.randn(count, generator.z_dim, generator=rng)
     return generator(z, psi=PAIR_PSI, noise="random", generator=rng).image
 
 
+@torch.no_grad()
+def many_fakes(generator: Generator, count: int, rng: torch.Generator) -> Tensor:
+    """`fakes` in parts of 32."""
+    return torch.cat([fakes(generator, 32, rng) for _ in range(count // 32)])
+
+
+def restored(folder: Path) -> tuple[Generator, Generator, Discriminator, dict]:
+    """(generator, its average, discriminator, notes) of the newest stage; a distilled one gets a new discriminator."""
+    stage, build = state.newest(folder)
+    resolution, channels = build.notes["generator"]["resolution"], build.notes["generator"]["img_channels"]
+    fresh = {**DISCRIMINATOR, "resolution": resolution, "img_channels": channels}
+    torch.manual_seed(0)
+    discriminator = build_discriminator(build.notes.get("discriminator", fresh))
+    if "D" in build.parts:
+        discriminator.load_state_dict(build.parts["D"])
+    notes = build.notes if stage == "finished" else {"step": 0, "images": 0}
+    return build.generator("G"), build.generator("E"), discriminator, notes
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--pairs", type=Path, required=True)
+    parser.add_argument("--pairs", type=Path, nargs="+", required=True, help="as for distill.py")
     parser.add_argument("--out", type=Path, default=Path("runs/build-faces-64"))
     parser.add_argument("--steps", type=int, default=6000)
     parser.add_argument("--batch", type=int, default=8)
@@ -92,40 +119,21 @@ def main() -> None:
         "--lpips", type=float, default=4.0, help="weight of LPIPS-VGG to the pairs; 0: without"
     )
     parser.add_argument("--save-every", type=int, default=200)
+    parser.add_argument("--measure-every", type=int, default=1000, help="steps between KIDs; 0: none")
     args = parser.parse_args()
 
-    state, notes = args.out / "finished.safetensors", args.out / "finished.json"
-    first = 0
-    if state.exists():
-        saved, tensors = json.loads(notes.read_text()), load_file(state)
-        config, first = saved["generator"], saved["step"]
-        parts = {p: {k[2:]: v for k, v in tensors.items() if k.startswith(p + ".")} for p in ("G", "D", "E")}
-    else:
-        config = json.loads((args.out / "distilled.json").read_text())["generator"]
-        distilled = load_file(args.out / "distilled.safetensors")
-        parts = {"G": distilled, "E": distilled, "D": {}}
-    resolution = config["resolution"]
-    train, _ = load_pairs(args.pairs, resolution)
-    generator, average = build_generator(config), build_generator(config)
-    torch.manual_seed(0)
-    discriminator = build_discriminator({**DISCRIMINATOR, "resolution": resolution, "img_channels": 3})
-    generator.load_state_dict(parts["G"])
-    average.load_state_dict(parts["E"])
-    if parts["D"]:
-        discriminator.load_state_dict(parts["D"])
-    for network in (generator, average):
-        network.requires_grad_(False)
+    generator, average, discriminator, notes = restored(args.out)
+    first, seen = notes["step"], notes.get("images", notes["step"] * args.batch)
+    train, held = load_pairs(args.pairs, generator.resolution)
     leaves, averaged = list(generator.synthesis.parameters()), list(average.synthesis.parameters())
     g_opt, d_opt = optimisers(generator, discriminator, args.g_lr, args.d_lr, args.noise_lr)
-    with torch.no_grad():
-        rng = torch.Generator().manual_seed(-1 - first)
-        pool = torch.cat([fakes(generator, 32, rng) for _ in range(args.pool // 32)])
-    perceptual = load_lpips("vgg") if args.lpips else None
+    pool = many_fakes(generator, args.pool, torch.Generator().manual_seed(-1 - first))
+    perceptual, kid_of = load_lpips("vgg") if args.lpips else None, Watch(held.images)
     started, log = time.time(), {"D": [], "G": [], "tie": [], "lpips": [], "sign": []}
 
     for step in range(first, args.steps):
         rng = torch.Generator().manual_seed(step)
-        warm = min((step - first + 1) / 100, 1.0)
+        warm = min((step - first + 1) / state.REWARM, 1.0)
         for group in (*g_opt.param_groups, *d_opt.param_groups):
             group["lr"] = group["peak"] * warm
         w, real = train.batch(epoch_batches(len(train.w), args.batch, step))
@@ -157,39 +165,26 @@ def main() -> None:
             log["tie"].append(float(tie.detach()))
             log["lpips"].append(float(near.detach()))
 
-        if (step + 1) % args.save_every == 0 or step + 1 == args.steps:
-            pace = (time.time() - started) / (step + 1 - first)
+        if due(done := step + 1, args.save_every, args.steps):
+            pace = (time.time() - started) / (done - first)
             means = " ".join(f"{k} {sum(v) / len(v):.4f}" for k, v in log.items() if v)
             strengths = [float(p) for n, p in generator.named_parameters() if n.endswith("noise_strength")]
-            print(
-                step + 1,
-                means,
-                f"{pace:.2f} s/step noise",
-                " ".join(f"{s:.3f}" for s in strengths),
-                flush=True,
-            )
+            line = f"{done} {means} {pace:.2f} s/step noise " + " ".join(f"{s:.3f}" for s in strengths)
             log = {k: [] for k in log}
-            tensors = {
-                f"{p}.{k}": v.contiguous()
-                for p, n in (("G", generator), ("E", average), ("D", discriminator))
-                for k, v in n.state_dict().items()
+            notes = {
+                "generator": generator.config,
+                "discriminator": discriminator.config,
+                "step": done,
+                "images": seen + (done - first) * args.batch,
+                "recipe": state.recipe(args),
             }
-            save_file(tensors, state.with_suffix(".tmp"))
-            state.with_suffix(".tmp").replace(state)
-            notes.write_text(
-                json.dumps({"generator": config, "discriminator": discriminator.config, "step": step + 1})
-            )
+            state.save(args.out, "finished", notes, {"G": generator, "E": average, "D": discriminator})
             with torch.no_grad():
                 grid = fakes(average, 32, torch.Generator().manual_seed(1))
-                save_grid(grid, args.out / f"fakes-{step + 1:06d}.png", columns=8, scale=2)
-
-
-def advance(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
-    """One optimiser step; fused Adam bumps no version, so caches of transformed weights are dropped by hand."""
-    optimiser.zero_grad(set_to_none=True)
-    loss.backward()
-    optimiser.step()
-    ops.clear_caches()
+            save_grid(grid, args.out / f"fakes-{done:06d}.png", columns=8, scale=2)
+            if due(done, args.measure_every, args.steps):
+                line += " " + kid_of(many_fakes(average, COUNT, torch.Generator().manual_seed(2)))
+            print(line, flush=True)
 
 
 if __name__ == "__main__":

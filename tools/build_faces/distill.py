@@ -7,7 +7,8 @@
    Parameters are stored at unit RMS, so one Adam step size is a step relative to each tensor's size (with one
    absolute step size the ill-conditioned features diverge).
 
-The same command resumes; a larger `--steps` starts the decay anew from there.
+Every 200 steps it saves, and writes a grid of held-out faces, the teacher's above its own. The same command resumes;
+a larger `--steps` starts the decay anew from there.
 """
 
 from __future__ import annotations
@@ -18,13 +19,17 @@ import time
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+import state
 from data import Pairs, epoch_batches, load_pairs
-from stylegraft.networks import build_generator, ops
+from stylegraft.data.grids import paired_grid
+from stylegraft.networks import build_generator
 from stylegraft.networks.generator import Generator
 from teacher import data_folder, teacher
+from watch import COUNT, Watch, due
+
+SAVE_EVERY = 200
 
 
 def haar_bands(images: Tensor) -> Tensor:
@@ -68,9 +73,11 @@ def render(generator: Generator, w: Tensor, taps: tuple[str, ...] = ()):
     return generator(w=w, noise="const", taps=taps)
 
 
-def learning_rate(step: int, first: int, steps: int, peak: float = 2e-3, warmup: int = 50) -> float:
+def learning_rate(step: int, first: int, steps: int, peak: float = 2e-3) -> float:
     """Linear warm-up from `first`, then linear decay to zero at `steps`."""
-    return peak * min((step - first + 1) / warmup, (steps - step) / max(steps - first - warmup, 1))
+    return peak * min(
+        (step - first + 1) / state.REWARM, (steps - step) / max(steps - first - state.REWARM, 1)
+    )
 
 
 @torch.no_grad()
@@ -87,10 +94,10 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--pairs", type=Path, required=True, help="folder with faces128.zip and latents.safetensors"
+        "--pairs", type=Path, nargs="+", required=True, help="folders with faces128.zip, latents.safetensors"
     )
     parser.add_argument(
-        "--teacher", default="", help="folder with the OpenVINO IR; default: the installed random-face"
+        "--teacher", default="", help="folder of the IR; default: `stylegraft assets get mobile`"
     )
     parser.add_argument("--out", type=Path, default=Path("runs/build-faces-64"))
     parser.add_argument("--resolution", type=int, default=64)
@@ -100,23 +107,21 @@ def main() -> None:
         "--lpips-from", type=int, default=10**9, help="step from which LPIPS-VGG joins the loss"
     )
     parser.add_argument("--lpips-weight", type=float, default=0.5)
+    parser.add_argument("--measure-every", type=int, default=1000, help="steps between KIDs; 0: none")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     train, test = load_pairs(args.pairs, args.resolution)
-    state, config = args.out / "distilled.safetensors", args.out / "distilled.json"
-    first = 0
-    if state.exists():
-        saved = json.loads(config.read_text())
-        generator, first = build_generator(saved["generator"]), saved["step"]
-        generator.load_state_dict(load_file(state))
+    build = state.load(args.out, "distilled")
+    if build:
+        generator, first, seen = build.generator("G"), build.step, build.notes.get("images", 0)
     else:
-        generator = fit_head(teacher(data_folder(args.teacher), args.resolution), train)
+        generator, first, seen = fit_head(teacher(data_folder(args.teacher), args.resolution), train), 0, 0
         rmse, r2 = held_out(generator, test)
         print(f"least-squares head: RMSE {rmse:.4f} R2 {r2:.4f}", flush=True)
     generator.requires_grad_(False)
     leaves = list(generator.synthesis.requires_grad_(True).parameters())
     adam = torch.optim.Adam(leaves, betas=(0.9, 0.99), fused=True)
-    perceptual = None
+    perceptual, kid_of = None, Watch(test.images)
     started, losses = time.time(), []
     for step in range(first, args.steps):
         for group in adam.param_groups:
@@ -134,17 +139,27 @@ def main() -> None:
         adam.zero_grad(set_to_none=True)
         loss.backward()
         adam.step()
-        ops.clear_caches()
-        if (step + 1) % 200 == 0 or step + 1 == args.steps:
+        if due(done := step + 1, SAVE_EVERY, args.steps):
             rmse, r2 = held_out(generator, test)
-            pace = (time.time() - started) / (step + 1 - first)
-            mean = sum(losses[-200:]) / len(losses[-200:])
-            print(
-                f"{step + 1} L1 {mean:.4f} held-out RMSE {rmse:.4f} R2 {r2:.4f} {pace:.2f} s/step", flush=True
-            )
-            save_file(generator.state_dict(), state.with_suffix(".tmp"))
-            state.with_suffix(".tmp").replace(state)
-            config.write_text(json.dumps({"generator": generator.config, "step": step + 1}))
+            pace = (time.time() - started) / (done - first)
+            mean = sum(losses[-SAVE_EVERY:]) / len(losses[-SAVE_EVERY:])
+            line = f"{done} L1 {mean:.4f} held-out RMSE {rmse:.4f} R2 {r2:.4f} {pace:.2f} s/step"
+            notes = {
+                "generator": generator.config,
+                "step": done,
+                "images": seen + (done - first) * args.batch,
+                "recipe": state.recipe(args),
+            }
+            state.save(args.out, "distilled", notes, {"G": generator})
+            with torch.no_grad():
+                w, target = test.batch(torch.arange(16))
+                grid = args.out / f"teacher-above-student-{done:06d}.png"
+                paired_grid(target, render(generator, w).image, grid, labels=("teacher", "student"), scale=2)
+                if due(done, args.measure_every, args.steps):
+                    # other latents than those of the images it is compared with
+                    latents = test.w[-COUNT:].split(32)
+                    line += " " + kid_of(torch.cat([render(generator, part).image for part in latents]))
+            print(line, flush=True)
 
 
 if __name__ == "__main__":

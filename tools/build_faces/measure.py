@@ -1,135 +1,166 @@
 """Measure a built source against the teacher's held-out images; write contact sheets and the result file.
 
-    python tools/build_faces/measure.py --source faces-64.safetensors --pairs PAIRS --far CUFSF_FOLDER
+    python tools/build_faces/measure.py --source faces-64 --pairs PAIRS --far CUFSF_FOLDER --pairs-psi1 PAIRS_PSI1
 
-FID and KID on VGG16 and EfficientNet-Lite0: `--count` samples at the pairs' truncation against as many held-out
-teacher images, beside the floor (the teacher's training half against its held-out half, same counts) and the
-distance from the teacher to a far set, 5 % of which is the bar.
+FID and KID on VGG16 and EfficientNet-Lite0: samples against as many held-out teacher images at the same psi, at
+random noise and at the anchor, beside the floor (other teacher images against the held-out ones, same counts) and
+the distance from the teacher to a far set, `BAR` per cent of which is the bar for FID less the floor. At the pairs'
+psi the floor's other images are those that trained; a folder at another psi (`render.py --psi 1.0`) is halved.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
+import os
 import platform
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from data import PAIR_PSI, load_pairs
-from stylegraft.checkpoints import load
-from stylegraft.data.grids import save_grid
+import noise
+from data import load_pairs, load_set
+from stylegraft.atomic import write_json
+from stylegraft.checkpoints import Source
+from stylegraft.data.grids import save_grid, to_uint8
 from stylegraft.data.images import load_images
 from stylegraft.encoders import Encoder, load_encoder
 from stylegraft.encoders.lpips import load_lpips
 from stylegraft.metrics import features, fid, kid
 from stylegraft.networks.generator import Generator
+from stylegraft.sources import load_source
+from teacher import data_folder, teacher
+
+ENCODERS = ("vgg16", "effnet-lite0")
+BAR = 5.0  # per cent of the far distance
+SHEET_PSI = (0.7, 1.0)
+ROOT = Path(__file__).parents[2]
 
 
+@torch.no_grad()
 def samples(
     generator: Generator, count: int, psi: float, noise: str, seed: int = 0, batch: int = 32
 ) -> Tensor:
     """uint8 images [count, 3, R, R] of seeded latents."""
     out = []
-    with torch.no_grad():
-        for start in range(0, count, batch):
-            rng = torch.Generator().manual_seed(seed * 1_000_003 + start)
-            z = torch.randn(min(batch, count - start), generator.z_dim, generator=rng)
-            image = generator(z, psi=psi, noise=noise, generator=rng).image
-            out.append((image * 127.5 + 127.5).round().clamp(0, 255).to(torch.uint8))
+    for start in range(0, count, batch):
+        rng = torch.Generator().manual_seed(seed * 1_000_003 + start)
+        z = torch.randn(min(batch, count - start), generator.z_dim, generator=rng)
+        out.append(to_uint8(generator(z, psi=psi, noise=noise, generator=rng).image))
     return torch.cat(out)
 
 
-def noise_report(generator: Generator, pairs: int = 64) -> dict[str, float | dict[str, float]]:
-    """Strength of each layer and LPIPS-VGG between two noise draws at the same z, and between anchor and a draw."""
-    perceptual = load_lpips("vgg")
-    with torch.no_grad():
-        z = torch.randn(pairs, generator.z_dim, generator=torch.Generator().manual_seed(3))
-        draws = [
-            generator(z, psi=PAIR_PSI, noise="random", generator=torch.Generator().manual_seed(s)).image
-            for s in (4, 5)
-        ]
-        anchor = generator(z, psi=PAIR_PSI, noise="const").image
-        strengths = {
-            n: round(float(p.detach().abs()), 5)
-            for n, p in generator.named_parameters()
-            if n.endswith("noise_strength")
-        }
-        return {
-            "strength": strengths,
-            "lpips_two_draws": float(perceptual(*draws).mean()),
-            "lpips_anchor_draw": float(perceptual(anchor, draws[0]).mean()),
-            "rms_two_draws": float((draws[0] - draws[1]).square().mean().sqrt()),
-        }
+def counted(images: Tensor, label: str, batch: int = 512) -> Iterator[Tensor]:
+    """The images in parts, saying how far we are."""
+    for start in range(0, len(images), batch):
+        print(f"  {label}: {start}/{len(images)}", flush=True)
+        yield images[start : start + batch]
 
 
-def cached(folder: Path, name: str, encoder: Encoder, images: Tensor) -> Tensor:
-    """Features kept beside the build, since the teacher's never change."""
-    path = folder / f"features-{name}.safetensors"
+def cached(folder: Path, label: str, encoder: Encoder, images: Tensor) -> Tensor:
+    """Features of a set that never changes, kept under its pixels' digest."""
+    digest = hashlib.sha256(images.numpy().tobytes()).hexdigest()[:12]
+    path = folder / f"{encoder.name}-{images.shape[-1]}-{digest}.safetensors"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        save_file({"features": features(encoder, images)}, path)
+        save_file({"features": features(encoder, counted(images, label))}, path)
     return load_file(path)["features"]
+
+
+def compare(
+    encoder: Encoder,
+    generator: Generator,
+    psi: float,
+    others: Tensor,
+    held: Tensor,
+    far: Tensor | None,
+    cache: Path,
+) -> dict[str, Any]:
+    """FID and KID of samples, anchor and random noise, against `held`; the floor is `others` against `held`."""
+    known = cached(cache, f"{encoder.name} teacher held out, psi {psi}", encoder, held)
+    other = cached(cache, f"{encoder.name} teacher floor, psi {psi}", encoder, others)
+    row: dict[str, Any] = {"fid_floor": fid(other, known), "kid_floor": kid(other, known)._asdict()}
+    if far is not None:
+        row["fid_far"] = fid(cached(cache, f"{encoder.name} far set", encoder, far), known)
+    for mode in ("random", "const"):
+        images = samples(generator, len(held), psi, mode)
+        mine = features(encoder, counted(images, f"{encoder.name} samples, psi {psi}, {mode} noise"))
+        row[f"fid_{mode}"] = fid(mine, known)
+        row[f"kid_{mode}"] = kid(mine, known)._asdict()
+        if far is not None:
+            row[f"percent_of_far_{mode}"] = 100 * (row[f"fid_{mode}"] - row["fid_floor"]) / row["fid_far"]
+    return row
+
+
+def contact_sheets(source: Source, folder: Path) -> None:
+    """64 random samples at each psi, at their own size, in steps of 4 grey levels to keep the files small."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for psi in SHEET_PSI:
+        path = folder / f"{source.name}-psi{psi}.png"
+        images = samples(source.generator, 64, psi, "random", seed=9)
+        save_grid(images // 4 * 4 + 2, path, columns=8, scale=1)
+        print(f"{path}: {path.stat().st_size / 1e3:.0f} kB")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--source", type=Path, required=True)
-    parser.add_argument("--pairs", type=Path, required=True)
+    parser.add_argument("--source", required=True, help="name or file")
+    parser.add_argument("--pairs", type=Path, required=True, help="the folder whose held-out half measures")
+    parser.add_argument(
+        "--pairs-psi1", type=Path, help="folder of render.py --psi 1.0, for figures at that psi"
+    )
     parser.add_argument("--far", type=Path, help="folder of a far real set (grey sketches), centre-cropped")
     parser.add_argument("--count", type=int, default=4096)
+    parser.add_argument("--teacher", default="", help="as for distill.py")
+    parser.add_argument(
+        "--teacher-noise", type=int, default=4, help="z whose noise the teacher re-draws; 0: none"
+    )
     parser.add_argument("--cache", type=Path, default=Path("runs/build-features"))
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
+    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results")
+    parser.add_argument("--sheets", type=Path, default=ROOT / "docs/sources")
     args = parser.parse_args()
-    source = load(args.source)
+    source = load_source(args.source)
     generator = source.generator.requires_grad_(False)
-    train, held = load_pairs(args.pairs, generator.resolution)
-    sets = {
-        "teacher-trained": train.images[: args.count],
-        "teacher-held-out": held.images[: args.count],
-        **({"far": load_images(args.far, generator.resolution).images} if args.far else {}),
-    }
-    result: dict = {
+    contact_sheets(source, args.sheets)
+
+    size = generator.resolution
+    train, held = load_pairs(args.pairs, size)
+    sets = {held.psi: (train.images[: args.count], held.images[: args.count])}
+    if args.pairs_psi1:
+        more = load_set(args.pairs_psi1, size)
+        half = min(args.count, len(more.images) // 2)
+        sets[more.psi] = (more.images[:half], more.images[half : 2 * half])
+    far = load_images(args.far, size).images if args.far else None
+
+    perceptual = load_lpips("vgg")
+    noises = {"source": noise.report(generator, perceptual, 64, held.psi, size)}
+    if args.teacher_noise:
+        original = teacher(data_folder(args.teacher)).requires_grad_(False)
+        noises["teacher"] = noise.report(original, perceptual, args.teacher_noise, held.psi, size, batch=2)
+    result: dict[str, Any] = {
         "source": source.name,
-        "count": args.count,
-        "psi": PAIR_PSI,
+        "bar_percent": BAR,
         "torch": torch.__version__,
-        "machine": platform.processor() or platform.machine(),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads",
+        "noise": noises,
+        "psi": {},
     }
-    fresh = {noise: samples(generator, args.count, PAIR_PSI, noise) for noise in ("random", "const")}
-    for name in ("vgg16", "effnet-lite0"):
-        encoder = load_encoder(name)
-        known = {k: cached(args.cache, f"{name}-{k}-{len(v)}", encoder, v) for k, v in sets.items()}
-        held_out = known["teacher-held-out"]
-        row: dict = {"fid_floor": fid(known["teacher-trained"], held_out)}
-        if args.far:
-            row["fid_far"] = fid(known["far"], held_out)
-        for noise, images in fresh.items():
-            mine = features(encoder, images)
-            row[f"fid_{noise}"] = fid(mine, held_out)
-            row[f"kid_{noise}"] = kid(mine, held_out)._asdict()
-            if args.far:
-                row[f"percent_of_far_{noise}"] = (
-                    100 * (row[f"fid_{noise}"] - row["fid_floor"]) / row["fid_far"]
-                )
-        row["kid_floor"] = kid(known["teacher-trained"], held_out)._asdict()
-        result[name] = row
-        print(name, json.dumps(row, indent=1), flush=True)
-    result["noise"] = noise_report(generator)
+    path = args.out / f"{source.name}.json"
     args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / f"{source.name}.json").write_text(json.dumps(result, indent=1) + "\n")
-    for psi in (0.7, 1.0):
-        save_grid(
-            samples(generator, 64, psi, "random", seed=9),
-            args.out / f"{source.name}-psi{psi}.png",
-            columns=8,
-            scale=2,
-        )
-    print(json.dumps(result["noise"], indent=1))
+    for psi, (others, known) in sets.items():
+        rows = result["psi"][str(psi)] = {"count": len(known)}
+        for name in ENCODERS:
+            rows[name] = compare(load_encoder(name), generator, psi, others, known, far, args.cache)
+            print(f"psi {psi} {name}", json.dumps(rows[name], indent=1), flush=True)
+            write_json(path, result)  # what is measured is kept, whatever happens next
+    print(f"{path}\n{json.dumps(noises, indent=1)}")
 
 
 if __name__ == "__main__":

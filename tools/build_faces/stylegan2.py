@@ -4,24 +4,26 @@ generator.
     python tools/build_faces/stylegan2.py --out runs/build-stylegan2-faces-64
 
 Regression (L1) against the teacher's image of the same w at the anchor noise, then `adversarial.py --out` on
-the same folder finishes it. The same command resumes (without Adam moments: 200 steps of warm-up). Everything
-the next machine needs is `distilled.safetensors` + `distilled.json`.
+the same folder finishes it. The same command resumes; `state.py pack --base faces-64` makes the file to commit
+when work moves to another machine.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
 
+import state
+from data import PAIR_PSI
 from distill import learning_rate
 from stylegraft import load_source
-from stylegraft.data.grids import save_grid
-from stylegraft.networks import build_generator, ops
+from stylegraft.data.grids import paired_grid
+from stylegraft.networks import build_generator
+from stylegraft.networks.generator import Generator
+from watch import COUNT, Watch, due
 
 STUDENT = {
     "architecture": "stylegan2",
@@ -31,6 +33,14 @@ STUDENT = {
     "c_dim": 0,
     "mapping_layers": 8,
 }
+
+
+@torch.no_grad()
+def teach(teacher: Generator, count: int, seed: int, psi: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """(w truncated by psi [count, 512], the teacher's images of them at the anchor noise)."""
+    z = torch.randn(count, teacher.z_dim, generator=torch.Generator().manual_seed(seed))
+    w = teacher.mapping.w_avg.lerp(teacher.mapping(z), psi)
+    return w, torch.cat([teacher(w=part, noise="const").image for part in w.split(32)])
 
 
 def main() -> None:
@@ -45,35 +55,34 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--save-every", type=int, default=500)
+    parser.add_argument("--measure-every", type=int, default=1000, help="steps between KIDs; 0: none")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     teacher = load_source(args.teacher).generator.requires_grad_(False)
-    config = {
-        **STUDENT,
-        "resolution": teacher.resolution,
-        "channel_base": args.channel_base,
-        "channel_max": args.channel_max,
-    }
-    state, notes = args.out / "distilled.safetensors", args.out / "distilled.json"
-    first = json.loads(notes.read_text())["step"] if state.exists() else 0
-    torch.manual_seed(0)
-    student, average = build_generator(config), build_generator(config)
-    student.mapping.load_state_dict(teacher.mapping.state_dict())
-    average.load_state_dict(student.state_dict())
-    if first:
-        saved = load_file(state)
-        student.load_state_dict({k[2:]: v.float() for k, v in saved.items() if k[0] == "G"}, strict=False)
-        average.load_state_dict({k[2:]: v.float() for k, v in saved.items() if k[0] == "E"}, strict=False)
+    build = state.load(args.out, "distilled")
+    if build:
+        first, seen, config = build.step, build.notes["images"], build.notes["generator"]
+        student, average = build.generator("G"), build.generator("E")
+    else:
+        first, seen = 0, 0
+        sizes = {"channel_base": args.channel_base, "channel_max": args.channel_max}
+        config = {**STUDENT, "resolution": teacher.resolution, **sizes}
+        torch.manual_seed(0)
+        student, average = build_generator(config), build_generator(config)
+        student.mapping.load_state_dict(teacher.mapping.state_dict())
+        average.load_state_dict(student.state_dict())
     student.requires_grad_(False)
     average.requires_grad_(False)
     leaves = list(student.synthesis.requires_grad_(True).parameters())
     averaged = list(average.synthesis.parameters())
     adam = torch.optim.Adam(leaves, betas=(0.0, 0.99), fused=True)
+    shown_w, shown = teach(teacher, 16, seed=-1, psi=0.7)
+    kid_w, kid_of = None, None
     started, losses = time.time(), []
     for step in range(first, args.steps):
         rng = torch.Generator().manual_seed(step)
         for group in adam.param_groups:
-            group["lr"] = learning_rate(step, first, args.steps, peak=args.lr, warmup=200)
+            group["lr"] = learning_rate(step, first, args.steps, peak=args.lr)
         with torch.no_grad():
             w = teacher.mapping(torch.randn(args.batch, 512, generator=rng))
             psi = 0.5 + 0.5 * torch.rand(args.batch, 1, generator=rng)
@@ -84,25 +93,27 @@ def main() -> None:
         adam.zero_grad(set_to_none=True)
         loss.backward()
         adam.step()
-        ops.clear_caches()
         torch._foreach_lerp_(averaged, leaves, 0.005)
-        if (step + 1) % args.save_every == 0:
-            pace = (time.time() - started) / (step + 1 - first)
-            print(f"{step + 1} L1 {sum(losses) / len(losses):.4f} {pace:.2f} s/step", flush=True)
+        if due(done := step + 1, args.save_every, args.steps):
+            pace = (time.time() - started) / (done - first)
+            line = f"{done} L1 {sum(losses) / len(losses):.4f} {pace:.3f} s/step"
             losses = []
-            kept = {
-                f"{p}.{k}": v.half().contiguous()
-                for p, n in (("G", student), ("E", average))
-                for k, v in n.state_dict().items()
-                if k.startswith("synthesis.")
+            notes = {
+                "generator": config,
+                "step": done,
+                "images": seen + (done - first) * args.batch,
+                "recipe": state.recipe(args),
             }
-            save_file(kept, state.with_suffix(".tmp"))
-            state.with_suffix(".tmp").replace(state)
-            notes.write_text(json.dumps({"generator": config, "step": step + 1}))
+            state.save(args.out, "distilled", notes, {"G": student, "E": average})
             with torch.no_grad():
-                sample = teacher.mapping(torch.randn(16, 512, generator=torch.Generator().manual_seed(1)))
-                pictures = torch.cat((teacher(w=sample, psi=0.7).image, average(w=sample, psi=0.7).image))
-            save_grid(pictures, args.out / f"teacher-above-student-{step + 1:07d}.png", columns=16, scale=2)
+                grid = args.out / f"teacher-above-student-{done:07d}.png"
+                paired_grid(shown, average(w=shown_w).image, grid, labels=("teacher", "student"), scale=2)
+                if due(done, args.measure_every, args.steps):
+                    if kid_of is None:
+                        kid_of = Watch(teach(teacher, COUNT, seed=-2, psi=PAIR_PSI)[1])
+                        kid_w, _ = teach(teacher, COUNT, seed=-3, psi=PAIR_PSI)
+                    line += " " + kid_of(torch.cat([average(w=part).image for part in kid_w.split(32)]))
+            print(line, flush=True)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stylegraft.encoders import assets
 from stylegraft.networks import build_generator
 from stylegraft.networks.generator import Generator
 
@@ -192,15 +193,8 @@ def mean_w(generator: Generator, count: int = 65536, batch: int = 8192) -> Tenso
 
 
 def data_folder(text: str) -> Path:
-    """A folder with the IR files; without one, that of the installed `random-face` package."""
-    if text:
-        return Path(text)
-    from importlib.util import find_spec
-
-    spec = find_spec("random_face")
-    if spec is None or not spec.submodule_search_locations:
-        raise SystemExit("random-face is not installed: pip install --no-deps random-face==2021.7.21.1")
-    return Path(spec.submodule_search_locations[0]) / "data"
+    """A folder with the IR files; without one, that of `stylegraft assets get mobile` or the installed package."""
+    return Path(text) if text else assets.find("mobile") / "data"
 
 
 if __name__ == "__main__":

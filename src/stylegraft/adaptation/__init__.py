@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING
 
-_API = {
-    "adapt": "stylegraft.adaptation.run",
-    "Run": "stylegraft.adaptation.run",
-    "Recipe": "stylegraft.adaptation.recipes",
-    "recipe": "stylegraft.adaptation.recipes",
-}
+from stylegraft.lazy import lookup
 
-__all__ = list(_API)  # pyright: ignore[reportUnsupportedDunderAll]
+if TYPE_CHECKING:
+    from stylegraft.adaptation.recipes import Recipe, recipe
+    from stylegraft.adaptation.run import Run, adapt
 
+__all__ = ["Recipe", "Run", "adapt", "recipe"]
 
-def __getattr__(name: str) -> Any:
-    """Look names up when first used: the table of recipes must not cost an import of torch."""
-    if name not in _API:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_API[name]), name)
+__getattr__ = lookup(__name__, {"recipes": ("Recipe", "recipe"), "run": ("Run", "adapt")})

@@ -29,7 +29,7 @@ fired or not, so they do not depend on p (u: uniform in [0, 1), the gate first; 
 from __future__ import annotations
 
 import math
-from functools import lru_cache, reduce
+from functools import reduce
 from typing import Protocol
 
 import torch
@@ -37,26 +37,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from stylegraft.adaptation.resampling import filter_bank, warp
-from stylegraft.errors import StylegraftError, nearest
+from stylegraft.adaptation.transforms import parse_transforms
+from stylegraft.errors import StylegraftError
 from stylegraft.networks import ops
-
-BLIT = ("xflip", "rotate90", "xint")
-GEOM = ("scale", "rotate", "aniso", "xfrac")
-COLOR = ("brightness", "contrast", "lumaflip", "hue", "saturation")
-SETS = {
-    "blit": BLIT,
-    "geom": GEOM,
-    "color": COLOR,
-    "filter": ("imgfilter",),
-    "noise": ("noise",),
-    "cutout": ("cutout",),
-    "bg": BLIT + GEOM,
-    "bgc": BLIT + GEOM + COLOR,
-    "bgcf": BLIT + GEOM + COLOR + ("imgfilter",),
-    "bgcfn": BLIT + GEOM + COLOR + ("imgfilter", "noise"),
-    "bgcfnc": BLIT + GEOM + COLOR + ("imgfilter", "noise", "cutout"),
-}
-TRANSFORMS = SETS["bgcfnc"]
 
 
 class Randomness(Protocol):
@@ -105,25 +88,6 @@ def augment(images: Tensor, p: float, draws: Randomness, transforms: str = "bgc"
     if "cutout" in names:
         x = cut_out(x, p, draws)
     return x
-
-
-@lru_cache
-def parse_transforms(transforms: str) -> frozenset[str]:
-    """Names of the transforms in a set ("bgc") or a comma list of sets and transforms ("blit,color,cutout").
-
-    Raises StylegraftError for a name that is neither, with the nearest one that is.
-    """
-    names: set[str] = set()
-    for part in transforms.split(","):
-        name = part.strip()
-        if name not in SETS and name not in TRANSFORMS:
-            known = (*SETS, *TRANSFORMS)
-            raise StylegraftError(
-                f"augmentation {transforms!r}: {name!r} is no transform or set{nearest(name, known)}; "
-                f"expected a comma list of {', '.join(dict.fromkeys(known))}"
-            )
-        names.update(SETS.get(name, (name,)))
-    return frozenset(names)
 
 
 def fired(p: float, gate: Tensor, value: Tensor) -> Tensor:
@@ -344,12 +308,15 @@ class AdaController:
         self._steps = 0
         self._images = 0
         self._signs: Tensor | float = 0.0
-        self._logits = 0
+        self._observed = 0
 
     def observe(self, logits: Tensor) -> None:
-        """Add discriminator outputs on real images, any shape; no host sync."""
-        self._signs = self._signs + logits.detach().sign().sum()
-        self._logits += logits.numel()
+        """Add discriminator outputs on B real images, [B, ...]; no host sync.
+
+        Each image counts once, by the mean sign of its logits, whether D judged it whole or by patches.
+        """
+        self._signs = self._signs + logits.detach().sign().reshape(len(logits), -1).mean(1).sum()
+        self._observed += len(logits)
 
     def step(self, batch: int) -> float:
         """Count an iteration of `batch` images; returns the p to use from now on."""
@@ -359,13 +326,13 @@ class AdaController:
         self._images += batch
         if self._steps % self.interval:
             return self.p
-        if self._logits:
-            self.r_t = float(self._signs) / self._logits
+        if self._observed:
+            self.r_t = float(self._signs) / self._observed
             direction = (self.r_t > self.target) - (self.r_t < self.target)
             p = self.p + direction * self._images / (1000 * self.kimg)
             self.capped = p > self.p_max
             self.p = min(max(p, 0.0), self.p_max)
-        self._signs, self._logits, self._images = 0.0, 0, 0
+        self._signs, self._observed, self._images = 0.0, 0, 0
         return self.p
 
     def __str__(self) -> str:
@@ -388,10 +355,10 @@ class AdaController:
             "steps": float(self._steps),
             "images": float(self._images),
             "signs": float(self._signs),
-            "logits": float(self._logits),
+            "observed": float(self._observed),
         }
 
     def load_state_dict(self, state: dict[str, float]) -> None:
         self.p, self.r_t, self.capped = state["p"], state["r_t"], bool(state["capped"])
         self._steps, self._images = int(state["steps"]), int(state["images"])
-        self._signs, self._logits = state["signs"], int(state["logits"])
+        self._signs, self._observed = state["signs"], int(state["observed"])

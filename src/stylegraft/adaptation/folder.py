@@ -1,7 +1,8 @@
 """The run folder: what a run leaves, written so that a kill, a full disk or a second process cannot spoil it.
 
-config.json          source, target set, space, seed, every recipe field, the machine's numbers
+config.json          source, target set, space, seed, every recipe field; each session: from which step, on what machine
 targets.png          the training images as the network sees them
+targets.safetensors  the same, exactly: a resume trains on these, whatever this machine's face detector says
 log.txt              what was printed
 stats.jsonl          one line a step
 previews/            fixed latents, source above target, the step in the name
@@ -13,8 +14,9 @@ grid.png             the end
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -26,12 +28,13 @@ from torch import Tensor
 from stylegraft.adaptation.state import State, pack, unpack
 from stylegraft.atomic import write_error, write_json, write_text
 from stylegraft.checkpoints import tensorfile
+from stylegraft.data.pixels import to_float
 from stylegraft.errors import StylegraftError
 
-FORMAT = "stylegraft-run"
+STATE, TARGETS = "stylegraft-run", "stylegraft-targets"  # formats of the two files
 VERSIONS = range(1, 2)
 FREE = ("preset", "paper", "steps")  # recipe fields that may differ on resume: they change no step
-IDENTITY = {"source": ("fingerprint", "sha256"), "target": ("count", "sha256")}  # names may change
+IDENTITY = {"source": ("fingerprint", "sha256"), "target": ("count", "align", "sha256")}  # names may change
 
 
 @dataclass
@@ -51,6 +54,11 @@ class Folder:
         """The averaged domain of the last save."""
         return self.path / "domain.safetensors"
 
+    @property
+    def targets(self) -> Path:
+        """The training images of this run."""
+        return self.path / "targets.safetensors"
+
     def preview(self, step: int) -> Path:
         """Where the picture of a step goes."""
         return self.path / "previews" / f"step-{step:06d}.png"
@@ -68,9 +76,12 @@ class Folder:
         """Append a line to log.txt."""
         self._append("log.txt", line + "\n")
 
-    def start(self, config: Mapping[str, Any]) -> None:
-        """Write the config of a new run and forget what an earlier one, that never saved, may have left."""
-        write_json(self.path / "config.json", config)
+    def start(self, state: State, config: dict[str, Any], images: Tensor) -> None:
+        """Write config and training images (uint8) of a new run; forget what an earlier one, that never saved,
+        may have left.
+        """
+        write_tensors(self.targets, TARGETS, {"images": images.half()}, {})  # fp16 holds 0 to 255 exactly
+        self._enter(state, config, [])
         self._keep_lines(0)
 
     def save(self, state: State, config: Mapping[str, Any]) -> None:
@@ -81,38 +92,44 @@ class Folder:
             "config": tensorfile.to_json(config, "the config"),
             "numbers": tensorfile.to_json(numbers, "the state"),
         }
-        metadata = {
-            **texts,
-            "digest": tensorfile.digest(tensors, texts),
-            **tensorfile.stamp(FORMAT, VERSIONS),
-        }
-        tensorfile.write(self.state, tensors, metadata)
+        write_tensors(self.state, STATE, tensors, texts)
 
-    def load(self, state: State, config: Mapping[str, Any]) -> list[str]:
-        """Continue the saved run; returns warnings.
+    def load(self, state: State, config: dict[str, Any]) -> list[str]:
+        """Continue the saved run on its own training images; returns warnings.
 
         Raises StylegraftError when the folder belongs to another command, naming the first thing that
-        differs, or when the state is damaged.
+        differs, or when its files are damaged.
         """
-        metadata = tensorfile.read_metadata(self.state)
-        tensorfile.require_format(self.state, metadata, FORMAT, VERSIONS)
-        tensors, metadata = tensorfile.read(self.state)
-        texts = {key: metadata.get(key, "") for key in ("config", "numbers")}
-        tensorfile.require_digest(self.state, metadata.get("digest"), tensorfile.digest(tensors, texts))
+        tensors, texts = read_tensors(self.state, STATE, ("config", "numbers"))
         saved = tensorfile.from_json(texts["config"], self.state, "its config")
         compare(self.path, saved, config)
         try:
             unpack(state, tensors, tensorfile.from_json(texts["numbers"], self.state, "its numbers"))
         except StylegraftError as error:
             raise StylegraftError(f"{self.state}: {error}") from error
+        state.images = to_float(read_tensors(self.targets, TARGETS)[0]["images"]).to(state.device)
         self._keep_lines(state.step)
-        then, now = saved["machine"], config["machine"]
+        self._enter(state, config, saved["sessions"])
+        then, now = saved["sessions"][-1], machine(state.device)
         odd = [f"{key} {then.get(key)} -> {now[key]}" for key in now if then.get(key) != now[key]]
         return (
             [f"resumed on another machine setting ({'; '.join(odd)}): equality is no longer bit for bit"]
             if odd
             else []
         )
+
+    def remove_temporaries(self) -> None:
+        """Delete what a killed process may have left half-written."""
+        for folder in (self.path, self.path / "previews"):
+            for leftover in folder.glob(".*.tmp"):
+                with contextlib.suppress(OSError):
+                    leftover.unlink()
+
+    def _enter(self, state: State, config: dict[str, Any], before: list[dict[str, Any]]) -> None:
+        """Add this session, if it will take steps, to those that made the state, and write the config."""
+        session = {"from": state.step, "to": state.end, **machine(state.device)}
+        config["sessions"] = [*before, session] if state.step < state.end else before
+        write_json(self.path / "config.json", config)
 
     def _append(self, name: str, text: str) -> None:
         path = self.path / name
@@ -126,8 +143,8 @@ class Folder:
         """Drop statistics of steps that will be taken again."""
         path = self.path / "stats.jsonl"
         if path.is_file():
-            kept = [line for line in path.read_text(encoding="utf-8").splitlines() if _step_of(line) < step]
-            write_text(path, "".join(line + "\n" for line in kept))
+            kept = (one for one in read_stats(path) if one["step"] < step)
+            write_text(path, "".join(json.dumps(one) + "\n" for one in kept))
 
 
 @contextlib.contextmanager
@@ -147,7 +164,9 @@ def open_folder(path: Path) -> Iterator[Folder]:
 
 
 def _locked(file: TextIO) -> bool:
-    """Take an exclusive lock that the system releases when the process ends, however it ends."""
+    """Take an exclusive lock that the system releases when the process ends, however it ends; False when
+    another has it.
+    """
     try:
         import fcntl
     except ImportError:  # Windows
@@ -158,12 +177,16 @@ def _locked(file: TextIO) -> bool:
         else:
             windows: Any = import_module("msvcrt")
             windows.locking(file.fileno(), windows.LK_NBLCK, 1)
-    except OSError:
-        return False
+    except OSError as error:
+        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+            return False
+        raise StylegraftError(
+            f"{file.name}: this file system gives no lock ({error.strerror}); choose an --out on another one"
+        ) from error
     return True
 
 
-def machine(device: str) -> dict[str, Any]:
+def machine(device: torch.device) -> dict[str, Any]:
     """What bit-equality depends on beside the config."""
     return {
         "device": str(device),
@@ -175,7 +198,7 @@ def machine(device: str) -> dict[str, Any]:
 
 def compare(path: Path, saved: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
     """Refuse to continue a run under another config; the line names the first field that differs."""
-    for name in ("recipe", "space", "block", "seed", "source", "target"):
+    for name in ("source", "discriminator", "target", "recipe", "space", "block", "seed"):
         before, now = saved.get(name), asked[name]
         if not isinstance(now, dict):
             if before != now:
@@ -198,21 +221,25 @@ def _short(value: Any) -> Any:
     return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
-def _step_of(line: str) -> float:
-    """The step of a line of statistics; a line cut short by a kill counts as the far future."""
-    try:
-        return json.loads(line)["step"]
-    except (ValueError, KeyError, TypeError):
-        return float("inf")
+def read_stats(path: Path) -> list[dict[str, Any]]:
+    """The numbers of every step in a stats.jsonl, in order; a line that a kill cut short is left out."""
+    found = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else ():
+        with contextlib.suppress(ValueError):
+            found.append(json.loads(line))
+    return [one for one in found if isinstance(one, dict) and "step" in one]
 
 
-def tensors_of(path: Path) -> dict[str, Tensor]:
-    """The tensors of a saved state, for tests and tools."""
-    return tensorfile.read(path)[0]
+def write_tensors(path: Path, kind: str, tensors: Mapping[str, Tensor], texts: Mapping[str, str]) -> None:
+    """Write a file of this kind, with a digest over its content."""
+    digest = tensorfile.digest(tensors, texts)
+    tensorfile.write(path, tensors, {**texts, "digest": digest, **tensorfile.stamp(kind, VERSIONS)})
 
 
-def remove_temporaries(path: Path) -> None:
-    """Delete what a killed process may have left half-written."""
-    for leftover in path.glob(".*.tmp"):
-        with contextlib.suppress(OSError):
-            leftover.unlink()
+def read_tensors(path: Path, kind: str, keys: Sequence[str] = ()) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and texts of a file of this kind; raises StylegraftError when it is another one or damaged."""
+    tensorfile.require_format(path, tensorfile.read_metadata(path), kind, VERSIONS)
+    tensors, metadata = tensorfile.read(path)
+    texts = {key: metadata.get(key, "") for key in keys}
+    tensorfile.require_digest(path, metadata.get("digest"), tensorfile.digest(tensors, texts))
+    return tensors, texts

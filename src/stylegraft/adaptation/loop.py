@@ -29,6 +29,7 @@ from stylegraft.adaptation.views import Objective, Views
 from stylegraft.errors import StylegraftError
 
 Stats = dict[str, Any]
+PHASES = ("D", "R1", "G", "PL")
 
 
 class Diverged(StylegraftError):
@@ -42,25 +43,20 @@ def train(state: State, until: int) -> Iterator[Stats]:
     ("time/D"), "real_sign", "ada_p". Between two steps the state may be saved, and a fresh one continued
     from there, bit for bit (on a CPU). Raises Diverged.
     """
-    terms = objectives(state.recipe)
-    phases = {
-        "D": [term for term in terms if term.owner == "D" and not term.lazy],
-        "R1": [term for term in terms if term.owner == "D" and term.lazy],
-        "G": [term for term in terms if term.owner == "G" and not term.lazy],
-        "PL": [term for term in terms if term.owner == "G" and term.lazy],
-    }
+    plan = phases(objectives(state.recipe))
+    warmup = state.recipe.warmup
     while state.step < until:
         stats: Stats = {"step": state.step}
 
-        for phase, members in phases.items():
+        for phase, members in plan.items():
             acting = [term for term in members if state.step % term.every == 0]
-            warming_up = state.step < state.warmup and phase in ("G", "PL")
+            warming_up = state.step < warmup and phase in ("G", "PL")
             if acting and not warming_up:
                 started = perf_counter()
                 teach(state, acting, stats)
                 stats[f"time/{phase}"] = perf_counter() - started
 
-        if state.step >= state.warmup:
+        if state.step >= warmup:
             average(state)
         stats["real_sign"] = float(state.real_sign)
         if state.ada:
@@ -68,6 +64,15 @@ def train(state: State, until: int) -> Iterator[Stats]:
 
         state.step += 1
         yield stats
+
+
+def phases(terms: Sequence[Objective]) -> dict[str, list[Objective]]:
+    """The terms of each phase, in the order of a step: who learns from them, and whether they are lazy."""
+    kinds = (("D", False), ("D", True), ("G", False), ("G", True))
+    return {
+        phase: [term for term in terms if (term.owner, term.lazy) == kind]
+        for phase, kind in zip(PHASES, kinds, strict=True)
+    }
 
 
 def teach(state: State, acting: Sequence[Objective], stats: Stats) -> None:
@@ -114,7 +119,8 @@ def report(state: State, owner: str, losses: dict[str, Tensor], norm: Tensor, st
         if value != value or abs(value) == float("inf"):
             raise Diverged(
                 f"step {state.step}: {name} is {value}: the run has diverged; lower lr "
-                f"({state.recipe.lr:g}) or lr_d ({state.recipe.lr_d:g}), or raise r1_gamma ({state.recipe.r1_gamma:g})"
+                f"({state.recipe.lr:g}) or lr_d ({state.recipe.lr_d:g}), or raise r1_gamma "
+                f"({state.recipe.r1_gamma:g}), with a new --out"
             )
     stats |= values
 

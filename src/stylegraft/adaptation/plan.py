@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from stylegraft.adaptation.exits import patch_tap
-from stylegraft.adaptation.loop import Stats, train
+from stylegraft.adaptation.loop import PHASES, Stats, train
 from stylegraft.adaptation.recipes import Recipe, ema_beta, learning_rate
 from stylegraft.adaptation.state import State
 
@@ -56,8 +56,11 @@ def describe(state: State, space: str) -> list[str]:
             f"ADA {recipe.augment}: p from 0, towards sign {recipe.ada_target:g}, at most {recipe.ada_max:g}, "
             f"0 to 1 in {recipe.ada_kimg * 1000 / recipe.batch:,.0f} steps"
         )
-    if state.warmup:
-        lines.append(f"the first {state.warmup} steps train the discriminator alone")
+    if recipe.warmup:
+        lines.append(
+            f"{state.end} steps: the first {recipe.warmup} train the discriminator alone, "
+            f"then come the recipe's {recipe.steps}"
+        )
     return lines
 
 
@@ -67,15 +70,17 @@ def moving(state: State) -> tuple[int, float]:
     return count, count / sum(p.numel() for p in state.generator.parameters())
 
 
-def measure(state: State, steps: int, previews: int) -> Plan:
-    """Measure two steps, the first with all lazy terms, after one that warms the machine up; then extrapolate.
+def measure(state: State, previews: int) -> Plan:
+    """Measure two steps, the first at the anchors and with all lazy terms, after one that warms the machine up;
+    then extrapolate.
 
     The state is spoilt for anything else.
     """
-    state.warmup = 0
-    next(train(state, 1))
-    state.step = math.lcm(state.recipe.r1_every, state.recipe.pl_every)
-    seconds = seconds_a_step(state.recipe, list(train(state, state.step + 2)))
+    recipe, steps = state.recipe, state.end
+    state.step = math.lcm(recipe.r1_every, recipe.pl_every, recipe.anchor_period) * (recipe.warmup + 1)
+    next(train(state, state.step + 1))
+    state.step -= 1
+    seconds = seconds_a_step(recipe, list(train(state, state.step + 2)))
     count, share = moving(state)
     total = seconds * (steps + previews)  # a preview costs about a step
     memory = peak_memory(state.device)
@@ -86,12 +91,19 @@ def measure(state: State, steps: int, previews: int) -> Plan:
 
 
 def seconds_a_step(recipe: Recipe, stats: list[Stats]) -> float:
-    """Mean seconds of a step from the phases of several, lazy phases spread over their period."""
-    last: dict[str, float] = {}
-    for one in stats:
-        last |= {key.removeprefix("time/"): value for key, value in one.items() if key.startswith("time/")}
+    """Mean seconds of a step, from an anchor step and another one: each phase as often as it comes, and with
+    CDC the two in the proportion of the exits.
+    """
+    share = 1 / recipe.anchor_period if recipe.cdc else 0.5
     every = {"R1": recipe.r1_every, "PL": recipe.pl_every}
-    return sum(value / every.get(phase, 1) for phase, value in last.items())
+    total = 0.0
+    for phase in PHASES:
+        name = f"time/{phase}"
+        timed = [(w, one[name]) for w, one in zip((share, 1 - share), stats, strict=True) if name in one]
+        if timed:
+            mean = sum(w * seconds for w, seconds in timed) / sum(w for w, _ in timed)
+            total += mean / every.get(phase, 1)
+    return total
 
 
 def peak_memory(device: torch.device) -> int | None:

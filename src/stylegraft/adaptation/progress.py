@@ -1,10 +1,63 @@
-"""The bar of a run: how far, how long still, and the numbers that matter."""
+"""What the user hears of a run: what is about to happen, the bar, and the numbers that matter."""
 
 from __future__ import annotations
 
+import sys
 from time import perf_counter
 from types import TracebackType
 from typing import Any
+
+from stylegraft.adaptation import recipes
+from stylegraft.adaptation.folder import Folder
+from stylegraft.adaptation.loop import Stats
+from stylegraft.adaptation.objectives.feature_matching import DEAD_NOISE, noise_effect
+from stylegraft.adaptation.plan import describe
+from stylegraft.adaptation.state import State
+from stylegraft.checkpoints.source import Source
+from stylegraft.data.images import ImageSet
+
+
+class Voice:
+    """Say a line to the user (unless quiet) and to log.txt."""
+
+    def __init__(self, folder: Folder | None, quiet: bool) -> None:
+        self.folder, self.quiet = folder, quiet
+
+    def __call__(self, line: str, aloud: bool = True) -> None:
+        """Say it; without `aloud`, to the log alone."""
+        if aloud and not self.quiet:
+            print(line, file=sys.stderr, flush=True)
+        if self.folder:
+            self.folder.log(line)
+
+
+def introduce(say: Voice, source: Source, state: State, space: str, pictures: ImageSet) -> None:
+    """Say what is about to happen, and what the user should know about it."""
+    licence = source.info.get("licence")
+    say(f"source {source.name}" + (f" (licence: {licence})" if licence else ""))
+    for line in (*describe(state, space), *pictures.notes):
+        say(line)
+    if state.recipe.name in recipes.NOTES:
+        say(f"note: {recipes.NOTES[state.recipe.name]}")
+    if source.discriminator is None:
+        say(
+            "note: the source has no discriminator; one is trained from random weights, all of it whatever the "
+            "recipe's policy, which costs quality"
+        )
+    if state.recipe.fm:
+        effect = noise_effect(state.generator)
+        if effect < DEAD_NOISE:
+            say(
+                f"warning: the noise of this source moves nothing (at most {effect:.2%} of a feature map's "
+                "RMS): fixnoise has no anchor to hold on to, and the result will follow the source everywhere"
+            )
+
+
+def summary(one: Stats, state: State) -> str:
+    """One line of log for a step."""
+    numbers = [f"{name} {one[name]:.3f}" for name in one if name[:2] in ("G/", "D/") and "grad" not in name]
+    tail = f", {state.ada}" if state.ada else ""
+    return f"step {state.step}: {', '.join(numbers)}, D(real) sign {one['real_sign']:+.2f}{tail}"
 
 
 class Progress:

@@ -11,6 +11,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+from stylegraft.adaptation.transforms import parse_transforms
 from stylegraft.errors import StylegraftError, nearest
 
 
@@ -35,15 +36,15 @@ class Recipe:
     names joined by commas.
     """
     steps: int = 3000
-    """Length of the run; schedules do not depend on it."""
+    """Steps in which the generator learns, after the warm-up; schedules do not depend on it."""
     warmup: int = 0
-    """First steps, in which only the discriminator learns."""
+    """Steps before them, in which only the discriminator learns."""
     warmup_scratch: int = 1000
-    """The same, where the source has no discriminator and one is trained from random weights."""
+    """The least warm-up where the source has no discriminator and one is trained from random weights."""
     batch: int = 4
     """Images a step."""
     mbstd: int = 4
-    """Group size of the minibatch standard deviation."""
+    """Group size of the minibatch standard deviation, at least 2: discriminators have an input for it."""
     lr: float = 0.002
     """Adam step of the generator in the space `full`; other spaces multiply it (`SPACE_LR`)."""
     lr_d: float = 0.002
@@ -65,7 +66,7 @@ class Recipe:
     xflip: bool = True
     """Mirror each training image with probability 1/2."""
     augment: str = "none"
-    """Adaptive augmentation: `none`, or the transforms in use, such as `bgc` (`augment.parse_transforms`)."""
+    """Adaptive augmentation: `none`, or the transforms in use, such as `bgc` (`transforms.SETS`)."""
     ada_target: float = 0.6
     """Mean sign of D(real) that the controller holds."""
     ada_kimg: float = 500.0
@@ -82,13 +83,15 @@ class Recipe:
     """Temperature of both contrasts."""
     cdc: bool = False
     """CDC's machinery: D judges images of anchor latents as a whole, images of free latents by patches."""
-    anchors: int = 10
-    """Number of anchor latents."""
+    anchors: int = 0
+    """Number of anchor latents; 0: as many as training images (CDC, whose 10 are its 10 shots)."""
     anchor_period: int = 4
     """One step in so many is an anchor step."""
     anchor_sigma: float = 0.1
     """Standard deviation of the noise around an anchor."""
 
+
+FIXED = ("name", "paper", "preset")  # fields that say which row it is, not what it does
 
 PAPER: dict[str, Recipe] = {
     # 10-shot FFHQ -> Babies / Sketches, 256 px (DCL's project page):
@@ -171,11 +174,16 @@ def recipe(name: str, *, preset: str = "scaled", **changes: Any) -> Recipe:
     return check(change(row, changes))
 
 
+def preset_of(resolution: int) -> str:
+    """The preset where none is asked for: the papers' own from 256 px on, ours below."""
+    return "paper" if resolution >= 256 else "scaled"
+
+
 def change(row: Recipe, changes: dict[str, Any]) -> Recipe:
     """`row` with some fields replaced; values are converted to the field's type, unknown fields refused."""
     defaults = {f.name: getattr(row, f.name) for f in dataclasses.fields(row)}
     for field, value in changes.items():
-        if field not in defaults or field in ("name", "paper", "preset"):
+        if field not in defaults or field in FIXED:
             raise StylegraftError(f"a recipe has no field {field!r}{nearest(field, defaults)} to change")
         kind = type(defaults[field])
         if kind is float and isinstance(value, int) and not isinstance(value, bool):
@@ -189,7 +197,7 @@ def change(row: Recipe, changes: dict[str, Any]) -> Recipe:
 def check(row: Recipe) -> Recipe:
     """Refuse impossible values; returns the recipe."""
     at_least = {
-        "steps": 1, "batch": 1, "mbstd": 1, "r1_every": 1, "pl_every": 1, "anchors": 1, "anchor_period": 1,
+        "steps": 1, "batch": 1, "mbstd": 2, "r1_every": 1, "pl_every": 1, "anchors": 0, "anchor_period": 1,
         "warmup": 0, "warmup_scratch": 0, "r1_gamma": 0, "pl_weight": 0, "anchor_sigma": 0,
         "fm": 0, "cl1": 0, "cl2": 0, "lr": 0, "lr_d": 0, "ema_kimg": 0,
     }  # fmt: skip
@@ -202,7 +210,35 @@ def check(row: Recipe) -> Recipe:
     for field in ("tau", "ada_kimg"):
         if not getattr(row, field) > 0:
             raise StylegraftError(f"recipe field {field} is {getattr(row, field)}, expected more than 0")
+    if row.augment != "none":
+        parse_transforms(row.augment)
+    if row.cl1 and row.batch < 2:
+        raise StylegraftError(
+            f"recipe field cl1 is {row.cl1:g} and batch is {row.batch}: CL1 tells the images of a batch apart; "
+            "expected a batch of at least 2, or cl1=0"
+        )
     return row
+
+
+def fit(row: Recipe, images: int, judged: bool) -> Recipe:
+    """Settle what the training set and the source decide: `images` is its size, `judged` whether the source
+    brings a discriminator.
+
+    CDC's anchors are as many as images unless the recipe says so. A discriminator of random weights needs a
+    warm-up, and all of it learns: freezing would keep its random layers.
+    """
+    if row.cdc and not row.anchors:
+        row = dataclasses.replace(row, anchors=images)
+    if judged:
+        return row
+    return dataclasses.replace(row, discriminator="all", warmup=max(row.warmup, row.warmup_scratch))
+
+
+def changed(row: Recipe) -> dict[str, Any]:
+    """The fields of `row` that differ from its row of the table: what to write down beside name and preset."""
+    table = recipe(row.name, preset=row.preset) if row.name in PAPER else Recipe(row.name, row.paper)
+    fields = (field.name for field in dataclasses.fields(Recipe) if field.name not in (*FIXED, "steps"))
+    return {field: getattr(row, field) for field in fields if getattr(row, field) != getattr(table, field)}
 
 
 def learning_rate(row: Recipe, space: str) -> float:

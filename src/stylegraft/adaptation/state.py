@@ -10,17 +10,19 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from stylegraft.adaptation.augment import AdaController, parse_transforms
+from stylegraft.adaptation.augment import AdaController
 from stylegraft.adaptation.exits import PatchHead, patch_tap, trainable
-from stylegraft.adaptation.recipes import Recipe, learning_rate
+from stylegraft.adaptation.recipes import Recipe, fit, learning_rate
 from stylegraft.adaptation.sampling import anchor_points, seed_of
 from stylegraft.checkpoints.source import Source
 from stylegraft.domains import spaces
+from stylegraft.domains.apply import mean_w
 from stylegraft.domains.deltas import Delta
 from stylegraft.domains.domain import base_tensors
 from stylegraft.errors import StylegraftError
@@ -32,7 +34,10 @@ Deltas = dict[str, tuple[Delta, ...]]
 
 @dataclass
 class State:
-    """The first half is fixed for a run, the second half changes. Tensors live on `device`."""
+    """The first half is fixed for a run, the second half changes. Tensors live on `device`.
+
+    recipe: settled for this source and these images (`recipes.fit`).
+    """
 
     recipe: Recipe
     generator: Generator
@@ -41,8 +46,8 @@ class State:
     images: Tensor
     seed: int
     device: torch.device
-    warmup: int
     learners: dict[str, dict[str, Tensor]]  # owner "G" or "D" -> name -> what its optimiser moves
+    anchors: Tensor | None  # [anchors, z_dim], with CDC
 
     step: int
     ema: dict[str, Tensor]
@@ -50,9 +55,18 @@ class State:
     patch: PatchHead | None
     optimizers: dict[str, torch.optim.Adam]
     ada: AdaController | None
-    anchors: Tensor
     path_mean: Tensor  # below zero: not yet measured
     real_sign: Tensor
+
+    @property
+    def end(self) -> int:
+        """The step at which the run is done: the warm-up, then the recipe's steps."""
+        return self.recipe.warmup + self.recipe.steps
+
+    @cached_property
+    def mean_w(self) -> Tensor:
+        """Mean w of the source over the latents of `apply.mean_w`: [w_dim], float64."""
+        return mean_w(self.generator)
 
     def observe_real(self, logits: Tensor) -> None:
         """D's logits on real images of this step, for the statistics and for ADA."""
@@ -101,6 +115,7 @@ def begin(
         raise StylegraftError(
             f"training images of shape {list(images.shape)}, expected [N, *{list(shape)}] with N >= 1"
         )
+    recipe = fit(recipe, len(images), judged=source.discriminator is not None)
     rng = torch.Generator().manual_seed(seed_of(seed, 0, "deltas", 0))
     deltas, leaves = on_device(spaces.start(space, generator, rng, block), device)
     discriminator = trained_copy(source, seed, recipe).to(device)
@@ -111,8 +126,6 @@ def begin(
     patch = patch_head(discriminator, seed).to(device) if recipe.cdc else None
     if patch is not None:
         judges |= {f"patch.{name}": p for name, p in patch.named_parameters()}
-    if recipe.augment != "none":
-        parse_transforms(recipe.augment)
     ada = AdaController(target=recipe.ada_target, kimg=recipe.ada_kimg, p_max=recipe.ada_max)
     return State(
         recipe=recipe,
@@ -122,10 +135,8 @@ def begin(
         images=images.to(device),
         seed=seed,
         device=torch.device(device),
-        warmup=recipe.warmup
-        if source.discriminator is not None
-        else max(recipe.warmup, recipe.warmup_scratch),
         learners={"G": leaves, "D": judges},
+        anchors=anchor_points(seed, recipe.anchors, generator.z_dim).to(device) if recipe.cdc else None,
         step=0,
         ema={name: leaf.detach().clone() for name, leaf in leaves.items()},
         discriminator=discriminator,
@@ -135,7 +146,6 @@ def begin(
             "D": adam(judges, recipe.lr_d, recipe.r1_every if recipe.r1_gamma else 0),
         },
         ada=ada if recipe.augment != "none" else None,
-        anchors=anchor_points(seed, recipe.anchors, generator.z_dim).to(device),
         path_mean=torch.tensor(-1.0, device=device),
         real_sign=torch.tensor(0.0, device=device),
     )
@@ -221,7 +231,7 @@ def pack(state: State) -> tuple[dict[str, Tensor], dict[str, Any]]:
         tensors |= {f"patch/{name}": p.detach() for name, p in state.patch.named_parameters()}
     for owner, name, slots in _moments(state):
         tensors |= {f"adam/{owner}/{name}/{slot}": tensor for slot, tensor in slots.items()}
-    tensors |= {"anchors": state.anchors, "path_mean": state.path_mean}
+    tensors["path_mean"] = state.path_mean
     ada = (
         {key: None if value != value else value for key, value in state.ada.state_dict().items()}
         if state.ada
@@ -240,7 +250,7 @@ def unpack(state: State, tensors: Mapping[str, Tensor], numbers: Mapping[str, An
     mine |= {f"D/{name}": p for name, p in state.discriminator.named_parameters()}
     if state.patch is not None:
         mine |= {f"patch/{name}": p for name, p in state.patch.named_parameters()}
-    mine |= {"anchors": state.anchors, "path_mean": state.path_mean}
+    mine["path_mean"] = state.path_mean
     found = {name: tensor for name, tensor in tensors.items() if not name.startswith("adam/")}
     for name in sorted(mine.keys() ^ found.keys()):
         raise StylegraftError(

@@ -106,6 +106,7 @@ class Views:
         """
         recipe = self.recipe
         if recipe.cdc and self.exit == "image":
+            assert self.state.anchors is not None
             return sampling.near_anchors(self.keyed, "z", self.state.anchors, recipe.anchor_sigma)
         return sampling.mixed(self.keyed, "z", self.generator, recipe.mixing)
 

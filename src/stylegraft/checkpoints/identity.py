@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from stylegraft.checkpoints.tensorfile import tensor_bytes
 
@@ -23,18 +24,18 @@ def fingerprint(config: Mapping[str, Any]) -> str:
     return f"{architecture}-{resolution}px-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
-def base_digest(generator: Generator) -> str:
+def base_digest(generator: Generator, stored: torch.dtype = torch.float32) -> str:
     """SHA-256 of what a domain stands on: every parameter (with its gain) and noise buffer, without `w_avg`.
 
     Each tensor enters as canonical name, shape, gain and little-endian fp32 values in NVIDIA's layout, sorted
     by name, so the digest does not depend on the container, the dtype of equal values, the device or the
-    memory format.
+    memory format. stored: of the values as a file of this dtype would give them back.
     """
     tensors = dict(generator.named_parameters())
     tensors |= {name: buffer for name, buffer in generator.named_buffers() if name.endswith(".noise_const")}
     sha = hashlib.sha256()
     for name in sorted(tensors):
-        tensor = tensors[name].detach().float()
+        tensor = tensors[name].detach().to(stored).float()
         gain = np.array(generator.gains.get(name, 1.0), dtype="<f4").tobytes()
         sha.update(f"{name}\0{list(tensor.shape)}\0".encode() + gain + tensor_bytes(tensor))
     return sha.hexdigest()

@@ -2,7 +2,8 @@
 
 Tensors are named `G.<parameter or buffer>` and `D.<...>`, stored as fp16 or fp32, always fp32 in memory.
 Metadata: `format`, `format_version`, `library_version`, `config` (JSON of both architectures), `info` (JSON:
-name, licence, card, ...), `digest`.
+name, licence, card, ...), `digest`, and mostly `base`, the SHA-256 that domains on this source record, so that
+a header is enough to tell a wrong one.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from stylegraft.checkpoints import tensorfile
+from stylegraft.checkpoints.identity import base_digest
 from stylegraft.checkpoints.source import Source
 from stylegraft.errors import StylegraftError
 from stylegraft.networks.discriminator import build_discriminator
@@ -26,7 +28,7 @@ from stylegraft.networks.generator import build_generator
 FORMAT = "stylegraft-source"
 VERSIONS = range(1, 2)
 _KEYS = {"format", "format_version", "library_version", "config", "info", "digest"}
-_TEXTS = ("config", "info")
+_TEXTS = ("base", "config", "info")
 
 _CREATORS = {torch.randn, torch.zeros, torch.ones, torch.full, torch.empty}
 
@@ -54,6 +56,7 @@ def save_source(path: str | os.PathLike[str], source: Source, dtype: torch.dtype
     configs = {"generator": source.generator.config, "discriminator": discriminator}
     info = {**source.info, "name": source.name}
     metadata = {
+        "base": base_digest(source.generator, dtype),
         "config": tensorfile.to_json(configs, "the config"),
         "info": tensorfile.to_json(info, "the info"),
     }
@@ -78,10 +81,10 @@ def load(path: str | os.PathLike[str]) -> Source:
         )
     tensorfile.require_format(path, metadata, FORMAT, VERSIONS)
     tensors, metadata = tensorfile.read(path)
-    unknown = sorted(metadata.keys() ^ _KEYS)
+    unknown = sorted((metadata.keys() - {"base"}) ^ _KEYS)
     if unknown:
         raise StylegraftError(f"{shown}: metadata {unknown[0]!r} is missing or unknown to this version")
-    texts = {key: metadata[key] for key in _TEXTS}
+    texts = {key: metadata[key] for key in _TEXTS if key in metadata}
     tensorfile.require_digest(path, metadata["digest"], tensorfile.digest(tensors, texts))
     tensorfile.require_finite(path, tensors)
     configs = tensorfile.from_json(metadata["config"], path, "its config")

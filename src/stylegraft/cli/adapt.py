@@ -57,19 +57,22 @@ class Options:
 
 def run(options: Options) -> None:
     """Check the line, hand it to the library, and say where things are."""
-    from stylegraft.adaptation.recipes import recipe
+    from stylegraft.adaptation.recipes import preset_of, recipe
     from stylegraft.cli.check import check_folder, check_target
     from stylegraft.cli.resolve import find
     from stylegraft.cli.settings import parse
+    from stylegraft.domains.table import find_space
 
     asked = {"steps": options.steps, "batch": options.batch}
     changes: dict[str, Any] = parse(options.changes) | {
         field: value for field, value in asked.items() if value is not None
     }
-    recipe(options.recipe, preset=options.preset or "scaled", **changes)
+    source = find(options.source, ["source"])
+    preset = options.preset or preset_of(int(source.says("config", "generator", "resolution")))
+    row = recipe(options.recipe, preset=preset, **changes)
+    find_space(options.space or row.space)
     out = options.out or Path("runs") / (Path(options.target).stem or "run")
-    find(options.source, ["source"])
-    check_target(options.target)
+    check_target(options.target, options.align)
     check_folder(out)
 
     from stylegraft.adaptation.run import adapt
@@ -77,8 +80,7 @@ def run(options: Options) -> None:
     done = adapt(
         options.source,
         options.target,
-        recipe=options.recipe,
-        preset=options.preset,
+        recipe=row,
         space=options.space,
         seed=options.seed,
         out=None if options.dry_run else out,
@@ -87,7 +89,6 @@ def run(options: Options) -> None:
         align=options.align,
         every=options.every,
         dry_run=options.dry_run,
-        **changes,
     )
     if done.folder:
         show_result(done, done.folder, options)

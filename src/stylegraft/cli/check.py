@@ -4,31 +4,22 @@ from __future__ import annotations
 
 import os
 import time
-from importlib.resources import files
 from itertools import takewhile
 from pathlib import Path
 
 from stylegraft.errors import StylegraftError
 
-LOOK = (
-    0.5  # seconds spent on opening pictures here; the library reads all of them later, with the same checks
-)
+# Seconds spent on opening pictures here; the library reads all of them later, with the same checks.
+LOOK = 0.5
 
 
-def check_target(target: str) -> None:
+def check_target(target: str, align: str) -> None:
     """Refuse a target without pictures, or with a bad one among the first that can be decoded in half a second."""
     from stylegraft.data.files import read_pictures
+    from stylegraft.data.targets import is_packaged
 
-    sets = sorted(entry.name for entry in files("stylegraft.data").joinpath("sets").iterdir())
-    if target in sets:
+    if is_packaged(target, align):
         return
-    if not Path(target).exists() and os.sep not in target:
-        from stylegraft.errors import nearest
-
-        raise StylegraftError(
-            f"{target}: no such file or folder, and no packaged set{nearest(target, sets)};"
-            f" expected a folder of pictures, a zip, a picture, or one of {', '.join(sets)}"
-        )
     start = time.perf_counter()
     for _ in takewhile(lambda _: time.perf_counter() - start < LOOK, read_pictures(target, 3, [])):
         pass

@@ -89,12 +89,11 @@ def show_domain(found: Found) -> None:
 
 
 def show_run(folder: Path) -> None:
-    """How far the run is, by the last line of its statistics."""
+    """How far the run is, by the last whole line of its statistics."""
+    from stylegraft.adaptation.folder import read_stats
     from stylegraft.cli.console import print_facts
 
-    stats = folder / "stats.jsonl"
-    lines = stats.read_text(encoding="utf-8").splitlines() if stats.is_file() else []
-    last = json.loads(lines[-1]) if lines else {}
+    last = (read_stats(folder / "stats.jsonl") or [{}])[-1]
     shown = ((key, f"{value:g}" if isinstance(value, float) else value) for key, value in last.items())
     print_facts((("run", folder), *shown))
     print()

@@ -10,8 +10,6 @@ from typing import Annotated, Any
 
 from tyro.conf import Positional, arg
 
-FIXED = ("name", "paper", "preset")  # fields that say which row it is, not what it does
-
 
 @dataclass(frozen=True)
 class Options:
@@ -31,7 +29,7 @@ def run(options: Options) -> None:
 
 def show_all() -> None:
     """Papers first, then what each paper ran and what we change, in the fields that some recipe sets."""
-    from stylegraft.adaptation.recipes import PAPER, Recipe, recipe
+    from stylegraft.adaptation.recipes import FIXED, PAPER, Recipe, recipe
     from stylegraft.cli.console import print_table, say
 
     print_table(("recipe", "paper"), [(name, row.paper) for name, row in PAPER.items()])
@@ -41,10 +39,15 @@ def show_all() -> None:
     papers = [
         (field, *map(show, row)) for field, row in paper.items() if any(v != defaults[field] for v in row)
     ]
-    ours = [(field, *map(show, row)) for field, row in scaled.items() if row != paper[field]]
+    ours = [
+        (field, *("-" if mine == theirs else show(mine) for mine, theirs in zip(row, paper[field])))
+        for field, row in scaled.items()
+        if row != paper[field]
+    ]
     print("\nWhat the papers ran (--preset paper):\n")
     print_table(("field", *(f">{name}" for name in PAPER)), papers)
-    print("\nWhere ours differ, for small networks, batch 4 and a CPU (--preset scaled):\n")
+    print("\nWhere ours differ, for small networks, batch 4 and a CPU (--preset scaled):")
+    print("(- is the paper's value)\n")
     print_table(("field", *(f">{name}" for name in PAPER)), ours)
     print()
     say(
@@ -61,7 +64,7 @@ def show_one(name: str) -> None:
     say(f"{name}: {paper.paper}")
     print()
     meaning = field_docs(recipes.Recipe)
-    names = [field.name for field in dataclasses.fields(recipes.Recipe) if field.name not in FIXED]
+    names = [field.name for field in dataclasses.fields(recipes.Recipe) if field.name not in recipes.FIXED]
     print_table(
         ("field", ">paper", ">scaled", "what it is"),
         [
@@ -92,5 +95,5 @@ def field_docs(kind: type) -> dict[str, str]:
             and isinstance(field.target, ast.Name)
             and isinstance(below, ast.Expr)
         ):
-            docs[field.target.id] = ast.literal_eval(below.value)
+            docs[field.target.id] = " ".join(ast.literal_eval(below.value).split())
     return docs

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from stylegraft.errors import StylegraftError, nearest
 
@@ -20,6 +21,18 @@ class Found:
     kind: Kind
     path: Path
     metadata: dict[str, str]
+
+    def says(self, *keys: str) -> Any:
+        """What the header says at these keys: the first names a text of JSON, the rest lead into it."""
+        try:
+            value = json.loads(self.metadata[keys[0]])
+            for key in keys[1:]:
+                value = value[key]
+        except (KeyError, ValueError, TypeError, RecursionError):
+            raise StylegraftError(
+                f"{self.path}: damaged {self.kind}: no {'.'.join(keys)} in its header"
+            ) from None
+        return value
 
 
 def find(text: str, wanted: Sequence[Kind]) -> Found:

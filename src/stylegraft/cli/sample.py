@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from stylegraft.cli.resolve import Found
 
 MOST_SEEDS = 4096  # in one picture
+LAST_SEED = 2**32 - 1  # torch's CPU generator keeps 32 bits: beyond, faces would come back
 
 
 @dataclass(frozen=True)
@@ -59,12 +59,14 @@ def run(options: Options) -> None:
     found = find(options.model, ("source", "domain", "run"))
     base = found if found.kind == "source" else find(base_name(found, options.source), ("source",))
     check(options, found)
+    if found.kind != "source":
+        check_base(found, base)
 
-    from stylegraft.adaptation.run import check_device
     from stylegraft.data.grids import save_grid
+    from stylegraft.devices import check_device
     from stylegraft.sources import load_source
 
-    device = check_device(options.device)
+    device = check_device(options.device, "sample")
     source = load_source(base.path)
     if found.kind != "source":
         source = adapted(source, found.path, options.strength)
@@ -80,15 +82,22 @@ def base_name(found: Found, given: str | None) -> str:
 
     if given:
         return given
-    try:
-        name = json.loads(found.metadata["base"])["name"]
-    except (KeyError, ValueError, TypeError):
-        raise StylegraftError(f"{found.path}: damaged domain file: its metadata names no base") from None
+    name = found.says("base", "name")
     if name not in SOURCES:
         raise StylegraftError(
             f"{found.path}: its base {name!r} does not ship with stylegraft: give the file of that source with --source"
         )
     return name
+
+
+def check_base(domain: Found, base: Found) -> None:
+    """Refuse another base by the two headers alone; loading compares the weights themselves."""
+    wanted, found = domain.says("base", "sha256"), base.metadata.get("base", "")
+    if found and found != wanted:
+        raise StylegraftError(
+            f"{domain.path}: the domain stands on the base {domain.says('base', 'name')!r} (sha256 {str(wanted)[:12]}),"
+            f" {base.path} is another one (sha256 {found[:12]}); give its own base with --source"
+        )
 
 
 def check(options: Options, found: Found) -> None:
@@ -136,7 +145,7 @@ def render(source: Source, seeds: list[int], options: Options, batch: int = 16) 
 
 
 def parse_seeds(text: str) -> list[int]:
-    """`0-3,9` -> [0, 1, 2, 3, 9]; raises StylegraftError for anything else, or more than 4,096 seeds."""
+    """`0-3,9` -> [0, 1, 2, 3, 9]; raises StylegraftError for anything else, and beyond MOST_SEEDS or LAST_SEED."""
     seeds: list[int] = []
     for part in text.split(","):
         match = re.fullmatch(r"\s*([0-9]{1,18})(?:-([0-9]{1,18}))?\s*", part, re.ASCII)
@@ -145,9 +154,9 @@ def parse_seeds(text: str) -> list[int]:
                 f"--seeds {text}: {part!r} is not a seed; expected ranges like 0-63 or 7,40-43"
             )
         first, last = int(match[1]), int(match[2] or match[1])
-        if last < first or last - first >= MOST_SEEDS - len(seeds):
+        if last < first or last - first >= MOST_SEEDS - len(seeds) or last > LAST_SEED:
             raise StylegraftError(
-                f"--seeds {text}: expected 1 to {MOST_SEEDS} seeds, ranges from low to high"
+                f"--seeds {text}: expected 1 to {MOST_SEEDS} seeds of at most {LAST_SEED}, ranges from low to high"
             )
         seeds += range(first, last + 1)
     return seeds

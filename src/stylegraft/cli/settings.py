@@ -16,11 +16,10 @@ def parse(settings: Sequence[str]) -> dict[str, Any]:
 
     Raises StylegraftError for an unknown field (suggesting the nearest), a missing `=`, or a value of another type.
     """
-    from stylegraft.adaptation.recipes import Recipe
+    from stylegraft.adaptation.recipes import FIXED, Recipe
 
-    fixed = ("name", "paper", "preset")
     kinds = {
-        field.name: type(field.default) for field in dataclasses.fields(Recipe) if field.name not in fixed
+        field.name: type(field.default) for field in dataclasses.fields(Recipe) if field.name not in FIXED
     }
     changes: dict[str, Any] = {}
     for setting in settings:

@@ -23,7 +23,7 @@ class Options:
 def run(options: Options) -> None:
     """Print the table of spaces."""
     from stylegraft.cli.console import print_table, share
-    from stylegraft.domains.spaces import SPACES, count
+    from stylegraft.domains.table import SPACES
 
     if not options.source:
         print_table(
@@ -32,6 +32,7 @@ def run(options: Options) -> None:
         )
         print("\nstylegraft spaces SOURCE counts them on a source, for example on faces-64.")
         return
+    from stylegraft.domains.spaces import count
     from stylegraft.sources import load_source
 
     source = load_source(options.source)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from stylegraft.lazy import lookup
 
 if TYPE_CHECKING:
     from stylegraft.data.grids import paired_grid, save_grid
@@ -23,16 +24,12 @@ __all__ = [
     "save_grid",
 ]
 
-_HOMES = {
-    "grids": ("paired_grid", "save_grid"),
-    "images": ("ImageSet", "contact_sheet", "load_images"),
-    "procedural": ("pencil",),
-    "targets": ("TARGETS", "load_target", "open_target"),
-}
-
-
-def __getattr__(name: str) -> Any:
-    for module, names in _HOMES.items():
-        if name in names:
-            return getattr(import_module(f"{__name__}.{module}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lookup(
+    __name__,
+    {
+        "grids": ("paired_grid", "save_grid"),
+        "images": ("ImageSet", "contact_sheet", "load_images"),
+        "procedural": ("pencil",),
+        "targets": ("TARGETS", "load_target", "open_target"),
+    },
+)

@@ -188,13 +188,13 @@ def _choose(where: str, names: list[str], inner: list[str], notes: list[str]) ->
     chosen = [n for n in names if _is_picture(n)]
     others = [n for n in names if not _is_picture(n)]
     if not chosen:
-        held = f"{len(others)} other files ({_few(others)})" if others else "no file"
-        hint = f"; it has subfolders ({_few(inner)}): name one of them" if inner else ""
+        held = f"{len(others)} other files ({few(others)})" if others else "no file"
+        hint = f"; it has subfolders ({few(inner)}): name one of them" if inner else ""
         raise StylegraftError(f"{where}: no picture in it, {held}{hint}. Expected PNG, JPEG, WebP, TIFF, ...")
     if others:
-        notes.append(f"{len(others)} file{'s' * (len(others) > 1)} not a picture, not read: {_few(others)}")
+        notes.append(f"{len(others)} file{'s' * (len(others) > 1)} not a picture, not read: {few(others)}")
     if inner:
-        notes.append(f"{len(inner)} subfolder{'s' * (len(inner) > 1)} not read: {_few(inner)}")
+        notes.append(f"{len(inner)} subfolder{'s' * (len(inner) > 1)} not read: {few(inner)}")
     return chosen
 
 
@@ -231,7 +231,8 @@ def _hidden(name: str) -> bool:
     return name.startswith(".") or name == "__MACOSX"
 
 
-def _few(names: list[str], most: int = 5) -> str:
+def few(names: Sequence[str], most: int = 10) -> str:
+    """The first names of a list, and how many more there are."""
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 

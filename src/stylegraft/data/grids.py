@@ -12,19 +12,12 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from stylegraft.atomic import write_bytes
+from stylegraft.data.pixels import to_uint8
 from stylegraft.errors import StylegraftError
 
 VIEWABLE = 128  # px: tiles smaller than this are enlarged by whole factors: a pixel stays a square
 GAP = 2
 INK, PAPER, RED = (40, 40, 40), (255, 255, 255), (214, 40, 40)
-
-
-def to_uint8(images: Tensor) -> Tensor:
-    """Float images in [-1, 1] (clipped; NaN becomes black) or uint8 ones, to uint8 on the CPU."""
-    images = images.detach().cpu()
-    if images.dtype == torch.uint8:
-        return images
-    return (images.float().nan_to_num(-1.0) * 127.5 + 127.5).round().clamp(0, 255).to(torch.uint8)
 
 
 def save_grid(
@@ -75,7 +68,8 @@ def paired_grid(
     columns = min(len(above), columns or 8)
     pieces: list[Tensor] = []
     for start in range(0, len(above), columns):
-        for part in (to_uint8(above[start : start + columns]), to_uint8(below[start : start + columns])):
+        for row in (above, below):
+            part = to_uint8(row[start : start + columns]).cpu()
             filler = part.new_full((columns - len(part), *part.shape[1:]), 255)
             pieces += [part, filler]
     repeated = list(labels) * -(-len(above) // columns) if labels else None
@@ -116,7 +110,7 @@ def _tiles(images: Tensor, scale: int | None) -> np.ndarray:
     if images.ndim != 4 or images.shape[1] not in (1, 3) or not len(images):
         raise StylegraftError(f"a grid needs images [N, 1 or 3, H, W], found {tuple(images.shape)}")
     factor = scale or max(1, VIEWABLE // images.shape[3])
-    tiles = to_uint8(images).expand(-1, 3, -1, -1).permute(0, 2, 3, 1).numpy()
+    tiles = to_uint8(images).cpu().expand(-1, 3, -1, -1).permute(0, 2, 3, 1).numpy()
     return tiles.repeat(factor, 1).repeat(factor, 2)
 
 

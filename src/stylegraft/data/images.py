@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from stylegraft.data.align import FRAMED, RULE, Points, frame, read_points
-from stylegraft.data.files import Paths, read_pictures
+from stylegraft.data.files import Paths, Picture, few, read_pictures
 from stylegraft.data.grids import save_sheet
 from stylegraft.errors import StylegraftError, nearest
 
@@ -25,6 +25,8 @@ class ImageSet:
 
     images: uint8 [N, C, R, R]. names: file names. framed: how each was framed. missed: indices of those whose
     face or points were not found, which were centre-cropped. notes: what a user should be told, one line each.
+    align: the rule of framing, `off`, `auto` or `points`; None where the pixels came as they are. origin: SHA-256
+    of what the images were made from.
     """
 
     images: Tensor
@@ -32,12 +34,18 @@ class ImageSet:
     framed: tuple[str, ...]
     missed: tuple[int, ...]
     notes: tuple[str, ...]
+    align: str | None = None
+    origin: str | None = None
 
     @property
     def digest(self) -> str:
-        """SHA-256 of shape and pixels in order: a training set's identity, whatever its files are called."""
+        """A training set's identity, whatever its files are called: `origin`, or SHA-256 of shape and pixels.
+
+        The pixels of an aligned picture are no identity: the face detector's sums depend on the number of threads
+        and on the CPU, and with them the frame.
+        """
         shape = ",".join(map(str, self.images.shape)).encode()
-        return hashlib.sha256(shape + b"\n" + self.images.numpy().tobytes()).hexdigest()
+        return self.origin or hashlib.sha256(shape + b"\n" + self.images.numpy().tobytes()).hexdigest()
 
     def __len__(self) -> int:
         return len(self.names)
@@ -52,6 +60,8 @@ def load_images(path: Paths, resolution: int, channels: int = 3, align: str | Pa
     picture; nothing is skipped.
     """
     how: str | Points = str(align) if str(align) in ("off", "auto") else read_points(align)
+    rule = how if isinstance(how, str) else "points"
+    origin = hashlib.sha256(f"{rule} {resolution} {channels}\n".encode())
     notes: list[str] = []
     names: list[str] = []
     framed, tensors, missed, enlarged = [], [], [], []
@@ -60,6 +70,7 @@ def load_images(path: Paths, resolution: int, channels: int = 3, align: str | Pa
         pixels = np.array(result.image, np.uint8)
         tensors.append(torch.from_numpy(pixels if pixels.ndim == 3 else pixels[..., None]).permute(2, 0, 1))
         names.append(picture.name)
+        origin.update(picture_bytes(picture, how))
         framed.append(result.how)
         notes += picture.notes
         if not result.ok:
@@ -71,13 +82,21 @@ def load_images(path: Paths, resolution: int, channels: int = 3, align: str | Pa
     if not isinstance(how, str):
         _check_points(how, names, align)
     images = torch.stack(tensors).contiguous()
-    rule = RULE.format(framed=FRAMED[how if isinstance(how, str) else "points"])
-    notes.insert(0, f"each picture is {rule} to {resolution}x{resolution}")
+    notes.insert(0, f"each picture is {RULE.format(framed=FRAMED[rule])} to {resolution}x{resolution}")
     if enlarged:
-        notes.append(f"smaller than {resolution} px and enlarged: {_list(enlarged)}")
-    notes += [f"the same picture: {_list(group)}" for group in _twins(images, names)]
-    notes += [f"{framed[missed[0]]}: {_list([names[i] for i in missed])}"] if missed else []
-    return ImageSet(images, tuple(names), tuple(framed), tuple(missed), tuple(notes))
+        notes.append(f"smaller than {resolution} px and enlarged: {few(enlarged)}")
+    notes += [f"the same picture: {few(group)}" for group in _twins(images, names)]
+    notes += [f"{framed[missed[0]]}: {few([names[i] for i in missed])}"] if missed else []
+    return ImageSet(
+        images, tuple(names), tuple(framed), tuple(missed), tuple(notes), rule, origin.hexdigest()
+    )
+
+
+def picture_bytes(picture: Picture, align: str | Points) -> bytes:
+    """What the framing of a picture is made from: its size and pixels as read, and its eye points if given."""
+    image = picture.image
+    points = b"" if isinstance(align, str) or picture.name not in align else align[picture.name].tobytes()
+    return f"{image.width}x{image.height} {len(points)}\n".encode() + image.tobytes() + points
 
 
 def contact_sheet(images: ImageSet, path: str | Path) -> None:
@@ -103,7 +122,3 @@ def _twins(images: Tensor, names: Sequence[str]) -> list[list[str]]:
     for image, name in zip(images, names):
         groups.setdefault(hashlib.sha256(image.numpy().tobytes()).digest(), []).append(name)
     return [group for group in groups.values() if len(group) > 1]
-
-
-def _list(names: list[str], most: int = 12) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -1,14 +1,20 @@
-"""The target sets that ship in the package: small, free to use, made by `tools/build_targets.py`."""
+"""The target sets that ship in the package: small, free to use, made by `tools/build_targets.py`.
+
+Torch is imported when a set is loaded, not before: a mistyped name is refused at once.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stylegraft.data.files import Paths
-from stylegraft.data.images import ImageSet, load_images
 from stylegraft.errors import StylegraftError, nearest
+
+if TYPE_CHECKING:
+    from stylegraft.data.images import ImageSet
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,8 @@ def load_target(name: str, resolution: int, channels: int = 3) -> ImageSet:
     if name not in TARGETS:
         hint = nearest(name, TARGETS) or f"; there are {', '.join(TARGETS)}"
         raise StylegraftError(f"target {name!r}: no such packaged set{hint}")
+    from stylegraft.data.images import load_images
+
     with as_file(files("stylegraft.data") / "sets" / name) as folder:
         pictures: list[str | Path] = sorted(folder.glob("*.png"))
         return load_images(pictures, resolution, channels)
@@ -42,12 +50,33 @@ def load_target(name: str, resolution: int, channels: int = 3) -> ImageSet:
 def open_target(target: Paths, resolution: int, channels: int = 3, align: str | Path = "off") -> ImageSet:
     """What `adapt` is pointed at: the name of a packaged set, or any path that `load_images` takes.
 
-    A packaged name wins over a folder of the same name; write `./pencil` for the folder.
+    A packaged name wins over a folder of the same name; write `./pencil` for the folder. align: as
+    `load_images`; packaged sets are framed already and come as they are.
     """
-    if isinstance(target, str) and target in TARGETS:
-        return load_target(target, resolution, channels)
-    if isinstance(target, str) and not Path(target).exists() and len(Path(target).parts) == 1:
-        hint = nearest(target, TARGETS)
-        if hint:
-            raise StylegraftError(f"{target}: no such file or folder, and no packaged set{hint}")
+    from stylegraft.data.images import load_images
+
+    if is_packaged(target, align):
+        return load_target(str(target), resolution, channels)
     return load_images(target, resolution, channels, align)
+
+
+def is_packaged(target: Paths, align: str | Path) -> bool:
+    """Whether `target` names a packaged set, without opening anything.
+
+    Raises StylegraftError for a name that is neither a set nor a file, and for a packaged set with eye points.
+    """
+    if not isinstance(target, str):
+        return False
+    if target in TARGETS:
+        if str(align) not in ("auto", "off"):
+            raise StylegraftError(
+                f"--align {align}: {target!r} is a packaged set, which is framed already; leave --align out"
+                f" (or write ./{target} for a folder of that name)"
+            )
+        return True
+    if len(Path(target).parts) == 1 and not Path(target).exists():
+        raise StylegraftError(
+            f"{target}: no such file or folder, and no packaged set{nearest(target, TARGETS)};"
+            f" expected a folder of pictures, a zip, a picture, or one of {', '.join(TARGETS)}"
+        )
+    return False

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from stylegraft.domains.apply import Adapted, w_avg_shift
-from stylegraft.domains.deltas import FORMS, Delta, FormSpec
-from stylegraft.domains.domain import Domain
-from stylegraft.domains.spaces import SPACES, Space, count, default_block, resolve, start
+from typing import TYPE_CHECKING
+
+from stylegraft.lazy import lookup
+
+if TYPE_CHECKING:
+    from stylegraft.domains.apply import Adapted, w_avg_shift
+    from stylegraft.domains.deltas import FORMS, Delta, FormSpec
+    from stylegraft.domains.domain import Domain
+    from stylegraft.domains.spaces import count, default_block, resolve, start
+    from stylegraft.domains.table import SPACES, Space, find_space
 
 __all__ = [
     "FORMS",
@@ -17,7 +23,19 @@ __all__ = [
     "Space",
     "count",
     "default_block",
+    "find_space",
     "resolve",
     "start",
     "w_avg_shift",
 ]
+
+__getattr__ = lookup(
+    __name__,
+    {
+        "apply": ("Adapted", "w_avg_shift"),
+        "deltas": ("FORMS", "Delta", "FormSpec"),
+        "domain": ("Domain",),
+        "spaces": ("count", "default_block", "resolve", "start"),
+        "table": ("SPACES", "Space", "find_space"),
+    },
+)

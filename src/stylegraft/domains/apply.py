@@ -40,13 +40,17 @@ class Adapted:
     def __init__(self, generator: Generator, effective: Mapping[str, Tensor]):
         self.generator = generator
         self.effective = dict(effective)
-        self.synthesis = AdaptedSynthesis(self)
         self._caller = _Caller(generator)
         self._state = {f"generator.{name}": tensor for name, tensor in self.effective.items()}
 
     def call(self, method: str, *args: Any, **kwargs: Any) -> Any:
         """`generator.<method>(*args, **kwargs)` with the replacements in place; `method` may be dotted."""
         return functional_call(self._caller, self._state, (method, args, kwargs), tie_weights=False)
+
+    @property
+    def synthesis(self) -> AdaptedSynthesis:
+        """Made on access: one kept here would refer back, and the tensors would wait for the garbage collector."""
+        return AdaptedSynthesis(self)
 
     def mapping(self, z: Tensor, c: Tensor | None = None) -> Tensor:
         """z [B, z_dim] -> w [B, w_dim], as `Generator.mapping`."""
@@ -83,14 +87,25 @@ class AdaptedSynthesis:
 
 @torch.no_grad()
 def w_avg_shift(
-    generator: Generator, effective: Mapping[str, Tensor], samples: int = 10_000, seed: int = 0
+    generator: Generator,
+    effective: Mapping[str, Tensor],
+    samples: int = 10_000,
+    seed: int = 0,
+    source: Tensor | None = None,
 ) -> Tensor:
     """How far an adapted mapping moves the mean of w: [w_dim], over one set of z for both, so zero deltas give zero.
 
     Stored as a delta on `mapping.w_avg` (`Domain.with_w_avg`), without which truncation pulls to the source's
-    mean.
+    mean. source: `mean_w` of the generator, where the caller has kept it.
     """
-    adapted = Adapted(generator, effective)
+    source = mean_w(generator, samples, seed) if source is None else source
+    return (mean_w(Adapted(generator, effective), samples, seed) - source).float()
+
+
+@torch.no_grad()
+def mean_w(network: Generator | Adapted, samples: int = 10_000, seed: int = 0) -> Tensor:
+    """Mean of w over seeded latents (and labels): [w_dim], float64 on the CPU."""
+    generator = network.generator if isinstance(network, Adapted) else network
     device = generator.get_buffer("mapping.w_avg").device
     rng = torch.Generator().manual_seed(seed)
     total = torch.zeros(generator.w_dim, dtype=torch.float64)
@@ -101,5 +116,6 @@ def w_avg_shift(
         if generator.c_dim:
             label = torch.randint(generator.c_dim, (size,), generator=rng)
             c = nn.functional.one_hot(label, generator.c_dim).float().to(device)
-        total += (adapted.mapping(z, c) - generator.mapping(z, c)).double().sum(0).cpu()
-    return (total / samples).float()
+        # on the CPU before it is widened: mps has no float64
+        total += network.mapping(z, c).cpu().double().sum(0)
+    return total / samples

@@ -104,7 +104,7 @@ ASSETS: dict[str, Asset] = {
         files={_EFFNET_FILE: "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"},
         convert=_convert_effnet,
         digest="d9c6be84a7a072b5a02c904f01996d785bcb58637184a39c927dd69787ed3d11",
-        about="EfficientNet-Lite0 (ImageNet): FID/KID on its pooled features, a classifier",
+        about="EfficientNet-Lite0 (ImageNet): FID/KID on its pooled features",
         licence="Apache-2.0",
     ),
     "mobile": Asset(

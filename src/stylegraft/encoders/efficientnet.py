@@ -28,7 +28,7 @@ STAGES = (
     (6, 5, 2, 192, 4),
     (6, 3, 1, 320, 1),
 )
-STEM, HEAD, CLASSES = 32, 1280, 1000
+STEM, HEAD = 32, 1280
 EPSILON = 1e-3  # of the batch normalisation
 
 
@@ -82,7 +82,6 @@ class EfficientNetLite0(Frozen):
                 channels = outputs
         self.blocks = nn.ModuleList(blocks)
         self.head = SameConv2d(channels, HEAD, 1)
-        self.classifier = nn.Linear(HEAD, CLASSES)
         fill(self, fold(tensors), self.name)
         self.digest = assets.digest(tensors)
         self.freeze()
@@ -103,10 +102,6 @@ class EfficientNetLite0(Frozen):
     def forward(self, images: Tensor) -> Tensor:
         """Images [B, 1 or 3, H, W] in [-1, 1] -> features [B, 1280]."""
         return self.encode(self.preprocess(images))
-
-    def classify(self, images: Tensor) -> Tensor:
-        """Logits [B, 1000] of the ImageNet classes."""
-        return self.classifier(self(images))
 
 
 def fold(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -129,7 +124,8 @@ def fold(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
             scale = gamma / (variance + EPSILON).sqrt()
             out[f"{name}.weight"] = (weight * scale[:, None, None, None]).float()
             out[f"{name}.bias"] = (beta - mean * scale).float()
-        out["classifier.weight"], out["classifier.bias"] = left.pop("_fc.weight"), left.pop("_fc.bias")
+        for part in ("weight", "bias"):
+            left.pop(f"_fc.{part}")  # of the 1000 ImageNet classes, which nothing here asks for
     except KeyError as missing:
         raise StylegraftError(
             f"effnet-lite0 weights: no tensor {missing}; found {len(tensors)} others"

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor
 
+from stylegraft.data.pixels import to_float, to_uint8
 from stylegraft.encoders.protocol import Encoder
 from stylegraft.errors import StylegraftError
 
@@ -32,13 +33,11 @@ def features(
 
 def levels(images: Tensor) -> Tensor:
     """uint8 to float32 in [-1, 1]; float images clamped and rounded to the same 256 levels."""
-    if images.dtype == torch.uint8:
-        return images.float() / 127.5 - 1
-    if not images.is_floating_point():
+    if images.dtype != torch.uint8 and not images.is_floating_point():
         raise StylegraftError(f"images of type {images.dtype}, expected uint8 (0..255) or float (-1..1)")
     if not torch.isfinite(images).all():
         raise StylegraftError("images hold values that are not finite")
-    return ((images.float() + 1) * 127.5).round().clamp(0, 255) / 127.5 - 1
+    return to_float(to_uint8(images))
 
 
 def _rebatch(parts: Iterable[Tensor], batch: int) -> Iterator[Tensor]:
