@@ -3,8 +3,8 @@
     python tools/build_faces/adversarial.py --pairs PAIRS --out runs/build-faces-64
 
 Reals are the training pairs with flips, fakes the generator at the pairs' truncation with *random* noise; the
-generator moves at a small rate, its noise strengths at a larger one so that noise comes alive, and stays tied
-to the pairs by L1 and LPIPS at the anchor noise. The discriminator takes several steps for each of the
+generator moves at a small rate, its noise strengths start no lower than `--wake` and are trained, and it stays
+tied to the pairs by L1 and LPIPS at the anchor noise. The discriminator takes several steps for each of the
 generator's, on a pool of recent fakes of which some are renewed each step. Non-saturating loss and lazy R1
 (Karras et al. 2020). The same command resumes; state is kept without Adam moments, so a resumed run warms up.
 """
@@ -85,6 +85,18 @@ def many_fakes(generator: Generator, count: int, rng: torch.Generator) -> Tensor
     return torch.cat([fakes(generator, 32, rng) for _ in range(count // 32)])
 
 
+@torch.no_grad()
+def wake(generator: Generator, floor: float) -> None:
+    """Raise each noise strength to at least `floor` times the RMS of its layer's map.
+
+    The teacher's noise is nearly dead at 64 px, and the discriminator alone does not revive it in a short build.
+    """
+    z = torch.randn(32, generator.z_dim, generator=torch.Generator().manual_seed(3))
+    for name, x in generator(z, psi=PAIR_PSI, taps=tuple(generator.noise_shapes)).taps.items():
+        strength = generator.get_parameter(f"synthesis.{name}.noise_strength")
+        strength.copy_(strength.abs().clamp(min=floor * float(x.square().mean().sqrt())))
+
+
 def restored(folder: Path) -> tuple[Generator, Generator, Discriminator, dict]:
     """(generator, its average, discriminator, notes) of the newest stage; a distilled one gets a new discriminator."""
     stage, build = state.newest(folder)
@@ -109,12 +121,15 @@ def main() -> None:
     parser.add_argument("--pool", type=int, default=512, help="latest fakes that the discriminator is shown")
     parser.add_argument("--fresh", type=int, default=4, help="fakes renewed in the pool each step")
     parser.add_argument("--d-only", type=int, default=800, help="first steps with the generator at rest")
-    parser.add_argument("--g-every", type=int, default=6, help="discriminator steps for one of the generator")
-    parser.add_argument("--g-lr", type=float, default=2e-4)
-    parser.add_argument("--noise-lr", type=float, default=2e-3)
+    parser.add_argument("--g-every", type=int, default=4, help="discriminator steps for one of the generator")
+    parser.add_argument("--g-lr", type=float, default=4e-4)
+    parser.add_argument("--noise-lr", type=float, default=5e-5)
+    parser.add_argument(
+        "--wake", type=float, default=0.05, help="least noise, over a map's RMS, at the start"
+    )
     parser.add_argument("--d-lr", type=float, default=2e-3)
     parser.add_argument("--gamma", type=float, default=0.02)
-    parser.add_argument("--tie", type=float, default=20.0, help="weight of the L1 to the pairs")
+    parser.add_argument("--tie", type=float, default=12.0, help="weight of the L1 to the pairs")
     parser.add_argument(
         "--lpips", type=float, default=4.0, help="weight of LPIPS-VGG to the pairs; 0: without"
     )
@@ -125,6 +140,8 @@ def main() -> None:
     generator, average, discriminator, notes = restored(args.out)
     first, seen = notes["step"], notes.get("images", notes["step"] * args.batch)
     train, held = load_pairs(args.pairs, generator.resolution)
+    wake(generator, args.wake)
+    wake(average, args.wake)
     leaves, averaged = list(generator.synthesis.parameters()), list(average.synthesis.parameters())
     g_opt, d_opt = optimisers(generator, discriminator, args.g_lr, args.d_lr, args.noise_lr)
     pool = many_fakes(generator, args.pool, torch.Generator().manual_seed(-1 - first))

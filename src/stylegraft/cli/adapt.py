@@ -31,7 +31,7 @@ class Options:
     seed: Annotated[int, arg(metavar="N")] = 0
     """Of every random draw; the same command with the same seed gives the same domain."""
     device: str = "cpu"
-    """`cpu`, `cuda` or `mps`."""
+    """`cpu` or `cuda`."""
     out: Annotated[Path | None, arg(metavar="FOLDER", help_behavior_hint="(default: runs/TARGET)")] = None
     """The run folder."""
     block: Annotated[
