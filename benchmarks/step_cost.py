@@ -47,7 +47,7 @@ def main() -> None:
     torch.set_num_threads(1)
     source = load_source(args.source)
     images = to_float(load_target("pencil", source.generator.resolution).images)
-    states = {space: begin(source, images, recipe("tgan"), space) for space in SPACES}
+    states = {space: begin(source, images, recipe("tgan", warmup=0), space) for space in SPACES}
     seconds: dict[str, dict[str, list[float]]] = {s: {p: [] for p in loop.PHASES} for s in SPACES}
     for turn in range(args.rounds + 1):
         for space, state in states.items():

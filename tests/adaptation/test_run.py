@@ -35,7 +35,8 @@ FILES = {
 
 
 def go(out: Path | None, steps: int = 6, **options):
-    options = {"recipe": "dcl", "space": "affine-light+", "every": 3, "quiet": True, **options}
+    base = {"recipe": "dcl", "space": "affine-light+", "every": 3, "quiet": True, "warmup": 0}
+    options = {**base, **options}
     return adapt(
         options.pop("source", toy()), options.pop("images", pictures()), steps=steps, out=out, **options
     )
@@ -183,10 +184,10 @@ def test_lost_training_images_are_refused(tmp_path):
 
 
 def test_the_domain_tells_what_was_changed_in_its_recipe(tmp_path):
-    assert go(None, 2, recipe="tgan").domain.config["changes"] == {}
+    assert go(None, 2, recipe="tgan", warmup=100).domain.config["changes"] == {}
     go(tmp_path / "run", 2, cl1=1.0, batch=2)
     changes = Domain.load(tmp_path / "run").config["changes"]
-    assert changes == {"cl1": 1.0, "batch": 2, "anchors": 10}
+    assert changes == {"cl1": 1.0, "batch": 2, "anchors": 10, "warmup": 0}
 
 
 def test_the_numbers_in_memory_are_bounded(tmp_path, monkeypatch):
@@ -286,7 +287,7 @@ def test_a_killed_run_continues_bit_for_bit(tmp_path):
         from adaptation.toys import pictures, toy
         from stylegraft.adaptation.run import adapt
         adapt(
-            toy(), pictures(), recipe="dcl", space="affine-light+", steps=40, every=1, quiet=True,
+            toy(), pictures(), recipe="dcl", space="affine-light+", steps=40, every=1, quiet=True, warmup=0,
             out=Path(sys.argv[1]), progress=lambda stats: print(stats["step"], flush=True),
         )
     """)

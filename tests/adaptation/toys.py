@@ -55,13 +55,13 @@ def pictures(count: int = 10) -> Tensor:
 
 
 def small(name: str, **changes: Any) -> Recipe:
-    """A recipe on toys: an ADA that is on within a few steps, a FreezeD that freezes something at 16 px."""
+    """A recipe on toys: no warm-up, an ADA that is on within a few steps, a FreezeD that freezes something at 16 px."""
     own: dict[str, Any] = {
         "freezed": {"discriminator": "upto-8"},
         "ada": {"ada_kimg": 0.05},
         "fixnoise": {"ada_kimg": 0.05},
     }
-    return recipe(name, **{**own.get(name, {}), **changes})
+    return recipe(name, **{"warmup": 0, "lr": 0.002, **own.get(name, {}), **changes})
 
 
 def fresh(

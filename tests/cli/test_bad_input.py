@@ -200,7 +200,9 @@ def test_a_full_disk(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    rest = {"sample": ["--seeds", "0-3"], "adapt": [str(toy_images), "--steps", "1", "--batch", "2"]}[verb]
+    rest = {"sample": ["--seeds", "0-3"], "adapt": [str(toy_images), "--steps", "1", "--set", "warmup=0"]}[
+        verb
+    ]
     assert main([verb, str(toy_file), *rest]) == 2
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("error: ")

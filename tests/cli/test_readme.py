@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = [line.split("#")[0].strip() for line in re.findall(r"^    (\S.*)$", README, re.MULTILINE)]
 STYLEGRAFT = [re.sub(r"^\S*/stylegraft", "stylegraft", line) for line in COMMANDS if "stylegraft " in line]
-FEW = ["--steps", "2", "--batch", "2"]
+FEW = ["--steps", "2", "--batch", "2", "--set", "warmup=0"]
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +64,7 @@ def test_every_command_of_the_readme_runs_in_its_order(home: Path, capsys: pytes
 def test_the_python_example_runs(home: Path):
     (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     example = example.replace(
-        'out="runs/sketches"', 'out="runs/sketches", steps=2, batch=2, align="auto", quiet=True'
+        'out="runs/sketches"', 'out="runs/sketches", steps=2, batch=2, warmup=0, align="auto", quiet=True'
     )
     names: dict[str, object] = {}
     exec(compile(example, "README.md", "exec"), names)

@@ -27,7 +27,7 @@ def run_folder(toy_file: Path, toy_images: Path, tmp_path_factory: pytest.TempPa
     """Three steps of adaptation through the command line."""
     folder = tmp_path_factory.mktemp("runs") / "toy"
     line = ["adapt", str(toy_file), str(toy_images), "--out", str(folder), "--space", "affine+"]
-    assert main([*line, "--steps", "3", "--batch", "2", "--align", "off"]) == 0
+    assert main([*line, "--steps", "3", "--batch", "2", "--align", "off", "--set", "warmup=0"]) == 0
     return folder
 
 
@@ -49,6 +49,7 @@ def test_adapt_says_what_moves_and_what_to_type_next(
 ):
     out = tmp_path / "run"
     line = ("adapt", toy_file, toy_images, "--space", "stylespace", "--steps", 2, "--batch", 2, "--out", out)
+    line += ("--set", "warmup=0")
     ran = stylegraft(*line)
     assert ran.status == 0, ran.err
     told = ran.out + ran.err
@@ -69,6 +70,7 @@ def test_adapt_says_what_moves_and_what_to_type_next(
 def test_adapt_takes_a_set_that_ships_and_changes_of_the_recipe(toy_file: Path, tmp_path: Path):
     out = tmp_path / "run"
     line = ["adapt", str(toy_file), "lorelei", "--steps", "1", "--batch", "2", "--out", str(out)]
+    line += ["--set", "warmup=0"]
     assert main([*line, "--set", "cdc=no", "--set", "cl1=1"]) == 0
     text = (out / "config.json").read_text()
     assert '"cdc": false' in text

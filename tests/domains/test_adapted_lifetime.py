@@ -50,7 +50,9 @@ def test_no_adapted_generator_outlives_its_phase(
 
     monkeypatch.setattr(Adapted, "__init__", watched)
     images = torch.rand(4, 3, 16, 16) * 2 - 1
-    state = begin(Source("toy", generator, None, {}), images, recipe(name, batch=2, warmup_scratch=0), "full")
+    state = begin(
+        Source("toy", generator, None, {}), images, recipe(name, batch=2, warmup=0, warmup_scratch=0), "full"
+    )
     for _ in train(state, 5):  # every phase, path length twice
         assert all(ref() is None for ref in made)
     assert len(made) >= 10

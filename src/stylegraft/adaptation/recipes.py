@@ -126,19 +126,21 @@ PAPER: dict[str, Recipe] = {
     ),
 }  # fmt: skip
 
-# What changes below 256 px at batch 4 on a CPU. EMA: a half life of 50 steps; the papers' 1.25 kimg is 312 steps,
-# so that a short run would show a model that is half source. R1: 10 * (64 / 256)^2, rounded up. ADA: 5 kimg lets p
-# reach 0.4 in 500
-# steps and its cap in 1,000; the papers' 100 kimg would give 0.02 there.
+# What changes below 256 px at batch 4 on a CPU, found by looking at runs on faces-64 (benchmarks/results/
+# recipes-64.md). G's rate: at the papers' 0.002 (0.008 in affine-light+) ten pencil drawings gave caricatures within
+# 300 steps. Warm-up: without it, an untrained patch exit and a discriminator that has never seen the target teach G
+# a grid of dots. EMA: a half life of 50 steps; the papers' 1.25 kimg is 312 steps, so that a short run would show a
+# model that is half source. R1: 10 * (64 / 256)^2, rounded up. ADA: 5 kimg lets p reach 0.4 in 500 steps and its cap
+# in 1,000; the papers' 100 kimg would give 0.02 there.
 _SMALL: dict[str, Any] = dict(
-    batch=4, mbstd=4, lr=0.002, lr_d=0.002, r1_gamma=1.0, ema_kimg=0.2, warmup_scratch=300
+    batch=4, mbstd=4, lr=0.0005, lr_d=0.002, r1_gamma=1.0, ema_kimg=0.2, warmup=100, warmup_scratch=300
 )
 SCALED: dict[str, dict[str, Any]] = {
-    "tgan":     _SMALL | dict(steps=400),
+    "tgan":     _SMALL | dict(steps=300),
     "ada":      _SMALL | dict(steps=800, ada_kimg=5.0),
-    "freezed":  _SMALL | dict(steps=400),
+    "freezed":  _SMALL | dict(steps=300),
     "fixnoise": _SMALL | dict(steps=800, ada_kimg=5.0),
-    "dcl":      _SMALL | dict(steps=400),
+    "dcl":      _SMALL | dict(steps=300),
 }  # fmt: skip
 
 # G's step, relative to the space `full`: the rates of StyleDomain's runs (README of its few-shot half) over its 0.002.
