@@ -55,7 +55,7 @@ def find(text: str, wanted: Sequence[Kind]) -> Found:
         )
         raise StylegraftError(
             f"{text}: no such file and no source of that name{nearest(text, names)};"
-            f" expected {' or '.join(wanted)}, shipped sources are {', '.join(SOURCES)}"
+            f" expected a {' or a '.join(wanted)}; shipped sources: {', '.join(SOURCES)}"
         )
     if found.kind not in wanted:
         raise StylegraftError(f"{text}: a {found.kind}, expected a {' or a '.join(wanted)}")

@@ -124,7 +124,7 @@ class Domain:
             this = f"{fingerprint(generator.config)}, sha256 {found[:12]}"
             raise StylegraftError(
                 f"the domain stands on the base {_call(self.base)}, this generator is another one ({this}):"
-                " use that base, or ask for a transfer (transfer=True, --transfer)"
+                " use that base, or in Python ask for transfer=True"
             )
         parameters = base_tensors(generator)
         for name, terms in self.deltas.items():
