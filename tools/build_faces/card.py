@@ -136,7 +136,8 @@ def card(name: str, result: dict[str, Any], stages: dict[str, dict[str, Any]]) -
         discriminator="the discriminator was trained with it and is in the file",
         data=DATA[config["architecture"]],
         stages="\n".join(stage_row(*item) for item in stages.items()),
-        recipes="\n\n".join(recipes) or "Options: not recorded by this build; its README says what differed from the defaults.",
+        recipes="\n\n".join(recipes)
+        or "Options: not recorded by this build; its README says what differed from the defaults.",
         bar=result["bar_percent"],
         figures="\n".join(figure_rows(result)),
         torch=result["torch"],
