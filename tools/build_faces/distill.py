@@ -24,6 +24,7 @@ from torch import Tensor
 import state
 from data import Pairs, epoch_batches, load_pairs
 from stylegraft.data.grids import paired_grid
+from stylegraft.encoders.lpips import load_lpips
 from stylegraft.networks import build_generator
 from stylegraft.networks.generator import Generator
 from teacher import data_folder, teacher
@@ -121,7 +122,8 @@ def main() -> None:
     generator.requires_grad_(False)
     leaves = list(generator.synthesis.requires_grad_(True).parameters())
     adam = torch.optim.Adam(leaves, betas=(0.9, 0.99), fused=True)
-    perceptual, kid_of = None, Watch(test.images)
+    perceptual = load_lpips("vgg") if args.lpips_from < args.steps else None
+    kid_of = Watch(test.images)
     started, losses = time.time(), []
     for step in range(first, args.steps):
         for group in adam.param_groups:
@@ -130,11 +132,7 @@ def main() -> None:
         image = render(generator, w).image
         loss = (image - target).abs().mean()
         losses.append(float(loss.detach()))
-        if step >= args.lpips_from:
-            if perceptual is None:
-                from stylegraft.encoders.lpips import load_lpips
-
-                perceptual = load_lpips("vgg")
+        if perceptual and step >= args.lpips_from:
             loss = loss + args.lpips_weight * perceptual(image, target).mean()
         adam.zero_grad(set_to_none=True)
         loss.backward()

@@ -44,14 +44,14 @@ ROOT = Path(__file__).parents[2]
 
 @torch.no_grad()
 def samples(
-    generator: Generator, count: int, psi: float, noise: str, seed: int = 0, batch: int = 32
+    generator: Generator, count: int, psi: float, mode: str, seed: int = 0, batch: int = 32
 ) -> Tensor:
-    """uint8 images [count, 3, R, R] of seeded latents."""
+    """uint8 images [count, 3, R, R] of seeded latents, with the noise of `mode`."""
     out = []
     for start in range(0, count, batch):
         rng = torch.Generator().manual_seed(seed * 1_000_003 + start)
         z = torch.randn(min(batch, count - start), generator.z_dim, generator=rng)
-        out.append(to_uint8(generator(z, psi=psi, noise=noise, generator=rng).image))
+        out.append(to_uint8(generator(z, psi=psi, noise=mode, generator=rng).image))
     return torch.cat(out)
 
 

@@ -199,9 +199,8 @@ def _run(
         raise KeyboardInterrupt
     if folder is None:
         return Run(domain_of(state, config), None, list(stats))
-    if (
-        domain is None
-    ):  # a finished run that took no step; its last save may have been cut short before this file
+    if domain is None:
+        # A finished run that took no step; its last save may have been cut short before this file.
         domain = domain_of(state, config)
         domain.save(folder.domain)
     previews.finish(domain)
