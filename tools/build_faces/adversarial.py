@@ -2,30 +2,36 @@
 
     python tools/build_faces/adversarial.py --pairs PAIRS --out runs/build-faces-64
 
-Reals are the training pairs with flips, fakes the generator at the pairs' truncation with *random* noise; the
-generator moves at a small rate, its noise strengths start no lower than `--wake` and are trained, and it stays
-tied to the pairs by L1 and LPIPS at the anchor noise. The discriminator takes several steps for each of the
-generator's, on a pool of recent fakes of which some are renewed each step. Non-saturating loss and lazy R1
-(Karras et al. 2020). The same command resumes; state is kept without Adam moments, so a resumed run warms up.
+Half of a batch are the pairs' latents at the anchor noise, tied to the pairs' images by L1 and LPIPS; the other half
+are fresh latents at the pairs' truncation with *random* noise. Two judges see all of them beside real training pairs:
+the StyleGAN2 discriminator that ships with the source (non-saturating loss, lazy R1, flips; Karras et al. 2020), and
+a critic on frozen VGG16 features (`critic.py`). Noise strengths start no lower than `--wake` and are trained. The
+same command resumes; state is kept without Adam moments, so a resumed run warms up.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import softplus
+from torch.nn.functional import pad, softplus
 
 import state
+from critic import Critic, maps, paired
 from data import PAIR_PSI, epoch_batches, load_pairs
+from state import Tensors
 from stylegraft.data.grids import save_grid
 from stylegraft.encoders.lpips import load_lpips
 from stylegraft.networks import build_discriminator
 from stylegraft.networks.discriminator import Discriminator
 from stylegraft.networks.generator import Generator
+from stylegraft.sources import load_source
 from watch import COUNT, Watch, due
 
 R1_EVERY = 16
@@ -85,6 +91,28 @@ def many_fakes(generator: Generator, count: int, rng: torch.Generator) -> Tensor
     return torch.cat([fakes(generator, 32, rng) for _ in range(count // 32)])
 
 
+def half_anchored(generator: Generator, w: Tensor, rng: torch.Generator) -> Tensor:
+    """Images of the first half of w [B, w_dim] at the anchor noise, then of as many fresh latents at random noise."""
+    half = len(w) // 2
+    z = torch.randn(len(w) - half, generator.z_dim, generator=rng)
+    fresh = generator.ws(generator.mapping(z), PAIR_PSI)
+    anchor, random = generator.noise("const"), generator.noise("random", len(z), rng)
+    noise = {name: torch.cat((n.expand(half, -1, -1, -1), random[name])) for name, n in anchor.items()}
+    return generator(ws=torch.cat((generator.ws(w[:half]), fresh)), noise=noise).image
+
+
+def moved(images: Sequence[Tensor], rng: torch.Generator, reach: int = 4) -> list[Tensor]:
+    """Sets of images, all shifted by the same up to `reach` pixels and all mirrored or not: what the critic sees."""
+    top, left = torch.randint(2 * reach + 1, (2,), generator=rng).tolist()
+    mirrored = bool(torch.rand([], generator=rng) < 0.5)
+    out = []
+    for x in images:
+        size = x.shape[-1]
+        x = pad(x, (reach,) * 4, mode="reflect")[:, :, top : top + size, left : left + size]
+        out.append(x.flip(3) if mirrored else x)
+    return out
+
+
 @torch.no_grad()
 def wake(generator: Generator, floor: float) -> None:
     """Raise each noise strength to at least `floor` times the RMS of its layer's map.
@@ -97,8 +125,13 @@ def wake(generator: Generator, floor: float) -> None:
         strength.copy_(strength.abs().clamp(min=floor * float(x.square().mean().sqrt())))
 
 
-def restored(folder: Path) -> tuple[Generator, Generator, Discriminator, dict]:
-    """(generator, its average, discriminator, notes) of the newest stage; a distilled one gets a new discriminator."""
+def restored(
+    folder: Path, judge: str = ""
+) -> tuple[Generator, Generator, Discriminator, Tensors, dict[str, Any]]:
+    """(generator, its average, discriminator, critic's tensors, notes) of the newest stage.
+
+    A distilled one gets the discriminator of the source `judge`, else a new one.
+    """
     stage, build = state.newest(folder)
     resolution, channels = build.notes["generator"]["resolution"], build.notes["generator"]["img_channels"]
     fresh = {**DISCRIMINATOR, "resolution": resolution, "img_channels": channels}
@@ -106,8 +139,11 @@ def restored(folder: Path) -> tuple[Generator, Generator, Discriminator, dict]:
     discriminator = build_discriminator(build.notes.get("discriminator", fresh))
     if "D" in build.parts:
         discriminator.load_state_dict(build.parts["D"])
+    elif judge:
+        discriminator = load_source(judge).discriminator
+        assert discriminator is not None, f"{judge} has no discriminator"
     notes = build.notes if stage == "finished" else {"step": 0, "images": 0}
-    return build.generator("G"), build.generator("E"), discriminator, notes
+    return build.generator("G"), build.generator("E"), discriminator, build.parts.get("C", {}), notes
 
 
 def main() -> None:
@@ -118,76 +154,92 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/build-faces-64"))
     parser.add_argument("--steps", type=int, default=6000)
     parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--pool", type=int, default=512, help="latest fakes that the discriminator is shown")
-    parser.add_argument("--fresh", type=int, default=4, help="fakes renewed in the pool each step")
-    parser.add_argument("--d-only", type=int, default=800, help="first steps with the generator at rest")
-    parser.add_argument("--g-every", type=int, default=4, help="discriminator steps for one of the generator")
-    parser.add_argument("--g-lr", type=float, default=4e-4)
+    parser.add_argument("--judge", default="", help="source whose discriminator a new build starts from")
+    parser.add_argument("--d-only", type=int, default=50, help="first steps with the generator at rest")
+    parser.add_argument("--g-lr", type=float, default=1e-3)
     parser.add_argument("--noise-lr", type=float, default=5e-5)
     parser.add_argument(
         "--wake", type=float, default=0.05, help="least noise, over a map's RMS, at the start"
     )
     parser.add_argument("--d-lr", type=float, default=2e-3)
     parser.add_argument("--gamma", type=float, default=0.02)
-    parser.add_argument("--tie", type=float, default=12.0, help="weight of the L1 to the pairs")
+    parser.add_argument("--critic", type=float, default=1.0, help="weight of the critic on VGG16 features")
+    parser.add_argument("--tie", type=float, default=4.0, help="weight of the L1 to the pairs")
+    parser.add_argument("--lpips", type=float, default=2.0, help="weight of LPIPS-VGG to the pairs")
     parser.add_argument(
-        "--lpips", type=float, default=4.0, help="weight of LPIPS-VGG to the pairs; 0: without"
+        "--decay", type=float, default=0.3, help="part of the steps over which rates fall to zero"
     )
     parser.add_argument("--save-every", type=int, default=200)
     parser.add_argument("--measure-every", type=int, default=1000, help="steps between KIDs; 0: none")
     args = parser.parse_args()
 
-    generator, average, discriminator, notes = restored(args.out)
+    generator, average, discriminator, critic_tensors, notes = restored(args.out, args.judge)
     first, seen = notes["step"], notes.get("images", notes["step"] * args.batch)
     train, held = load_pairs(args.pairs, generator.resolution)
-    wake(generator, args.wake)
-    wake(average, args.wake)
+    critic = Critic()
+    if critic_tensors:
+        critic.load_state_dict(critic_tensors)
+    if first == 0:
+        wake(generator, args.wake)
+        wake(average, args.wake)
     leaves, averaged = list(generator.synthesis.parameters()), list(average.synthesis.parameters())
     g_opt, d_opt = optimisers(generator, discriminator, args.g_lr, args.d_lr, args.noise_lr)
-    pool = many_fakes(generator, args.pool, torch.Generator().manual_seed(-1 - first))
-    perceptual, kid_of = load_lpips("vgg") if args.lpips else None, Watch(held.images)
-    started, log = time.time(), {"D": [], "G": [], "tie": [], "lpips": [], "sign": []}
+    c_opt = torch.optim.Adam(critic.parameters(), lr=args.d_lr, betas=(0.0, 0.99), fused=True)
+    perceptual, kid_of = load_lpips("vgg"), Watch(held.images)
+    started, log = time.time(), defaultdict(list)
+    half = args.batch // 2
 
     for step in range(first, args.steps):
         rng = torch.Generator().manual_seed(step)
-        warm = min((step - first + 1) / state.REWARM, 1.0)
+        rate = min((step - first + 1) / state.REWARM, (args.steps - step) / (args.decay * args.steps), 1.0)
         for group in (*g_opt.param_groups, *d_opt.param_groups):
-            group["lr"] = group["peak"] * warm
+            group["lr"] = group["peak"] * rate
         w, real = train.batch(epoch_batches(len(train.w), args.batch, step))
-        real_flipped = flip(real, rng)
+
+        # G: both judges on all images, the pairs on the first half
+        learning = step >= args.d_only
+        discriminator.requires_grad_(False)
+        critic.requires_grad_(False)
+        generator.synthesis.requires_grad_(learning)
+        fake = half_anchored(generator, w, rng)
+        fake_seen, real_seen = moved((fake, real), rng)
         with torch.no_grad():
-            new = step * args.fresh % args.pool + torch.arange(args.fresh)
-            pool[new % args.pool] = fakes(generator, args.fresh, rng)
-        fake = pool[torch.randint(args.pool, (args.batch,), generator=rng)]
-        logits = discriminator(torch.cat((fake, real_flipped)), halves=2).logits
+            real_maps = maps(perceptual, real_seen)
+        fake_maps = maps(perceptual, fake_seen)
+        if learning:
+            parts = {
+                "G": softplus(-discriminator(fake).logits).mean(),
+                "fooled": args.critic * critic.fooled(fake_maps),
+                "tie": args.tie * (fake[:half] - real[:half]).abs().mean(),
+                "lpips": args.lpips
+                * paired(perceptual, [x[:half] for x in fake_maps], [x[:half] for x in real_maps]),
+            }
+            advance(g_opt, torch.stack(list(parts.values())).sum())
+            torch._foreach_lerp_(averaged, [p.detach() for p in leaves], 0.002)
+            for name, value in parts.items():
+                log[name].append(float(value.detach()))
+
+        # D and the critic, on the same images
+        discriminator.requires_grad_(True)
+        critic.requires_grad_(True)
+        fake, shown = fake.detach(), flip(real, rng)
+        logits = discriminator(torch.cat((fake, shown)), halves=2).logits
         d_loss = softplus(logits[: args.batch]).mean() + softplus(-logits[args.batch :]).mean()
         log["sign"].append(float(logits[args.batch :].detach().sign().mean()))
         if step % R1_EVERY == 0:
-            d_loss = d_loss + R1_EVERY * r1_penalty(discriminator, real_flipped, args.gamma)
+            d_loss = d_loss + R1_EVERY * r1_penalty(discriminator, shown, args.gamma)
         advance(d_opt, d_loss)
         log["D"].append(float(d_loss.detach()))
-
-        if step >= args.d_only and step % args.g_every == 0:
-            generator.synthesis.requires_grad_(True)
-            discriminator.requires_grad_(False)
-            g_loss = softplus(-discriminator(fakes(generator, args.batch, rng)).logits).mean()
-            image = generator(w=w, noise="const").image
-            tie = (image - real).abs().mean()
-            near = perceptual(image, real).mean() if perceptual else torch.zeros([])
-            advance(g_opt, g_loss + args.tie * tie + args.lpips * near)
-            generator.requires_grad_(False)
-            discriminator.requires_grad_(True)
-            torch._foreach_lerp_(averaged, leaves, 0.002 * args.g_every)
-            log["G"].append(float(g_loss.detach()))
-            log["tie"].append(float(tie.detach()))
-            log["lpips"].append(float(near.detach()))
+        c_loss = critic.error([x.detach() for x in fake_maps], real_maps)
+        advance(c_opt, c_loss)
+        log["critic"].append(float(c_loss.detach()))
 
         if due(done := step + 1, args.save_every, args.steps):
             pace = (time.time() - started) / (done - first)
             means = " ".join(f"{k} {sum(v) / len(v):.4f}" for k, v in log.items() if v)
             strengths = [float(p) for n, p in generator.named_parameters() if n.endswith("noise_strength")]
             line = f"{done} {means} {pace:.2f} s/step noise " + " ".join(f"{s:.3f}" for s in strengths)
-            log = {k: [] for k in log}
+            log.clear()
             notes = {
                 "generator": generator.config,
                 "discriminator": discriminator.config,
@@ -195,7 +247,8 @@ def main() -> None:
                 "images": seen + (done - first) * args.batch,
                 "recipe": state.recipe(args),
             }
-            state.save(args.out, "finished", notes, {"G": generator, "E": average, "D": discriminator})
+            networks = {"G": generator, "E": average, "D": discriminator, "C": critic}
+            state.save(args.out, "finished", notes, networks)
             with torch.no_grad():
                 grid = fakes(average, 32, torch.Generator().manual_seed(1))
             save_grid(grid, args.out / f"fakes-{done:06d}.png", columns=8, scale=2)

@@ -4,7 +4,7 @@
     python tools/build_faces/state.py unpack --from tools/build_faces/state/X.safetensors --out runs/build-X
 
 A stage (`distilled`, then `finished`) is STAGE.safetensors, fp32, with tensors `G.*` (the generator that trains), `E.*`
-(its EMA) and `D.*`, and the notes beside them as JSON: generator and discriminator configs, step, images, recipe.
+(its EMA), `D.*` and `C.*` (critic), and the notes beside them as JSON: generator and discriminator configs, step, images, recipe.
 Adam's moments are not kept, so a run that goes on warms up over `REWARM` steps.
 
 `pack` writes the newest stage in fp16 to be committed: what G shares with E, and what E and D share with the source
@@ -38,7 +38,7 @@ Tensors = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Build:
-    """notes: generator and discriminator configs, step, images, recipe; parts: {"G" | "E" | "D": state dict}."""
+    """notes: generator and discriminator configs, step, images, recipe; parts: {"G" | "E" | "D" | "C": state dict}."""
 
     notes: dict[str, Any]
     parts: dict[str, Tensors]
@@ -140,6 +140,7 @@ def unpack(path: Path, folder: Path, base: str = "") -> str:
             tensors[f"{role}.{name}"] = found
     for name in roles["E"].state_dict():
         tensors[f"G.{name}"] = kept.get(f"G.{name}", tensors[f"E.{name}"])
+    tensors |= {name: tensor for name, tensor in kept.items() if name.startswith("C.")}
     _write(folder, stage, notes, tensors)
     return stage
 

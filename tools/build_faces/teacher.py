@@ -146,17 +146,18 @@ def mapping_tensors(graph: Graph) -> dict[str, np.ndarray]:
     return tensors
 
 
-def teacher(folder: Path, resolution: int = 1024) -> Generator:
+def teacher(folder: Path, resolution: int = 1024, head: str = "wavelet") -> Generator:
     """The published generator, cut to `resolution` (64-1024 px); a cut one has a zero head that has yet to be fitted.
 
-    folder: where SynthesisNetwork.{xml,bin} and MappingNetwork.{xml,bin} lie.
+    folder: where SynthesisNetwork.{xml,bin} and MappingNetwork.{xml,bin} lie. head: "wavelet" cuts at the map of half
+    the size, as published, "pixel" at the map of the image's own size.
     """
     published = {k: torch.tensor(v) for k, v in synthesis_tensors(Graph(folder / "SynthesisNetwork")).items()}
-    hidden = [r for r in HIDDEN if r < resolution]
+    hidden = [r for r in HIDDEN if r < resolution or (head == "pixel" and r == resolution)]
     widths = {r: published[f"b{r}.conv1.bias" if r > 4 else "b4.conv1.bias"].shape[0] for r in hidden}
     kept = {k: v for k, v in published.items() if int(k.split(".")[0][1:]) <= hidden[-1]}
     if resolution < 1024:
-        kept |= _empty_head(hidden[-1], widths[hidden[-1]])
+        kept |= _empty_head(hidden[-1], widths[hidden[-1]], 12 if head == "wavelet" else 3)
     gains = {k: _rms(v) for k, v in kept.items() if not k.endswith(("noise_strength", "noise_const"))}
     config = {
         "architecture": "mobile", "resolution": resolution, "img_channels": 3, "z_dim": 512, "w_dim": 512, "c_dim": 0,
@@ -170,12 +171,12 @@ def teacher(folder: Path, resolution: int = 1024) -> Generator:
     return generator
 
 
-def _empty_head(r: int, channels: int) -> dict[str, Tensor]:
+def _empty_head(r: int, channels: int, outputs: int) -> dict[str, Tensor]:
     return {
         f"b{r}.torgb.affine.weight": torch.zeros(channels, 512),
         f"b{r}.torgb.affine.bias": torch.ones(channels),
-        f"b{r}.torgb.weight": torch.zeros(12, channels, 1, 1),
-        f"b{r}.torgb.bias": torch.zeros(12),
+        f"b{r}.torgb.weight": torch.zeros(outputs, channels, 1, 1),
+        f"b{r}.torgb.bias": torch.zeros(outputs),
     }
 
 

@@ -19,23 +19,9 @@ from torch.nn import functional as F
 from stylegraft.errors import StylegraftError
 from stylegraft.networks import ops
 from stylegraft.networks.generator import FullyConnected, Layer, Noise, Output, Synthesis, module_gains
+from stylegraft.networks.haar import inverse_haar, merge
 
 Gains = abc.Mapping[str, float]
-
-
-def inverse_haar(x: Tensor) -> Tensor:
-    """Merge four wavelet bands into an image of twice the size: [B, 4C, h, w] -> [B, C, 2h, 2w].
-
-    The C low-pass channels come first, then (vertical, horizontal, diagonal) detail of each channel. Orthonormal.
-    """
-    b, bands, h, w = x.shape
-    c = bands // 4
-    low, detail = x[:, :c], x[:, c:].reshape(b, c, 3, h, w)
-    vertical, horizontal, diagonal = detail.unbind(2)
-    top, bottom = low + vertical, low - vertical
-    upper, lower = horizontal + diagonal, horizontal - diagonal
-    quads = torch.stack((top + upper, top - upper, bottom + lower, bottom - lower), dim=2) * 0.5
-    return ops.channels_last(F.pixel_shuffle(quads.reshape(b, bands, h, w), 2))
 
 
 def activate(x: Tensor, bias: Tensor, noise: Tensor | None, strength: Tensor) -> Tensor:
@@ -109,24 +95,29 @@ class WaveletUp(Modulated):
     kind = "up"
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
-        return inverse_haar(x * style[:, :, None, None])
+        return merge(x * (style / 2)[:, :, None, None])
 
 
-class WaveletToRGB(Modulated):
-    """Modulated 1x1 to the image's wavelet bands, then the image: [B, I, r, r] -> [B, img_channels, 2r, 2r]."""
+class ToRGB(Modulated):
+    """Modulated 1x1 to `outputs` channels, [B, I, r, r] -> [B, outputs, r, r]: the image."""
 
     kind = "torgb"
 
-    def __init__(self, channels: int, img_channels: int, w_dim: int, gains: Gains):
+    def __init__(self, channels: int, outputs: int, w_dim: int, gains: Gains):
         super().__init__(channels, w_dim, gains)
-        self.weight = nn.Parameter(torch.randn(4 * img_channels, channels, 1, 1))
-        self.bias = nn.Parameter(torch.zeros(4 * img_channels))
+        self.weight = nn.Parameter(torch.randn(outputs, channels, 1, 1))
+        self.bias = nn.Parameter(torch.zeros(outputs))
         self.weight_gain, self.bias_gain = gains["weight"], gains["bias"]
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
-        return inverse_haar(
-            ops.modulated_rgb(x, self.weight, style * self.weight_gain, self.bias * self.bias_gain)
-        )
+        return ops.modulated_rgb(x, self.weight, style * self.weight_gain, self.bias * self.bias_gain)
+
+
+class WaveletToRGB(ToRGB):
+    """The same to the image's wavelet bands, then the image of twice the size: [B, I, r, r] -> [B, C, 2r, 2r]."""
+
+    def forward(self, x: Tensor, style: Tensor) -> Tensor:
+        return inverse_haar(super().forward(x, style))
 
 
 class InputBlock(nn.Module):
@@ -150,7 +141,8 @@ class Block(nn.Module):
 
 
 class MobileSynthesis(Synthesis):
-    """Style vectors and noise maps -> image; the last hidden map has half the image's size.
+    """Style vectors and noise maps -> image. Where the last hidden map has half the image's size, the head writes
+    wavelet bands, as published; where it has the image's size, pixels, each of which has then seen its neighbours.
 
     config: resolution, img_channels (3), w_dim (512), channels {hidden resolution: width, a multiple of 4} and gains
     {parameter name: float}; those left out have the scale of a network that starts from scratch.
@@ -163,14 +155,18 @@ class MobileSynthesis(Synthesis):
         gains = {**initial_gains(widths, w_dim), **config.get("gains", {})}
         self.hidden = tuple(sorted(widths))
         last = self.hidden[-1]
-        if config["resolution"] != 2 * last or self.hidden[0] != 4:
+        if config["resolution"] not in (last, 2 * last) or self.hidden[0] != 4:
             raise StylegraftError(
-                f"mobile generator of {config['resolution']} px, hidden maps {self.hidden}: expected 4 to half its size"
+                f"mobile generator of {config['resolution']} px, hidden maps {self.hidden}: expected 4 to its size, "
+                "or to half of it"
             )
         self.b4 = InputBlock(widths[4], w_dim, _under(gains, "b4"))
         for r in self.hidden[1:]:
             self.add_module(f"b{r}", Block(widths[r // 2], widths[r], r, w_dim, _under(gains, f"b{r}")))
-        head = WaveletToRGB(widths[last], img_channels, w_dim, _under(gains, f"b{last}.torgb"))
+        head_class, outputs = (
+            (ToRGB, img_channels) if config["resolution"] == last else (WaveletToRGB, 4 * img_channels)
+        )
+        head = head_class(widths[last], outputs, w_dim, _under(gains, f"b{last}.torgb"))
         self.get_submodule(f"b{last}").add_module("torgb", head)
         self.layers = tuple(self._layers())
         self.num_ws = len(self.layers)
