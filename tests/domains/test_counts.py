@@ -126,25 +126,23 @@ def test_an_unknown_space_is_refused_with_the_nearest_name() -> None:
         resolve("style-space", paper_network("1024"))
 
 
-def test_spaces_map_onto_mobilestylegan_by_group() -> None:
-    """faces-64: hidden maps 4..32, so the block is 32; box on pointwise kernels and toRGB, never on depthwise ones."""
-    widths = {str(r): 512 for r in (4, 8, 16, 32)}
+@pytest.mark.parametrize("last", [32, 64], ids=["wavelet head", "pixel head, as faces-64"])
+def test_spaces_map_onto_mobilestylegan_by_group(last: int) -> None:
+    """The block is 32; box on pointwise kernels and toRGB where it is there, never on depthwise ones."""
+    widths = {str(r): 512 for r in (4, 8, 16, 32)} | {str(last): 512 if last == 32 else 64}
     with torch.device("meta"):
         network = build_generator({"architecture": "mobile", "resolution": 64, "img_channels": 3, "channels": widths,
                                    "z_dim": 512, "w_dim": 512, "c_dim": 0})  # fmt: skip
     assert default_block(network) == 32
     forms = resolve("affine-light+", network)
     boxes = {name for name, spec in forms.items() if spec.form == "box"}
-    assert boxes == {
-        "synthesis.b32.conv0.pointwise",
-        "synthesis.b32.conv1.pointwise",
-        "synthesis.b32.torgb.weight",
-    }
+    head = {"synthesis.b32.torgb.weight"} if last == 32 else set()
+    assert boxes == {"synthesis.b32.conv0.pointwise", "synthesis.b32.conv1.pointwise"} | head
     lowrank = {name for name, spec in forms.items() if spec.form == "lowrank"}
     assert lowrank == {f"synthesis.{layer.name}.affine.weight" for layer in network.layers}
     channels = sum(layer.channels for layer in network.layers)
     assert count("stylespace", network) == channels
-    box_numbers = 512 * 128 + 512 * 512 + 12 * 512
+    box_numbers = 512 * 128 + 512 * 512 + (12 * 512 if head else 0)
     assert count("affine-light+", network) == 5 * (512 * len(network.layers) + channels) + box_numbers
     assert count("affine+", network) == 513 * channels + box_numbers
     synthesis = set(resolve("synthesis", network))

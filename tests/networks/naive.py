@@ -150,7 +150,7 @@ def mobile_synthesis(p, k, ws, noise):
     x = F.conv2d(modulate(x, "b4.conv1"), published("b4.conv1.weight"), padding=1)
     x = finish(x, "b4.conv1")
     r = 4
-    while r < k["resolution"] // 2:
+    while r < max(map(int, k["channels"])):
         r *= 2
         x = inverse_haar(modulate(x, f"b{r}.up"))
         for layer in (f"b{r}.conv0", f"b{r}.conv1"):
@@ -159,7 +159,8 @@ def mobile_synthesis(p, k, ws, noise):
             maps = [F.conv2d(x[:, i : i + 1], kernels[i : i + 1], padding=1) for i in range(len(kernels))]
             x = finish(F.conv2d(torch.cat(maps, 1), published(f"{layer}.pointwise")), layer)
     x = F.conv2d(modulate(x, f"b{r}.torgb"), published(f"b{r}.torgb.weight"))
-    return inverse_haar(x + published(f"b{r}.torgb.bias")[:, None, None]), taps
+    x = x + published(f"b{r}.torgb.bias")[:, None, None]
+    return (x if r == k["resolution"] else inverse_haar(x)), taps
 
 
 SYNTHESIS = {"stylegan2": synthesis, "mobile": mobile_synthesis}

@@ -23,6 +23,7 @@ GENERATORS = {
     "mobile": (toy_mobile, {}),
     "mobile, grey": (toy_mobile, {"img_channels": 1}),
     "mobile, conditional": (toy_mobile, {"c_dim": 5}),
+    "mobile, pixel head": (toy_mobile, {"resolution": 16}),
     "mobile, 8 px": (toy_mobile, {"resolution": 8, "channels": {"4": 4}}),
 }
 DISCRIMINATORS = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from stylegraft.networks.mobile import inverse_haar
+from stylegraft.networks.haar import haar, inverse_haar, merge
 
 from .conftest import normal, toy_mobile
 from .counting import Count
@@ -15,6 +15,19 @@ def test_the_wavelet_is_orthonormal():
     size = 8 * 3 * 2
     w = torch.stack([inverse_haar(row.view(1, 8, 3, 2)).flatten() for row in torch.eye(size).double()])
     assert torch.equal(w @ w.T, torch.eye(size).double())
+
+
+def test_the_transform_and_its_inverse_undo_each_other():
+    image, bands = normal(2, 3, 8, 12), normal(2, 12, 4, 6)
+    torch.testing.assert_close(inverse_haar(haar(image)), image)
+    torch.testing.assert_close(haar(inverse_haar(bands)), bands)
+
+
+def test_the_wavelet_can_be_differentiated_twice():
+    """It is linear: a function of it has the second derivatives that finite differences find."""
+    bands = normal(1, 8, 2, 2).requires_grad_()
+    assert torch.autograd.gradcheck(merge, bands)
+    assert torch.autograd.gradgradcheck(lambda x: merge(x).sin(), bands)
 
 
 def test_a_wavelet_band_alone_is_its_direction():

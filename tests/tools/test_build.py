@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import sys
 from pathlib import Path
@@ -12,12 +13,15 @@ import torch
 from safetensors.torch import save_file
 
 from stylegraft.checkpoints import Source, save_source
+from stylegraft.data.grids import to_uint8
+from stylegraft.encoders.lpips import LPIPS
+from stylegraft.encoders.vgg16 import LAYERS
 from stylegraft.errors import StylegraftError
 from stylegraft.networks import build_discriminator, build_generator
-from stylegraft.networks.mobile import inverse_haar
+from stylegraft.networks.haar import haar
 
 TOOLS = Path(__file__).parents[2] / "tools" / "build_faces"
-MODULES = ("state", "data", "distill", "adversarial", "noise", "card")
+MODULES = ("state", "data", "distill", "adversarial", "critic", "noise", "card")
 
 SMALL = {"resolution": 16, "img_channels": 3, "c_dim": 0}
 MOBILE = {
@@ -28,6 +32,7 @@ MOBILE = {
     "mapping_layers": 2,
     "channels": {"4": 8, "8": 8},
 }
+PIXELS = {**MOBILE, "channels": {"4": 8, "8": 8, "16": 8}}
 STYLEGAN2 = {
     **SMALL,
     "architecture": "stylegan2",
@@ -143,7 +148,7 @@ def test_the_adversarial_stage_starts_from_a_distilled_stylegan2(tools, tmp_path
     networks = trained(STYLEGAN2)
     kept = {"generator": STYLEGAN2, "step": 500, "images": 8000, "recipe": {}}
     tools.state.save(tmp_path, "distilled", kept, {"G": networks["G"], "E": networks["E"]})
-    raw, average, critic, start = tools.adversarial.restored(tmp_path)
+    raw, average, critic, _, start = tools.adversarial.restored(tmp_path)
     assert_same(raw.state_dict(), networks["G"].state_dict())
     assert_same(average.state_dict(), networks["E"].state_dict())
     assert critic.config["resolution"] == 16
@@ -154,7 +159,7 @@ def test_the_adversarial_stage_goes_on_with_its_own_discriminator(tools, tmp_pat
     networks = trained(MOBILE)
     tools.state.save(tmp_path, "distilled", notes(MOBILE), {"G": networks["E"]})
     tools.state.save(tmp_path, "finished", notes(MOBILE), networks)
-    raw, _, critic, start = tools.adversarial.restored(tmp_path)
+    raw, _, critic, _, start = tools.adversarial.restored(tmp_path)
     assert_same(raw.state_dict(), networks["G"].state_dict())
     assert_same(critic.state_dict(), networks["D"].state_dict())
     assert (start["step"], start["images"]) == (7, 56)
@@ -168,12 +173,88 @@ def test_batches_depend_on_the_step_alone_and_cover_each_epoch(tools):
     assert not torch.equal(torch.cat(batches[:5]), torch.cat(batches[5:]))
 
 
-def test_haar_bands_undo_the_head(tools):
-    images = torch.randn(2, 3, 8, 12)
-    bands = tools.distill.haar_bands(images)
-    assert bands.shape == (2, 12, 4, 6)
-    torch.testing.assert_close(inverse_haar(bands), images)
-    torch.testing.assert_close(tools.distill.haar_bands(inverse_haar(bands)), bands)
+def linear_scene(tools, config: dict):
+    """A generator, and pairs whose pixels are a linear map of three features of its last tap."""
+    g = trained(config)["G"].requires_grad_(False)
+    tap = f"b{g.synthesis.hidden[-1]}.conv0"
+    w = torch.randn(8, 16)
+    features = tools.distill.render(g, w, taps=(tap,)).taps[tap]
+    chosen = features[:, [1, 4, 6]]
+    return g, tap, tools.data.Pairs(w, to_uint8(chosen / chosen.abs().amax() * 0.9))
+
+
+def test_the_head_writes_pixels_or_their_wavelet_bands(tools):
+    images = torch.randn(2, 3, 16, 16)
+    pixels, bands = (trained(config)["G"] for config in (PIXELS, MOBILE))
+    assert tools.distill.head_targets(pixels, images) is images
+    torch.testing.assert_close(tools.distill.head_targets(bands, images), haar(images))
+
+
+def test_the_channels_that_tell_most_about_the_pixels_are_found(tools):
+    g, tap, pairs = linear_scene(tools, PIXELS)
+    sums = tools.distill.sums(g, pairs, tap, images=8, size=4)
+    assert tools.distill.telling(*sums, 3).tolist() == [1, 4, 6]
+
+
+def test_a_narrowed_last_block_still_draws_what_its_channels_tell(tools):
+    g, _, pairs = linear_scene(tools, PIXELS)
+    narrowed = tools.distill.narrow(g, pairs, 4, images=8)
+    assert narrowed.config["channels"]["16"] == 4
+    fitted = tools.distill.fit_head(narrowed, pairs, images=8)
+    _, r2 = tools.distill.held_out(fitted, pairs, 8)
+    assert r2 > 0.95  # the identity block adds a second leaky ReLU, which a linear head cannot undo in full
+
+
+def test_half_a_batch_is_at_the_anchor_noise_and_half_is_not(tools):
+    g = trained(MOBILE)["G"].requires_grad_(False)
+    for name in g.noise_shapes:
+        g.synthesis.get_parameter(f"{name}.noise_strength").fill_(0.5)
+    w = torch.randn(4, 16)
+    first, second = (
+        tools.adversarial.half_anchored(g, w, torch.Generator().manual_seed(seed)) for seed in (0, 1)
+    )
+    torch.testing.assert_close(first[:2], g(w=w[:2], noise="const").image)
+    assert torch.equal(first[:2], second[:2])
+    assert not torch.allclose(first[2:], second[2:])
+
+
+def test_the_critic_sees_both_sets_moved_alike(tools):
+    images = torch.rand(3, 3, 16, 16)
+    a, b = tools.adversarial.moved((images, images), torch.Generator().manual_seed(0))
+    assert torch.equal(a, b)
+    assert a.shape == images.shape
+    assert not torch.equal(a, images)
+
+
+def test_the_critics_lpips_is_lpips(tools, monkeypatch: pytest.MonkeyPatch):
+    """Random weights; in full precision, so that the two can be compared."""
+    torch.manual_seed(0)
+    names = [layer for layer in LAYERS if layer]
+    widths = dict(zip([n for n, _ in names], [3] + [c for _, c in names]))
+    weights = {
+        f"features.{n}.weight": torch.randn(c, widths[n], 3, 3) * (2 / 9 / widths[n]) ** 0.5 for n, c in names
+    }
+    weights |= {f"features.{n}.bias": torch.zeros(c) for n, c in names}
+    weights |= {f"lin{i}": torch.rand(c) for i, c in enumerate(tools.critic.WIDTHS)}
+    model = LPIPS("vgg", weights)
+    monkeypatch.setattr(tools.critic, "quick", contextlib.nullcontext)
+    a, b = torch.rand(2, 2, 3, 32, 32)
+    found = tools.critic.paired(model, tools.critic.maps(model, a), tools.critic.maps(model, b))
+    torch.testing.assert_close(found, model(a, b).mean())
+
+
+def test_the_critic_learns_to_tell_two_sets_apart(tools):
+    torch.manual_seed(0)
+    critic = tools.critic.Critic()
+    fake, real = ([torch.randn(4, c, 4, 4) + shift for c in tools.critic.WIDTHS] for shift in (0, 0.5))
+    adam = torch.optim.Adam(critic.parameters(), lr=2e-3)
+    errors = []
+    for _ in range(30):
+        error = critic.error(fake, real)
+        tools.adversarial.advance(adam, error)
+        errors.append(float(error.detach()))
+    assert errors[-1] < 0.8 * errors[0]
+    assert critic.fooled(fake) > critic.fooled(real)
 
 
 @pytest.mark.parametrize("config", [MOBILE, STYLEGAN2], ids=lambda c: c["architecture"])

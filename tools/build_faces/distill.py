@@ -87,19 +87,19 @@ def narrow(generator: Generator, pairs: Pairs, width: int, images: int = 64) -> 
     keep = telling(*sums(generator, pairs, f"b{r}.conv0", images, 4), width)
     config, tensors = json.loads(json.dumps(generator.config)), generator.state_dict()
     config["channels"][str(r)] = width
-    last = f"synthesis.b{r}"
+    gains, last = config.setdefault("gains", {}), f"synthesis.b{r}"
     for part in ("conv0.pointwise", "conv0.bias"):
         tensors[f"{last}.{part}"] = tensors[f"{last}.{part}"][keep]
     for layer in ("conv1", "torgb"):
         tensors[f"{last}.{layer}.affine.weight"] = torch.zeros(width, generator.w_dim)
         tensors[f"{last}.{layer}.affine.bias"] = torch.ones(width)
-        config["gains"] |= {
+        gains |= {
             f"b{r}.{layer}.affine.weight": generator.w_dim**-0.5,
             f"b{r}.{layer}.affine.bias": 1.0,
         }
     centre, identity = torch.zeros(width, 1, 3, 3), torch.eye(width)[:, :, None, None]
     centre[:, :, 1, 1] = 1
-    config["gains"] |= {
+    gains |= {
         f"b{r}.conv1.depthwise": 1 / 3,
         f"b{r}.conv1.pointwise": width**-0.5,
         f"b{r}.conv1.bias": 0.1,
