@@ -157,7 +157,7 @@ def main() -> None:
     parser.add_argument("--judge", default="", help="source whose discriminator a new build starts from")
     parser.add_argument("--d-only", type=int, default=50, help="first steps with the generator at rest")
     parser.add_argument("--g-lr", type=float, default=1e-3)
-    parser.add_argument("--noise-lr", type=float, default=5e-5)
+    parser.add_argument("--noise-lr", type=float, default=5e-6)
     parser.add_argument(
         "--wake", type=float, default=0.05, help="least noise, over a map's RMS, at the start"
     )
@@ -237,7 +237,7 @@ def main() -> None:
         if due(done := step + 1, args.save_every, args.steps):
             pace = (time.time() - started) / (done - first)
             means = " ".join(f"{k} {sum(v) / len(v):.4f}" for k, v in log.items() if v)
-            strengths = [float(p) for n, p in generator.named_parameters() if n.endswith("noise_strength")]
+            strengths = [float(p.detach()) for n, p in generator.named_parameters() if n.endswith("noise_strength")]
             line = f"{done} {means} {pace:.2f} s/step noise " + " ".join(f"{s:.3f}" for s in strengths)
             log.clear()
             notes = {

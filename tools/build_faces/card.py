@@ -70,7 +70,7 @@ LPIPS-VGG at the same z, box-averaged to {resolution} px:
 """
 
 KINDS = {
-    "mobile": "Photographic faces: MobileStyleGAN cut at its {half} px map, with a wavelet head",
+    "mobile": "Photographic faces: MobileStyleGAN cut at its {cut} px map (channels {channels}), with a head of {head}",
     "stylegan2": "Photographic faces: a StyleGAN2 (64/2048/128 notation: {channels}) distilled from `faces-64`",
 }
 DATA = {
@@ -79,15 +79,18 @@ DATA = {
 }
 MOVED = {
     "distilled": "the generator, by regression at the anchor noise",
-    "finished": "the discriminator; the generator, at a small rate, with random noise",
+    "finished": "discriminator and generator against each other, half of a batch with random noise",
 }
 
 
 def kind(config: dict[str, Any]) -> str:
     """One phrase about the architecture."""
     r = config["resolution"]
-    channels = f"{r}/{config.get('channel_base')}/{config.get('channel_max')}"
-    return KINDS[config["architecture"]].format(half=r // 2, channels=channels)
+    if config["architecture"] == "stylegan2":
+        return KINDS["stylegan2"].format(channels=f"{r}/{config['channel_base']}/{config['channel_max']}")
+    widths = {int(size): width for size, width in config["channels"].items()}
+    cut, listed = max(widths), ", ".join(f"{width} at {size}" for size, width in sorted(widths.items()))
+    return KINDS["mobile"].format(cut=cut, channels=listed, head="pixels" if cut == r else "wavelet bands")
 
 
 def stage_row(stage: str, notes: dict[str, Any]) -> str:

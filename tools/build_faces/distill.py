@@ -48,7 +48,7 @@ def sums(generator: Generator, pairs: Pairs, tap: str, images: int, size: int = 
     gram: Tensor | float = 0.0
     cross: Tensor | float = 0.0
     for start in range(0, images, size):
-        w, target = pairs.batch(torch.arange(start, start + size))
+        w, target = pairs.batch(torch.arange(start, min(start + size, images)))
         x = render(generator, w, taps=(tap,)).taps[tap].permute(0, 2, 3, 1).flatten(0, 2).double()
         x = torch.cat((x, torch.ones(len(x), 1, dtype=x.dtype)), dim=1)
         y = head_targets(generator, target).permute(0, 2, 3, 1).flatten(0, 2).double()

@@ -31,7 +31,7 @@ FFHQ_DISTILLED = (
 SOURCES: dict[str, Shipped] = {
     "faces-64": Shipped(
         file="data/faces-64.safetensors",
-        summary="photographic faces, 64 px, MobileStyleGAN cut at its 32 px map, with a discriminator",
+        summary="photographic faces, 64 px, MobileStyleGAN cut at its 64 px map, with a discriminator",
         licence=FFHQ_DISTILLED,
     ),
 }
