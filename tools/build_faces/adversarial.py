@@ -167,7 +167,7 @@ def main() -> None:
     parser.add_argument("--tie", type=float, default=4.0, help="weight of the L1 to the pairs")
     parser.add_argument("--lpips", type=float, default=2.0, help="weight of LPIPS-VGG to the pairs")
     parser.add_argument(
-        "--decay", type=float, default=0.3, help="part of the steps over which rates fall to zero"
+        "--decay", type=float, default=0.3, help="last part of the steps, over which G's rate falls to zero"
     )
     parser.add_argument("--save-every", type=int, default=200)
     parser.add_argument("--measure-every", type=int, default=1000, help="steps between KIDs; 0: none")
@@ -191,9 +191,11 @@ def main() -> None:
 
     for step in range(first, args.steps):
         rng = torch.Generator().manual_seed(step)
-        rate = min((step - first + 1) / state.REWARM, (args.steps - step) / (args.decay * args.steps), 1.0)
-        for group in (*g_opt.param_groups, *d_opt.param_groups):
-            group["lr"] = group["peak"] * rate
+        warm = min((step - first + 1) / state.REWARM, 1.0)
+        settling = min((args.steps - step) / (args.decay * args.steps), 1.0)
+        for optimiser, rate in ((g_opt, warm * settling), (d_opt, warm)):
+            for group in optimiser.param_groups:
+                group["lr"] = group["peak"] * rate
         w, real = train.batch(epoch_batches(len(train.w), args.batch, step))
 
         # G: both judges on all images, the pairs on the first half
@@ -237,7 +239,9 @@ def main() -> None:
         if due(done := step + 1, args.save_every, args.steps):
             pace = (time.time() - started) / (done - first)
             means = " ".join(f"{k} {sum(v) / len(v):.4f}" for k, v in log.items() if v)
-            strengths = [float(p.detach()) for n, p in generator.named_parameters() if n.endswith("noise_strength")]
+            strengths = [
+                float(p.detach()) for n, p in generator.named_parameters() if n.endswith("noise_strength")
+            ]
             line = f"{done} {means} {pace:.2f} s/step noise " + " ".join(f"{s:.3f}" for s in strengths)
             log.clear()
             notes = {
