@@ -118,6 +118,7 @@ def main() -> None:
     )
     parser.add_argument("--far", type=Path, help="folder of a far real set (grey sketches), centre-cropped")
     parser.add_argument("--count", type=int, default=4096)
+    parser.add_argument("--encoders", nargs="+", default=ENCODERS, choices=ENCODERS)
     parser.add_argument("--teacher", default="", help="as for distill.py")
     parser.add_argument(
         "--teacher-noise", type=int, default=4, help="z whose noise the teacher re-draws; 0: none"
@@ -156,7 +157,7 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     for psi, (others, known) in sets.items():
         rows = result["psi"][str(psi)] = {"count": len(known)}
-        for name in ENCODERS:
+        for name in args.encoders:
             rows[name] = compare(load_encoder(name), generator, psi, others, known, far, args.cache)
             print(f"psi {psi} {name}", json.dumps(rows[name], indent=1), flush=True)
             write_json(path, result)  # what is measured is kept, whatever happens next
