@@ -18,8 +18,8 @@ from typing import Any
 from stylegraft.errors import StylegraftError
 
 _REASONS = {
-    errno.ENOSPC: "the disk is full; free some space or write elsewhere",
-    errno.EDQUOT: "the disk quota is used up; free some space or write elsewhere",
+    errno.ENOSPC: "the disk is full; what was saved before is intact: free some space and repeat the command",
+    errno.EDQUOT: "the disk quota is used up; what was saved before is intact: free some space and repeat the command",
     errno.EROFS: "the file system is read-only; write elsewhere",
     errno.EACCES: "no permission to write there; write elsewhere or change the permissions",
     errno.EPERM: "no permission to write there; write elsewhere or change the permissions",

@@ -4,8 +4,8 @@
     python tools/build_faces/state.py unpack --from tools/build_faces/state/X.safetensors --out runs/build-X
 
 A stage (`distilled`, then `finished`) is STAGE.safetensors, fp32, with tensors `G.*` (the generator that trains), `E.*`
-(its EMA), `D.*` and `C.*` (critic), and the notes beside them as JSON: generator and discriminator configs, step, images, recipe.
-Adam's moments are not kept, so a run that goes on warms up over `REWARM` steps.
+(its EMA), `D.*` and `C.*` (critic), and the notes beside them as JSON: generator and discriminator configs, step,
+images, recipe. Adam's moments are not kept, so a run that goes on warms up over `REWARM` steps.
 
 `pack` writes the newest stage in fp16 to be committed: what G shares with E, and what E and D share with the source
 `--base` (the frozen mapping; EMA and D too once they have been exported), is left out. `unpack` puts it back.

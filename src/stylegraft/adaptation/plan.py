@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -80,9 +81,11 @@ def measure(state: State, previews: int) -> Plan:
     state.step = math.lcm(recipe.r1_every, recipe.pl_every, recipe.anchor_period) * (recipe.warmup + 1)
     next(train(state, state.step + 1))
     state.step -= 1
-    seconds = seconds_a_step(recipe, list(train(state, state.step + 2)))
+    stats = list(train(state, state.step + 2))
+    seconds, judging = seconds_a_step(recipe, stats), seconds_a_step(recipe, stats, ("D", "R1"))
     count, share = moving(state)
-    total = seconds * (steps + previews)  # a preview costs about a step
+    # a preview costs about a step; in the warm-up only the discriminator learns
+    total = seconds * (steps - recipe.warmup + previews) + judging * recipe.warmup
     memory = peak_memory(state.device)
     cost = f"about {seconds:.2f} s a step, {duration(total)} for {steps} steps"
     if memory:
@@ -90,14 +93,14 @@ def measure(state: State, previews: int) -> Plan:
     return Plan(count, share, seconds, total, memory, cost)
 
 
-def seconds_a_step(recipe: Recipe, stats: list[Stats]) -> float:
+def seconds_a_step(recipe: Recipe, stats: list[Stats], phases: Sequence[str] = PHASES) -> float:
     """Mean seconds of a step, from an anchor step and another one: each phase as often as it comes, and with
     CDC the two in the proportion of the exits.
     """
     share = 1 / recipe.anchor_period if recipe.cdc else 0.5
     every = {"R1": recipe.r1_every, "PL": recipe.pl_every}
     total = 0.0
-    for phase in PHASES:
+    for phase in phases:
         name = f"time/{phase}"
         timed = [(w, one[name]) for w, one in zip((share, 1 - share), stats, strict=True) if name in one]
         if timed:

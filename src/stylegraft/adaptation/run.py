@@ -38,6 +38,7 @@ from stylegraft.domains.deltas import effective
 from stylegraft.domains.domain import Domain
 from stylegraft.domains.spaces import default_block, moves_mapping
 from stylegraft.domains.table import find_space
+from stylegraft.errors import StylegraftError
 from stylegraft.networks.generator import Generator
 from stylegraft.sources import load_source
 
@@ -90,6 +91,8 @@ def adapt(
     Diverged when a loss is not finite.
     """
     asked = {key: value for key, value in (("steps", steps), ("batch", batch)) if value is not None} | changes
+    if every is not None and every < 1:
+        raise StylegraftError(f"--every {every}: expected at least 1 step between previews")
     device = check_device(device, "adapt")
     source = source if isinstance(source, Source) else load_source(source)
     size = source.generator.resolution
@@ -149,10 +152,17 @@ def _run(
     if folder:
         folder.remove_temporaries()
         if resumed:
-            done = "; nothing to do, a larger --steps extends it" if state.step >= state.end else ""
-            say(f"continuing at step {state.step} of {state.end}{done}")
+            over = state.step >= state.end
+            say(
+                f"already at step {state.step}, of {state.end} asked for; a larger --steps extends it"
+                if over
+                else f"continuing at step {state.step} of {state.end}"
+            )
         else:
             folder.start(state, config, pictures.images)
+            folder.save(
+                state, config
+            )  # now: whether the disk has room, and something to resume from the start
             contact_sheet(pictures, folder.path / "targets.png")
             say(f"the training images as the network sees them: {folder.path / 'targets.png'}")
     stats: deque[Stats] = deque(maxlen=KEPT)
@@ -217,6 +227,11 @@ def open_images(images: Any, generator: Generator, align: str | Path) -> ImageSe
     if isinstance(images, ImageSet):
         return images
     if isinstance(images, Tensor):
+        if images.is_floating_point() and not bool((images.abs() <= 1.01).all()):
+            raise StylegraftError(
+                f"images: float values from {float(images.min()):g} to {float(images.max()):g};"
+                " expected -1 to 1 (or uint8, 0 to 255)"
+            )
         pixels = to_uint8(images)
         count = len(pixels)
         names = tuple(f"{i:03d}" for i in range(count))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from stylegraft.errors import StylegraftError
 from stylegraft.networks.discriminator import Discriminator
 from stylegraft.networks.generator import Generator
 
@@ -37,8 +38,12 @@ class Source:
     def with_domain(self, domain: Graftable, *, transfer: bool = False) -> Source:
         """This source with `domain` folded into a copy of its generator; the discriminator stays as it is.
 
-        Raises StylegraftError when the domain was learnt on another base, unless `transfer`.
+        Raises StylegraftError when the domain was learnt on another base, unless `transfer`, and for what is no domain.
         """
+        if not hasattr(domain, "merge"):
+            raise StylegraftError(
+                f"with_domain: found {type(domain).__name__}, expected a Domain: run.domain, or Domain.load(path)"
+            )
         generator = domain.merge(self.generator, transfer=transfer)
         return Source(self.name, generator, self.discriminator, {**self.info, "domain": domain.config})
 

@@ -25,7 +25,7 @@ class Options:
     space: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="(default: the recipe's)")] = None
     """What moves: `stylegraft spaces`."""
     steps: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: the recipe's)")] = None
-    """Length of the run."""
+    """Steps in which the generator learns; the recipe's warm-up comes before them."""
     batch: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: the recipe's)")] = None
     """Images a step."""
     seed: Annotated[int, arg(metavar="N")] = 0
@@ -57,8 +57,9 @@ class Options:
 
 def run(options: Options) -> None:
     """Check the line, hand it to the library, and say where things are."""
+    from stylegraft.adaptation.place import check_folder, default_folder
     from stylegraft.adaptation.recipes import preset_of, recipe
-    from stylegraft.cli.check import check_folder, check_target
+    from stylegraft.cli.check import check_target
     from stylegraft.cli.resolve import find
     from stylegraft.cli.settings import parse
     from stylegraft.domains.table import find_space
@@ -71,9 +72,9 @@ def run(options: Options) -> None:
     preset = options.preset or preset_of(int(source.says("config", "generator", "resolution")))
     row = recipe(options.recipe, preset=preset, **changes)
     find_space(options.space or row.space)
-    out = options.out or Path("runs") / (Path(options.target).stem or "run")
+    out = options.out or default_folder(options.target)
     check_target(options.target, options.align)
-    check_folder(out)
+    check_folder(out, source.path.stat().st_size)
 
     from stylegraft.adaptation.run import adapt
 

@@ -94,8 +94,9 @@ def show_run(folder: Path) -> None:
     from stylegraft.cli.console import print_facts
 
     last = (read_stats(folder / "stats.jsonl") or [{}])[-1]
+    taken = last.pop("step", -1) + 1  # a step's number is counted from 0
     shown = ((key, f"{value:g}" if isinstance(value, float) else value) for key, value in last.items())
-    print_facts((("run", folder), *shown))
+    print_facts((("run", folder), ("steps taken", taken), *shown))
     print()
 
 

@@ -68,6 +68,10 @@ def run(options: Options) -> None:
 
     device = check_device(options.device, "sample")
     source = load_source(base.path)
+    if source.generator.c_dim:
+        raise StylegraftError(
+            f"source {source.name!r} is conditional ({source.generator.c_dim} classes); sample draws from those without"
+        )
     if found.kind != "source":
         source = adapted(source, found.path, options.strength)
     images = render(source.to(device), seeds, options)

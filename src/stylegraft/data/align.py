@@ -51,11 +51,18 @@ class Framed:
 def frame(picture: Image.Image, resolution: int, align: str | Points, name: str = "") -> Framed:
     """Frame an upright RGB or grey picture: `"off"`, `"auto"` (face detector) or eye points by file name.
 
-    A picture whose face or points are missing is centre-cropped and says so in `how`, with `ok` False.
+    A picture whose face or points are missing is centre-cropped and says so in `how`, with `ok` False. Raises
+    StylegraftError for an eye outside the picture.
     """
     if isinstance(align, Mapping):
         if name not in align:
             return Framed(centre_crop(picture, resolution), "no points: centre crop", ok=False)
+        for x, y in align[name]:
+            if not (0 <= x <= picture.width and 0 <= y <= picture.height):
+                raise StylegraftError(
+                    f"--align: {name}: the eye ({x:g}, {y:g}) lies outside the picture, which is"
+                    f" {picture.width}x{picture.height} px; expected pixels from its top left"
+                )
         return Framed(cut(picture, *ffhq_square(align[name]), resolution), "eye points")
     if align == "off":
         return Framed(centre_crop(picture, resolution), "centre crop")

@@ -38,30 +38,31 @@ class Picture:
     notes: list[str] = field(default_factory=list)
 
 
-def read_pictures(path: Paths, channels: int, notes: list[str]) -> Iterator[Picture]:
+def read_pictures(path: Paths, channels: int, notes: list[str], coarse: bool = False) -> Iterator[Picture]:
     """The pictures of a folder, a zip, a file or a list of files, in the order of their names, one at a time.
 
     A folder's own files count, not its subfolders; of a zip, those of its top level or of its only folder.
     Hidden files and `__MACOSX` are passed over; other files that are not pictures are named in `notes`.
-    channels: 3 gives RGB, 1 gives grey. Raises StylegraftError naming the first file that cannot be used.
+    channels: 3 gives RGB, 1 gives grey. coarse: JPEGs may come at an eighth of their size, which finds a broken one
+    four times as fast. Raises StylegraftError naming the first file that cannot be used.
     """
     if not isinstance(path, (str, Path)):
         for item in path:
             file = _existing(Path(item))
-            yield decode(_read_file(file), file.name, str(file), channels)
+            yield decode(_read_file(file), file.name, str(file), channels, coarse)
         return
     path = _existing(Path(path))
     if path.is_dir():
-        yield from _read_folder(path, channels, notes)
+        yield from _read_folder(path, channels, notes, coarse)
     elif path.suffix.lower() == ".zip" or (path.is_file() and zipfile.is_zipfile(path)):
-        yield from _read_zip(path, channels, notes)
+        yield from _read_zip(path, channels, notes, coarse)
     elif path.is_file():
-        yield decode(_read_file(path), path.name, str(path), channels)
+        yield decode(_read_file(path), path.name, str(path), channels, coarse)
     else:
         raise StylegraftError(f"{path}: neither a file nor a folder; expected a picture, a folder or a zip")
 
 
-def decode(data: bytes, name: str, where: str, channels: int) -> Picture:
+def decode(data: bytes, name: str, where: str, channels: int, coarse: bool = False) -> Picture:
     """Decode one picture: upright by EXIF, transparency on white, 16 bits scaled to 8, RGB or grey.
 
     Raises StylegraftError naming `where` for anything that is broken, tiny, huge or not a picture.
@@ -83,6 +84,8 @@ def decode(data: bytes, name: str, where: str, channels: int) -> Picture:
             picture = Picture(name, image)
             if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
                 picture.notes.append(f"{name}: has {getattr(image, 'n_frames', 1)} frames; the first is used")
+            if coarse:
+                image.draft(None, (image.width // 8, image.height // 8))
             image.load()
             image = ImageOps.exif_transpose(image)
             picture.image = _flatten(image, picture).convert("RGB" if channels == 3 else "L")
@@ -124,7 +127,7 @@ def _to_eight_bits(image: Image.Image, picture: Picture) -> Image.Image:
     return Image.fromarray(np.rint(values * (255 / top)).astype(np.uint8))
 
 
-def _read_folder(folder: Path, channels: int, notes: list[str]) -> Iterator[Picture]:
+def _read_folder(folder: Path, channels: int, notes: list[str], coarse: bool) -> Iterator[Picture]:
     try:
         entries = sorted(p for p in folder.iterdir() if not _hidden(p.name))
     except OSError as error:
@@ -132,10 +135,10 @@ def _read_folder(folder: Path, channels: int, notes: list[str]) -> Iterator[Pict
     inner = [p.name for p in entries if p.is_dir()]
     files = {p.name: p for p in entries if not p.is_dir()}
     for name in _choose(str(folder), list(files), inner, notes):
-        yield decode(_read_file(files[name]), name, str(files[name]), channels)
+        yield decode(_read_file(files[name]), name, str(files[name]), channels, coarse)
 
 
-def _read_zip(path: Path, channels: int, notes: list[str]) -> Iterator[Picture]:
+def _read_zip(path: Path, channels: int, notes: list[str], coarse: bool) -> Iterator[Picture]:
     try:
         with zipfile.ZipFile(path) as archive:
             infos = _zip_entries(path, archive)
@@ -151,7 +154,7 @@ def _read_zip(path: Path, channels: int, notes: list[str]) -> Iterator[Picture]:
                 if len(data) > min(MAX_FILE, left):
                     raise StylegraftError(f"{path}: {name} unpacks to more than allowed ({_limits()})")
                 left -= len(data)
-                yield decode(data, name, f"{path}: {name}", channels)
+                yield decode(data, name, f"{path}: {name}", channels, coarse)
     except (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError) as error:
         raise StylegraftError(f"{path}: not a readable zip ({error})") from None
     except RuntimeError as error:  # what zipfile raises for a password

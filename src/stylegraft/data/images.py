@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stylegraft.data.align import FRAMED, RULE, Points, frame, read_points
+from stylegraft.data.align import COLUMNS, FRAMED, RULE, Points, frame, read_points
 from stylegraft.data.files import Paths, Picture, few, read_pictures
 from stylegraft.data.grids import save_sheet
 from stylegraft.errors import StylegraftError, nearest
@@ -86,7 +86,11 @@ def load_images(path: Paths, resolution: int, channels: int = 3, align: str | Pa
     if enlarged:
         notes.append(f"smaller than {resolution} px and enlarged: {few(enlarged)}")
     notes += [f"the same picture: {few(group)}" for group in _twins(images, names)]
-    notes += [f"{framed[missed[0]]}: {few([names[i] for i in missed])}"] if missed else []
+    if missed:
+        notes.append(
+            f"warning: {framed[missed[0]]} in {few([names[i] for i in missed])}; give eye points with --align"
+            f" points.csv ({','.join(COLUMNS)}), or see in targets.png that it does"
+        )
     return ImageSet(
         images, tuple(names), tuple(framed), tuple(missed), tuple(notes), rule, origin.hexdigest()
     )

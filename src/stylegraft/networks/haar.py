@@ -8,7 +8,6 @@ gradient (8 x 512 channels of 32 px, two AVX-512 cores).
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 from torch.autograd import Function
 
