@@ -351,6 +351,22 @@ def test_a_dry_run_says_what_moves_and_what_it_costs(tmp_path, capsys):
     )
 
 
+def test_the_plan_counts_the_warm_up_as_the_discriminators_alone(tmp_path, monkeypatch):
+    stats = [{"step": 0, "time/D": 1.0, "time/R1": 1.6, "time/G": 10.0, "time/PL": 8.0}] * 2
+    monkeypatch.setattr("stylegraft.adaptation.plan.train", lambda state, until: iter(stats))
+    plan = go(tmp_path / "run", 50, recipe="tgan", warmup=100, every=1000, dry_run=True).plan
+    assert plan is not None
+    assert plan.seconds == pytest.approx(1 + 1.6 / 16 + 10 + 8 / 4)
+    assert plan.total == pytest.approx(100 * 1.1 + (50 + 1) * 13.1)
+
+
+def test_a_run_can_be_continued_from_before_its_first_step(tmp_path):
+    """The state is there as soon as the training starts: a full disk is found then, and a kill costs nothing."""
+    out, found = tmp_path / "run", []
+    go(out, 1, progress=lambda stats: found.append((out / "state.safetensors").is_file()))
+    assert found == [True]
+
+
 def test_without_a_folder_nothing_is_written(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run = go(None, 2)
@@ -382,6 +398,9 @@ def test_the_shift_of_w_avg_is_part_of_the_domain(tmp_path):
         ({"cdc": 1}, "expected a bool"),
         ({"batch": 1}, "CL1 tells the images of a batch apart"),
         ({"mbstd": 1}, "mbstd is 1, expected at least 2"),
+        ({"every": 0}, "--every 0: expected at least 1"),
+        ({"images": torch.rand(4, 3, 16, 16) * 255}, "expected -1 to 1"),
+        ({"images": torch.full((4, 3, 16, 16), torch.nan)}, "expected -1 to 1"),
     ],
 )
 def test_bad_requests_are_refused_before_the_first_step(options: dict, said: str, tmp_path):

@@ -194,3 +194,8 @@ def test_a_source_with_a_domain_is_an_ordinary_source(generator: Generator, make
     assert torch.equal(source.generator(z).image, domain.merge(generator)(z).image)
     assert source.info["licence"] == "none"
     assert source.info["domain"] == domain.config
+
+
+def test_what_is_no_domain_is_refused_with_what_to_pass(generator: Generator) -> None:
+    with pytest.raises(StylegraftError, match=r"found str, expected a Domain: run\.domain, or Domain\.load"):
+        Source("toy", generator).with_domain("runs/sketches")  # pyright: ignore

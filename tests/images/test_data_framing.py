@@ -166,6 +166,16 @@ def test_bad_point_files_name_the_line(tmp_path: Path, text: str, said: str) -> 
         read_points(path)
 
 
+@pytest.mark.parametrize("line", ["100,120,160,1200", "-99999,30,40,30", "1e9,30,40,30", "20,30,65,30"])
+def test_an_eye_outside_its_picture_is_refused_with_its_size(tmp_path: Path, line: str) -> None:
+    Image.new("RGB", (64, 64)).save(tmp_path / "anna.png")
+    (tmp_path / "p.csv").write_text(HEADER + f"anna.png,{line}\n")
+    with pytest.raises(
+        StylegraftError, match=r"anna\.png: the eye .* outside the picture, which is 64x64 px"
+    ):
+        load_images(tmp_path, 32, align=tmp_path / "p.csv")
+
+
 def test_points_for_a_picture_that_is_not_there_are_refused(tmp_path: Path) -> None:
     Image.new("RGB", (64, 64)).save(tmp_path / "anna.png")
     (tmp_path / "p.csv").write_text(HEADER + "ana.png,20,30,40,30\n")

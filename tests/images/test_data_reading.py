@@ -204,6 +204,15 @@ def test_a_bad_picture_is_named(tmp_path: Path, name: str) -> None:
     assert name in refused(packed)
 
 
+def test_a_coarse_look_finds_the_same_bad_pictures_at_an_eighth_of_the_size(tmp_path: Path) -> None:
+    gradient(800, 800).save(tmp_path / "a.jpg")
+    (picture,) = data_files.read_pictures(tmp_path, 3, [], coarse=True)
+    assert picture.image.size == (100, 100)
+    (tmp_path / "b.jpg").write_bytes((tmp_path / "a.jpg").read_bytes()[:-300])
+    with pytest.raises(StylegraftError, match=r"b\.jpg"):
+        list(data_files.read_pictures(tmp_path, 3, [], coarse=True))
+
+
 @settings(max_examples=150, deadline=None)
 @given(data=st.data())
 def test_a_damaged_picture_never_escapes_as_another_exception(data: st.DataObject) -> None:

@@ -1,0 +1,40 @@
+"""A run's folder has a name one can guess, room on the disk, and nobody else's files in it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from stylegraft.adaptation.place import check_folder, default_folder
+from stylegraft.errors import StylegraftError
+
+
+def test_the_default_folder_is_called_like_the_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    work = tmp_path / "my.sketches.v2"
+    (work / "inner").mkdir(parents=True)
+    monkeypatch.chdir(work / "inner")
+    assert default_folder("pencil") == Path("runs/pencil")
+    assert default_folder("..") == default_folder(str(work)) == Path("runs/my.sketches.v2")
+    assert default_folder("set.zip") == Path("runs/set")
+
+
+def test_a_folder_of_other_files_is_refused_and_a_runs_is_not(tmp_path: Path):
+    check_folder(tmp_path / "new" / "deep")
+    check_folder(tmp_path)  # empty
+    (tmp_path / "a.png").write_bytes(b"")
+    with pytest.raises(StylegraftError, match=r"--out .*holds files that are no run's"):
+        check_folder(tmp_path)
+    (tmp_path / "config.json").write_text("{}")
+    check_folder(tmp_path)
+
+
+def test_a_disk_without_room_for_the_state_is_refused_with_both_sizes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=20_000_000))
+    check_folder(tmp_path / "run", 4_000_000)
+    with pytest.raises(StylegraftError, match="the disk is full: 20 MB free, .* about 92 MB"):
+        check_folder(tmp_path / "run", 23_000_000)
