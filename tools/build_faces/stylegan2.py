@@ -3,8 +3,8 @@ generator.
 
     python tools/build_faces/stylegan2.py --out runs/build-stylegan2-faces-64
 
-Regression (L1) against the teacher's image of the same w at the anchor noise, then `adversarial.py --out` on
-the same folder finishes it. The same command resumes; `state.py pack --base faces-64` makes the file to commit
+Regression (L1 and LPIPS-VGG) against the teacher's image of the same w at the anchor noise, then `adversarial.py
+--out` on the same folder finishes it. The same command resumes; `state.py pack --base faces-64` makes the file to commit
 when work moves to another machine.
 """
 
@@ -17,10 +17,12 @@ from pathlib import Path
 import torch
 
 import state
+from critic import maps, paired
 from data import PAIR_PSI
 from distill import learning_rate
 from stylegraft import load_source
 from stylegraft.data.grids import paired_grid
+from stylegraft.encoders.lpips import load_lpips
 from stylegraft.networks import build_generator
 from stylegraft.networks.generator import Generator
 from watch import COUNT, Watch, due
@@ -54,6 +56,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=200_000)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--lr", type=float, default=2e-3)
+    parser.add_argument("--lpips", type=float, default=0.5, help="weight of LPIPS-VGG beside L1")
     parser.add_argument("--save-every", type=int, default=500)
     parser.add_argument("--measure-every", type=int, default=1000, help="steps between KIDs; 0: none")
     args = parser.parse_args()
@@ -78,6 +81,7 @@ def main() -> None:
     adam = torch.optim.Adam(leaves, betas=(0.0, 0.99), fused=True)
     shown_w, shown = teach(teacher, 16, seed=-1, psi=0.7)
     kid_w, kid_of = None, None
+    perceptual = load_lpips("vgg")
     started, losses = time.time(), []
     for step in range(first, args.steps):
         rng = torch.Generator().manual_seed(step)
@@ -88,8 +92,11 @@ def main() -> None:
             psi = 0.5 + 0.5 * torch.rand(args.batch, 1, generator=rng)
             w = teacher.mapping.w_avg.lerp(w, psi)
             target = teacher(w=w, noise="const").image
-        loss = (student(w=w, noise="const").image - target).abs().mean()
-        losses.append(float(loss.detach()))
+            wanted = maps(perceptual, target)
+        image = student(w=w, noise="const").image
+        error = (image - target).abs().mean()
+        losses.append(float(error.detach()))
+        loss = error + args.lpips * paired(perceptual, maps(perceptual, image), wanted)
         adam.zero_grad(set_to_none=True)
         loss.backward()
         adam.step()
