@@ -4,8 +4,8 @@ generator.
     python tools/build_faces/stylegan2.py --out runs/build-stylegan2-faces-64
 
 Regression (L1 and LPIPS-VGG) against the teacher's image of the same w at the anchor noise, then `adversarial.py
---out` on the same folder finishes it. The same command resumes; `state.py pack --base faces-64` makes the file to commit
-when work moves to another machine.
+--out` on the same folder finishes it. The same command resumes; `state.py pack --base faces-64` makes the file to
+commit when work moves to another machine.
 """
 
 from __future__ import annotations
