@@ -67,14 +67,16 @@ class Progress:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as Bar
+        from rich.table import Column
 
         console = Console(stderr=True)
         self.live = console.is_terminal and not quiet
+        # On a narrow terminal the numbers give way, not the step or the time.
         columns = (
-            BarColumn(20),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.description}"),
+            BarColumn(20 if console.width >= 100 else 10),
+            MofNCompleteColumn(table_column=Column(no_wrap=True, min_width=2 * len(str(steps)) + 1)),
+            TimeRemainingColumn(table_column=Column(no_wrap=True, min_width=len("0:00:00"))),
+            TextColumn("{task.description}", table_column=Column(overflow="ellipsis", no_wrap=True)),
         )
         self.bar = Bar(*columns, console=console, disable=not self.live, speed_estimate_period=60)
         self.task = self.bar.add_task("", total=steps, completed=done)
