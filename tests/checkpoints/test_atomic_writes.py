@@ -29,7 +29,7 @@ def test_text_bytes_and_json_arrive_whole_and_leave_nothing_else(tmp_path: Path)
 @pytest.mark.parametrize(
     ("code", "message"),
     [
-        (errno.ENOSPC, "the disk is full; free some space"),
+        (errno.ENOSPC, "the disk is full; what was saved before is intact: free some space"),
         (errno.EDQUOT, "the disk quota is used up"),
         (errno.EROFS, "the file system is read-only"),
         (errno.EACCES, "no permission"),

@@ -64,7 +64,7 @@ def test_adapt_says_what_moves_and_what_to_type_next(
 
     again = stylegraft(*line)
     assert again.status == 0, again.err
-    assert "continuing at step 2 of 2" in again.err
+    assert "already at step 2, of 2 asked for; a larger --steps extends it" in again.err
 
 
 def test_adapt_takes_a_set_that_ships_and_changes_of_the_recipe(toy_file: Path, tmp_path: Path):
