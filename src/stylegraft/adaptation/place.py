@@ -18,20 +18,20 @@ def default_folder(target: str) -> Path:
     return Path("runs") / ((path.name if path.is_dir() else path.stem) or "run")
 
 
-def check_folder(out: Path, source_bytes: int = 0, flag: str = "--out") -> None:
+def check_folder(out: Path, source_bytes: int = 0) -> None:
     """Refuse a folder that cannot be made or written, that holds something else, or whose disk is too full."""
     standing = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
     if not standing.is_dir():
-        raise StylegraftError(f"{flag} {out}: {standing} is a file; expected a folder, or a new name")
+        raise StylegraftError(f"--out {out}: {standing} is a file; expected a folder, or a new name")
     if not os.access(standing, os.W_OK):
-        raise StylegraftError(f"{flag} {out}: no permission to write in {standing}")
+        raise StylegraftError(f"--out {out}: no permission to write in {standing}")
     if out.is_dir() and any(out.iterdir()) and not any((out / mark).exists() for mark in MARKS):
         raise StylegraftError(
-            f"{flag} {out}: holds files that are no run's; choose a new name, or an empty folder"
+            f"--out {out}: holds files that are no run's; choose a new name, or an empty folder"
         )
     free, needed = shutil.disk_usage(standing).free, ROOM * source_bytes
     if free < needed:
         raise StylegraftError(
-            f"{flag} {out}: the disk is full: {free / 1e6:.0f} MB free, a run of this source needs about"
+            f"--out {out}: the disk is full: {free / 1e6:.0f} MB free, a run of this source needs about"
             f" {needed / 1e6:.0f} MB; free some space or choose another disk"
         )

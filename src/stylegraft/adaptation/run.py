@@ -160,9 +160,8 @@ def _run(
             )
         else:
             folder.start(state, config, pictures.images)
-            folder.save(
-                state, config
-            )  # now: whether the disk has room, and something to resume from the start
+            # Before the first step: a full disk is found now, and there is something to resume from.
+            folder.save(state, config)
             contact_sheet(pictures, folder.path / "targets.png")
             say(f"the training images as the network sees them: {folder.path / 'targets.png'}")
     stats: deque[Stats] = deque(maxlen=KEPT)
