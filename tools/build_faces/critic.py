@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from stylegraft.encoders.lpips import LPIPS
+from stylegraft.encoders.lpips import LPIPS, distance
 from stylegraft.encoders.vgg16 import RELU_TAPS
 
 WIDTHS = (64, 128, 256, 512, 512)  # of the five maps
@@ -36,11 +36,7 @@ def maps(perceptual: LPIPS, images: Tensor) -> list[Tensor]:
 
 def paired(perceptual: LPIPS, a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
     """Mean LPIPS of two sets of `maps`."""
-    total = torch.zeros([])
-    for x, y, head in zip(a, b, perceptual.heads.values(), strict=True):
-        difference = (unit(x) - unit(y)).square() * head[:, None, None]
-        total = total + difference.sum(1).mean()
-    return total
+    return distance(perceptual.weigh(a), perceptual.weigh(b)).mean()
 
 
 def unit(x: Tensor) -> Tensor:

@@ -87,7 +87,10 @@ class LPIPS(Frozen):
         distance.
         """
         x = self.preprocess(images)
-        maps = self.trunk(x, RELU_TAPS) if self.net == "vgg" else self.trunk(x)
+        return self.weigh(self.trunk(x, RELU_TAPS) if self.net == "vgg" else self.trunk(x))
+
+    def weigh(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        """`embed`, from the trunk's five maps, for those who need these themselves."""
         out = []
         for value, head in zip(maps, self.heads.values(), strict=True):
             # The clamp changes no value (1e-20 is the square of the paper code's epsilon) and keeps the
