@@ -23,8 +23,8 @@ from stylegraft.checkpoints import Source, tensorfile
 from stylegraft.data.blazeface import Face
 from stylegraft.data.images import load_images
 from stylegraft.domains import Domain
-from stylegraft.domains.apply import mean_w
 from stylegraft.errors import StylegraftError
+from stylegraft.networks.generator import mean_w
 
 from .toys import pictures, toy
 
@@ -200,9 +200,9 @@ def test_a_preview_costs_one_pass_of_the_mapping_for_w_avg(tmp_path, monkeypatch
     calls: list[str] = []
     real = mean_w
 
-    def counted(network, *args):
+    def counted(network, *args, **options):
         calls.append(type(network).__name__)
-        return real(network, *args)
+        return real(network, *args, **options)
 
     monkeypatch.setattr("stylegraft.domains.apply.mean_w", counted)
     monkeypatch.setattr("stylegraft.adaptation.state.mean_w", counted)

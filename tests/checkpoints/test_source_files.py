@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import pickle
 import re
 import time
 from collections.abc import Callable
@@ -147,22 +146,6 @@ def test_equal_configs_have_equal_fingerprints(source: Source) -> None:
 
 
 # -- everything that is not a source
-
-
-def test_pickles_and_pt_files_are_refused_unread(tmp_path: Path) -> None:
-    class Bomb:
-        def __reduce__(self) -> tuple[Any, ...]:
-            return (Path.touch, (tmp_path / "executed",))
-
-    (tmp_path / "ffhq.pkl").write_bytes(pickle.dumps({"G_ema": Bomb()}))
-    torch.save({"g_ema": torch.zeros(2)}, tmp_path / "ffhq.pt")
-    torch.save({"g_ema": Bomb()}, tmp_path / "old.pt", _use_new_zipfile_serialization=False)
-    for name in ("ffhq.pkl", "ffhq.pt", "old.pt"):
-        refused(
-            tmp_path / name,
-            "not a stylegraft source; reading .pkl and .pt checkpoints comes with `stylegraft convert`",
-        )
-    assert not (tmp_path / "executed").exists()
 
 
 def test_a_domain_given_as_a_source_is_recognised(source: Source, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from stylegraft.checkpoints.pickles import parse_arrays
+from stylegraft.checkpoints.numpy_pickles import parse_arrays
 from stylegraft.encoders import assets
 from stylegraft.encoders.assets import ASSETS, Asset
 from stylegraft.errors import StylegraftError

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stylegraft.checkpoints.pickles import MAX_DEPTH, parse_arrays, read_arrays
+from stylegraft.checkpoints.numpy_pickles import MAX_DEPTH, parse_arrays, read_arrays
 from stylegraft.errors import StylegraftError
 
 TREE = {
@@ -163,5 +163,5 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(StylegraftError, match=r"none\.ckpt"):
         read_arrays(tmp_path / "none.ckpt")
     (tmp_path / "empty.ckpt").touch()
-    with pytest.raises(StylegraftError, match=r"empty\.ckpt: not a readable"):
+    with pytest.raises(StylegraftError, match=r"empty\.ckpt: the file is empty"):
         read_arrays(tmp_path / "empty.ckpt")

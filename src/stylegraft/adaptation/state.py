@@ -22,12 +22,11 @@ from stylegraft.adaptation.recipes import Recipe, fit, learning_rate
 from stylegraft.adaptation.sampling import anchor_points, seed_of
 from stylegraft.checkpoints.source import Source
 from stylegraft.domains import spaces
-from stylegraft.domains.apply import mean_w
 from stylegraft.domains.deltas import Delta
 from stylegraft.domains.domain import base_tensors
 from stylegraft.errors import StylegraftError
 from stylegraft.networks.discriminator import Discriminator, build_discriminator
-from stylegraft.networks.generator import Generator
+from stylegraft.networks.generator import Generator, mean_w
 
 Deltas = dict[str, tuple[Delta, ...]]
 
@@ -65,8 +64,8 @@ class State:
 
     @cached_property
     def mean_w(self) -> Tensor:
-        """Mean w of the source over the latents of `apply.mean_w`: [w_dim], float64."""
-        return mean_w(self.generator)
+        """Mean w of the source over the latents of `networks.generator.mean_w`: [w_dim], float64."""
+        return mean_w(self.generator, device=self.device)
 
     def observe_real(self, logits: Tensor) -> None:
         """D's logits on real images of this step, for the statistics and for ADA."""

@@ -2,8 +2,24 @@
 
 from __future__ import annotations
 
-from stylegraft.checkpoints.identity import base_digest, describe_base, fingerprint
-from stylegraft.checkpoints.native import load, save_source
-from stylegraft.checkpoints.source import Source
+from typing import TYPE_CHECKING
+
+from stylegraft.lazy import lookup
+
+if TYPE_CHECKING:
+    from stylegraft.checkpoints.identity import base_digest, describe_base, fingerprint
+    from stylegraft.checkpoints.loading import load
+    from stylegraft.checkpoints.native import save_source
+    from stylegraft.checkpoints.source import Source
 
 __all__ = ["Source", "base_digest", "describe_base", "fingerprint", "load", "save_source"]
+
+__getattr__ = lookup(
+    __name__,
+    {
+        "identity": ("base_digest", "describe_base", "fingerprint"),
+        "loading": ("load",),
+        "native": ("save_source",),
+        "source": ("Source",),
+    },
+)

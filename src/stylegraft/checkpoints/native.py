@@ -8,17 +8,16 @@ a header is enough to tell a wrong one.
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from stylegraft.checkpoints import tensorfile
+from stylegraft.checkpoints.building import build
 from stylegraft.checkpoints.identity import base_digest
 from stylegraft.checkpoints.source import Source
 from stylegraft.errors import StylegraftError
@@ -29,10 +28,6 @@ FORMAT = "stylegraft-source"
 VERSIONS = range(1, 2)
 _KEYS = {"format", "format_version", "library_version", "config", "info", "digest"}
 _TEXTS = ("base", "config", "info")
-
-_CREATORS = {torch.randn, torch.zeros, torch.ones, torch.full, torch.empty}
-
-Network = TypeVar("Network", bound=nn.Module)
 
 
 def save_source(path: str | os.PathLike[str], source: Source, dtype: torch.dtype = torch.float16) -> None:
@@ -92,85 +87,33 @@ def load(path: str | os.PathLike[str]) -> Source:
     stray = sorted(name for name in tensors if not name.startswith(("G.", "D.")))
     if stray:
         raise StylegraftError(f"{shown}: unknown tensor {stray[0]!r}; names start with G. or D.")
-    generator = _network(shown, build_generator, configs.get("generator"), tensors, "G")
+    generator = build(shown, build_generator, configs.get("generator"), _of(tensors, "G."), "G")
     discriminator = None
     if configs.get("discriminator") is not None:
-        discriminator = _network(shown, build_discriminator, configs["discriminator"], tensors, "D")
+        discriminator = build(shown, build_discriminator, configs["discriminator"], _of(tensors, "D."), "D")
     elif any(name.startswith("D.") for name in tensors):
         raise StylegraftError(f"{shown}: discriminator tensors without a discriminator config")
     return Source(str(info.get("name") or Path(path).stem), generator, discriminator, info)
 
 
-def _network(
-    shown: str,
-    build: Callable[[dict[str, Any]], Network],
-    config: Any,
-    tensors: Mapping[str, Tensor],
-    letter: str,
-) -> Network:
-    """Build a network and fill it; a config that contradicts the tensors is refused before it costs memory."""
-    mine = {name[2:]: tensor for name, tensor in tensors.items() if name.startswith(f"{letter}.")}
-    if not isinstance(config, dict):
-        raise StylegraftError(f"{shown}: no usable config of the network {letter} in its metadata")
-    resolution, depth = config.get("resolution"), config.get("mapping_layers", 0)
-    if type(resolution) is not int or type(depth) is not int or depth > len(mine):
-        raise StylegraftError(
-            f"{shown}: its {letter} config does not describe a network of {len(mine)} tensors"
-            f" (resolution {resolution!r}, mapping_layers {depth!r})"
-        )
-    try:
-        with _Budget(sum(tensor.numel() for tensor in mine.values()) + 65_536):
-            network = build(config)
-    except StylegraftError as error:
-        raise StylegraftError(f"{shown}: {error}") from error
-    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError) as error:
-        what = f"its {letter} config does not describe a network ({error!r})"
-        raise StylegraftError(f"{shown}: {what}") from error
-    expected = network.state_dict()
-    for name in sorted(expected.keys() ^ mine.keys()):
-        what = "is missing" if name in expected else "is unknown to this architecture"
-        raise StylegraftError(f"{shown}: tensor {letter}.{name} {what}")
-    for name, tensor in mine.items():
-        if tensor.shape != expected[name].shape:
-            found, wanted = list(tensor.shape), list(expected[name].shape)
-            raise StylegraftError(f"{shown}: tensor {letter}.{name} is {found}, expected {wanted}")
-    network.load_state_dict(mine)
-    return network.eval().requires_grad_(False)
-
-
-class _Budget(TorchFunctionMode):
-    """Refuse to create more numbers than the file holds: a hostile config must not fill the memory.
-
-    (Building on the meta device first would do, but imports the compiler: 2 s.)
-    """
-
-    def __init__(self, numbers: int):
-        super().__init__()
-        self.left = numbers
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func in _CREATORS:
-            sizes = args[0] if func is torch.full or not isinstance(args[0], int) else args
-            self.left -= math.prod(sizes)
-            if self.left < 0:
-                raise ValueError("it is larger than the file")
-        return func(*args, **(kwargs or {}))
+def _of(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, np.ndarray]:
+    """The tensors of one network, as arrays under its own names."""
+    return {
+        name.removeprefix(prefix): tensor.numpy()
+        for name, tensor in tensors.items()
+        if name.startswith(prefix)
+    }
 
 
 def _not_a_source(path: str | os.PathLike[str], error: StylegraftError) -> StylegraftError:
     """Say what was given instead of a source, and what would be one."""
     try:
         with Path(path).open("rb") as file:
-            start = file.read(tensorfile.SNIFF)
+            kind = tensorfile.foreign_kind(file.read(tensorfile.SNIFF))
     except OSError:
         return error
-    kind = tensorfile.foreign_kind(start)
     if kind is None:
         return error
-    shown, suffix = os.fspath(path), Path(path).suffix.lower()
-    if suffix in (".pkl", ".pt", ".pth") or "pickle" in kind or "zip" in kind:
-        return StylegraftError(
-            f"{shown}: {kind}, not a stylegraft source; reading .pkl and .pt checkpoints comes with"
-            " `stylegraft convert` in a later version: use a shipped source (`stylegraft sources`) or one of ours"
-        )
-    return StylegraftError(f"{shown}: {kind}, not a source; `stylegraft sources` lists the shipped ones")
+    return StylegraftError(
+        f"{os.fspath(path)}: {kind}, not a source; `stylegraft sources` lists the shipped ones"
+    )

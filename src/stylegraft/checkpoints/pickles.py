@@ -1,269 +1,303 @@
-"""Read a pickle of nested dicts of numpy arrays without running anything that the file asks for.
+"""Read a pickle without importing or running anything that the file names.
 
-Python's unpickler imports what a file names and calls it. This reader is an interpreter of the few opcodes
-that such a file needs: a GLOBAL is looked up in `ALLOWED` (never imported), and the only "calls" are our own
-functions below. Everything else is refused by name. Used for weight files that were stored as numpy pickles
-(deny-list scanners keep being bypassed, so an allow-list is the gate).
+Python's unpickler imports what a file names and calls it. This one is an interpreter of the opcodes that data
+needs. A name in the file is looked up in a `Vocabulary`, a closed table of our own functions, and only those are
+ever called; everything else is refused by name. Deny-list scanners keep being bypassed, so an allow-list is the gate.
+
+What a file may cost is bounded before it is spent: opcodes, text, digits, depth. Bytes longer than a page come out
+as views of the file. Values may share parts (a pickle is a graph): never walk, hash, compare or print one that
+has not been checked, for a file of 1 KB can describe a tuple of 2^100 leaves.
 """
 
 from __future__ import annotations
 
-import math
 import pickletools
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
-from stylegraft.errors import StylegraftError
-
-MAX_BYTES = (
-    1 << 30
-)  # of the file; arrays are views into it, so a file cannot make us allocate more than its own size
-MAX_OPCODES = 1_000_000
-MAX_DEPTH = 32  # nested dicts
-MAX_ARRAYS = 100_000
-
-DTYPES = frozenset({"f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1"})
+MAX_OPCODES = 400_000  # a 1024-px trainer checkpoint with its optimisers has 60,000
+MAX_TEXT = 4 << 20  # bytes of one text; NVIDIA's pickles carry source texts of 100 KB
+MAX_TEXTS = 32 << 20  # bytes of all texts
+MAX_LINE = 4096  # bytes of a number, name or text in the line format of protocol 0
+PAGE = 4096
 
 
 class Refused(Exception):
-    """What the file asked for is not on the allow-list; `read_arrays` adds the file's name."""
+    """What the file asked for is not on the allow-list; the caller adds the file's name."""
+
+
+# What the standard library raises on damaged bytes.
+DAMAGED = (
+    ValueError, IndexError, KeyError, TypeError, AttributeError, EOFError, OverflowError, RecursionError, AssertionError
+)  # fmt: skip
 
 
 @dataclass
-class _Dtype:
-    code: str
-    order: str = "="
+class Budget:
+    """What is left to spend on one file, shared by the pickles inside pickles."""
+
+    opcodes: int = MAX_OPCODES
+    text: int = MAX_TEXTS
+
+
+@dataclass(frozen=True)
+class Name:
+    """A global that a vocabulary knows: `make` is ours, and the only thing that can be called."""
+
+    module: str
+    name: str
+    make: Callable[..., Any]
+
+
+class Record:
+    """A value of a kind that Python has no literal for; `build` receives the object state that the file gives it."""
 
     def build(self, state: Any) -> None:
-        if not (isinstance(state, tuple) and len(state) >= 2 and state[1] in ("<", ">", "|", "=")):
-            raise Refused("a dtype with a state that is not a byte order")
-        self.order = state[1]
-
-    def numpy(self) -> np.dtype:
-        order = "" if self.order in "|=" else self.order
-        return np.dtype(order + self.code)
+        """Refused unless a subclass knows what to do with it."""
+        raise Refused(f"object state for {article(self)}")
 
 
-@dataclass
-class _Array:
-    value: np.ndarray | None = None
+class Items(dict, Record):
+    """A dict of a named class (OrderedDict, EasyDict): its items, without the attributes some writers give it."""
 
     def build(self, state: Any) -> None:
-        if not (isinstance(state, tuple) and len(state) == 5):
-            raise Refused("an array whose state is not (version, shape, dtype, order, bytes)")
-        _, shape, dtype, fortran, data = state
-        self.value = _view(data, dtype, shape, "F" if fortran is True else "C")
+        """Attributes are not read."""
 
 
-def _view(data: Any, dtype: Any, shape: Any, order: Any) -> np.ndarray:
-    if not isinstance(data, (bytes, bytearray)) or not isinstance(dtype, _Dtype) or order not in ("C", "F"):
-        raise Refused("an array that is not plain bytes with a plain dtype")
-    if not (isinstance(shape, tuple) and len(shape) <= 32 and all(type(n) is int and n >= 0 for n in shape)):
-        raise Refused(f"an array of shape {shape!r}")
-    kind = dtype.numpy()
-    if math.prod(shape) * kind.itemsize != len(data):
-        raise Refused(
-            f"an array of shape {shape} and {kind.itemsize} bytes a value with {len(data)} bytes of data"
-        )
-    return np.frombuffer(data, kind).reshape(shape, order=order)
+Lookup = Callable[[str, str], Callable[..., Any] | None]
 
 
-def _reconstruct(*args: Any) -> _Array:
-    if len(args) != 3 or args[0] is not ALLOWED["numpy", "ndarray"]:
-        raise Refused("an array subclass")
-    return _Array()
+@dataclass(frozen=True)
+class Vocabulary:
+    """What one kind of pickle may say.
+
+    what: the kind, for messages ("a numpy pickle"); names: {"module.name": our function}; vendored: the same for
+    names that other projects carry inside a package of theirs, so that only the end has to match; persistent: what to
+    make of a persistent id, None where there is none.
+    """
+
+    what: str
+    names: Mapping[str, Callable[..., Any]]
+    vendored: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+    persistent: Callable[[Any], Any] | None = None
+
+    def find(self, module: Any, name: Any) -> Name:
+        """Our function for a name in the file; raises Refused for any other."""
+        if type(module) is not str or type(name) is not str:
+            raise Refused("a global whose name is not text")
+        full = f"{module}.{name}"
+        make = self.names.get(full)
+        if make is None and full.isascii():
+            make = next((m for end, m in self.vendored.items() if f".{full}".endswith(f".{end}")), None)
+        if make is None:
+            shown = ascii(full[:120])[1:-1]
+            raise Refused(f"the name {shown}, which {self.what} does not need")
+        return Name(module, name, make)
 
 
-def _ndarray(*_: Any) -> Any:
-    raise Refused("a direct call of numpy.ndarray")
+def article(value: Any) -> str:
+    """What kind of thing a value is, without looking into it: `a dict`, `an int`."""
+    kind = type(value).__name__.strip("_").lower()
+    return f"{'an' if kind[:1] in 'aeiou' else 'a'} {kind}"
 
 
-def _dtype(*args: Any) -> _Dtype:
-    if not args or args[0] not in DTYPES:
-        raise Refused(f"dtype {args[0] if args else None!r}; allowed: {', '.join(sorted(DTYPES))}")
-    return _Dtype(args[0])
+class Cursor:
+    """Where a reader stands in a file: the few methods of a file object that `pickletools` decodes arguments with."""
+
+    def __init__(self, data: memoryview, at: int = 0):
+        self.data = data
+        self.at = at
+        self.most = len(data)
+
+    def read(self, size: int) -> bytes | memoryview:
+        """The next bytes: a view of the file where they are many. Short at its end, as a file's `read`."""
+        if size > self.most:
+            raise Refused(f"a text or number of {size:,} bytes")
+        taken = self.data[self.at : self.at + max(size, 0)]
+        self.at += len(taken)
+        return bytes(taken) if len(taken) <= PAGE else taken
+
+    def readline(self) -> bytes:
+        """The next line with its end."""
+        line = bytes(self.data[self.at : self.at + MAX_LINE])
+        line = line[: line.find(b"\n") + 1]
+        if not line:
+            raise Refused(f"a line without an end in {MAX_LINE} bytes")
+        self.at += len(line)
+        return line
 
 
-def _frombuffer(*args: Any) -> _Array:  # how numpy writes contiguous arrays from protocol 5 on
-    if len(args) != 4:
-        raise Refused("_frombuffer with other than four arguments")
-    return _Array(_view(*args))
-
-
-def _encode(*args: Any) -> bytes:  # how protocol 2 writes bytes
-    if len(args) != 2 or not isinstance(args[0], str) or args[1] != "latin1":
-        raise Refused("_codecs.encode of something else than latin1 text")
-    return args[0].encode("latin1")
-
-
-def _bytes(*args: Any) -> bytes:  # how protocol 2 writes no bytes at all
-    if args:
-        raise Refused("bytes() of something")
-    return b""
-
-
-ALLOWED: dict[tuple[str, str], Callable[..., Any]] = {
-    ("numpy", "ndarray"): _ndarray,
-    ("numpy", "dtype"): _dtype,
-    ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
-    ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
-    ("numpy.core.numeric", "_frombuffer"): _frombuffer,
-    ("numpy._core.numeric", "_frombuffer"): _frombuffer,
-    ("_codecs", "encode"): _encode,
-    ("__builtin__", "bytes"): _bytes,
-}
-
-_LITERALS = {
-    "BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8",
-    "BYTEARRAY8", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8",
-}  # fmt: skip
-_CONSTANTS: dict[str, Any] = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False, "EMPTY_TUPLE": ()}
-_TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 _MARK = object()
 
+_TEXTS = {
+    "UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "STRING", "BINSTRING", "SHORT_BINSTRING"
+}  # fmt: skip
+_BYTES = {"BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"}
+_NUMBERS = {"INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "FLOAT", "BINFLOAT"}
+_CONSTANTS: dict[str, Callable[[], Any]] = {
+    "NONE": lambda: None,
+    "NEWTRUE": lambda: True,
+    "NEWFALSE": lambda: False,
+    "EMPTY_TUPLE": tuple,
+    "EMPTY_LIST": list,
+    "EMPTY_DICT": dict,
+    "EMPTY_SET": set,
+    "MARK": lambda: _MARK,
+}
+_TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+_OPCODES = {ord(opcode.code): opcode for opcode in pickletools.opcodes}
+_SKIPPED = {"PROTO", "FRAME"}
 
-def _global(module: Any, name: Any) -> Callable[..., Any]:
-    found = ALLOWED.get((module, name)) if isinstance(module, str) and isinstance(name, str) else None
-    if found is None:
-        raise Refused(
-            f"{str(module)[:80]}.{str(name)[:80]}, which is not on the allow-list of a numpy pickle"
-        )
-    return found
 
+class _Machine:
+    """The stack, the memo and what each opcode does to them."""
 
-def _interpret(data: bytes) -> Any:
-    stack: list[Any] = []
-    memo: dict[int, Any] = {}
+    def __init__(self, vocabulary: Vocabulary):
+        self.vocabulary = vocabulary
+        self.stack: list[Any] = []
+        self.memo: dict[int, Any] = {}
 
-    def mark() -> list[Any]:
-        at = len(stack) - 1
-        while stack[at] is not _MARK:  # runs off the front (IndexError) when there is none
+    def since_mark(self) -> list[Any]:
+        """Take everything above the last mark, and the mark."""
+        at = len(self.stack) - 1
+        while at >= 0 and self.stack[at] is not _MARK:
             at -= 1
-            if at < 0:
-                raise IndexError("no MARK")
-        taken = stack[at + 1 :]
-        del stack[at:]
+        if at < 0:
+            raise IndexError("no MARK")
+        taken = self.stack[at + 1 :]
+        del self.stack[at:]
         return taken
 
-    def into_dict(pairs: list[Any]) -> None:
-        if len(pairs) % 2 or type(stack[-1]) is not dict:
-            raise Refused("an item set on something that is not a dict")
+    def take(self, count: int) -> list[Any]:
+        """Take the last `count` values."""
+        if len(self.stack) < count:
+            raise IndexError("short stack")
+        taken = self.stack[len(self.stack) - count :]
+        del self.stack[len(self.stack) - count :]
+        return taken
+
+    def keep(self, at: int) -> None:
+        """Remember the top of the stack under a number."""
+        self.memo[at] = self.stack[-1]
+
+    def set_items(self, pairs: list[Any]) -> None:
+        """Keys and values, alternating, into the dict below them."""
+        target = self.stack[-1]
+        if not isinstance(target, dict) or len(pairs) % 2:
+            raise Refused(f"items set on {article(target)}")
         for key, value in zip(pairs[::2], pairs[1::2], strict=True):
-            if not isinstance(key, str):
-                raise Refused(f"a dict key of type {type(key).__name__}")
-            stack[-1][key] = value
+            if type(key) not in (str, int):
+                raise Refused(f"a dict key that is {article(key)}")
+            target[key] = value
 
-    operations: Iterator[tuple[pickletools.OpcodeInfo, Any, int | None]] = pickletools.genops(data)
-    for count, (opcode, argument, _) in enumerate(operations):
-        op = opcode.name
-        if count > MAX_OPCODES:
-            raise Refused(f"more than {MAX_OPCODES} opcodes")
-        if op in _LITERALS:
-            stack.append(argument)
-        elif op in _CONSTANTS:
-            stack.append(_CONSTANTS[op])
-        elif op in ("BINPUT", "LONG_BINPUT"):
-            memo[argument] = stack[-1]
-        elif op == "MEMOIZE":
-            memo[len(memo)] = stack[-1]
-        elif op in ("BINGET", "LONG_BINGET"):
-            stack.append(memo[argument])
-        elif op == "MARK":
-            stack.append(_MARK)
-        elif op == "EMPTY_DICT":
-            stack.append({})
-        elif op == "SETITEM":
-            value, key = stack.pop(), stack.pop()
-            into_dict([key, value])
-        elif op == "SETITEMS":
-            into_dict(mark())
-        elif op == "TUPLE":
-            stack.append(tuple(mark()))
-        elif op in _TUPLES:
-            n = _TUPLES[op]
-            if len(stack) < n:
-                raise IndexError("short stack")
-            stack[-n:] = [tuple(stack[-n:])]
-        elif op == "GLOBAL":
-            stack.append(_global(*argument.split(" ", 1)))
-        elif op == "STACK_GLOBAL":
-            name, module = stack.pop(), stack.pop()
-            stack.append(_global(module, name))
-        elif op == "REDUCE":
-            arguments, function = stack.pop(), stack.pop()
-            if not any(function is allowed for allowed in ALLOWED.values()) or not isinstance(
-                arguments, tuple
-            ):
-                raise Refused("a call of something that is not on the allow-list")
-            stack.append(function(*arguments))
-        elif op == "BUILD":
-            state = stack.pop()
-            if not isinstance(stack[-1], (_Array, _Dtype)):
-                raise Refused("object state (BUILD) for something that is neither array nor dtype")
-            stack[-1].build(state)
-        elif op in ("PROTO", "FRAME"):
-            continue
-        elif op == "STOP":
-            if len(stack) != 1:
-                raise Refused("more than one value")
-            return stack[0]
-        else:
-            raise Refused(f"opcode {op}")
-    raise EOFError
+    def append(self, values: list[Any]) -> None:
+        """Values onto the list below them."""
+        if type(self.stack[-1]) is not list:
+            raise Refused(f"values appended to {article(self.stack[-1])}")
+        self.stack[-1].extend(values)
+
+    def add(self, values: list[Any]) -> None:
+        """Values into the set below them."""
+        if type(self.stack[-1]) is not set:
+            raise Refused(f"values added to {article(self.stack[-1])}")
+        self.stack[-1].update(hashable(values))
+
+    def call(self) -> None:
+        """REDUCE and NEWOBJ: a function of the vocabulary on a tuple of arguments."""
+        name, arguments = self.take(2)
+        if not isinstance(name, Name) or type(arguments) is not tuple:
+            raise Refused(f"a call of {article(name)}")
+        self.stack.append(name.make(*arguments))
+
+    def build(self) -> None:
+        """BUILD: object state for a record."""
+        state = self.stack.pop()
+        if not isinstance(self.stack[-1], Record):
+            raise Refused(f"object state for {article(self.stack[-1])}")
+        self.stack[-1].build(state)
+
+    def stack_global(self) -> None:
+        """The two names on the stack become our function."""
+        self.stack.append(self.vocabulary.find(*self.take(2)))
+
+    def persistent(self) -> None:
+        """A persistent id becomes what the vocabulary makes of it."""
+        if self.vocabulary.persistent is None:
+            raise Refused(f"a persistent id, which {self.vocabulary.what} does not have")
+        self.stack.append(self.vocabulary.persistent(self.stack.pop()))
 
 
-def _flatten(node: Any, prefix: str, depth: int) -> Iterator[tuple[str, np.ndarray]]:
-    if isinstance(node, _Array):
-        if node.value is None:
-            raise Refused("an array without data")
-        yield prefix, node.value
-    elif isinstance(node, dict):
-        if depth >= MAX_DEPTH:
-            raise Refused(f"dicts nested deeper than {MAX_DEPTH}")
-        for key, value in node.items():
-            yield from _flatten(value, f"{prefix}/{key}" if prefix else key, depth + 1)
-    else:
-        raise Refused(f"a {type(node).__name__} where a dict or an array belongs ({prefix or 'top level'})")
+_ACTIONS: dict[str, Callable[[_Machine], None]] = {
+    "TUPLE": lambda m: m.stack.append(tuple(m.since_mark())),
+    "LIST": lambda m: m.stack.append(m.since_mark()),
+    "DICT": lambda m: (pairs := m.since_mark(), m.stack.append({}), m.set_items(pairs))[-1],
+    "SETITEM": lambda m: m.set_items(m.take(2)),
+    "SETITEMS": lambda m: m.set_items(m.since_mark()),
+    "APPEND": lambda m: m.append(m.take(1)),
+    "APPENDS": lambda m: m.append(m.since_mark()),
+    "ADDITEMS": lambda m: m.add(m.since_mark()),
+    "REDUCE": _Machine.call,
+    "NEWOBJ": _Machine.call,
+    "BUILD": _Machine.build,
+    "STACK_GLOBAL": _Machine.stack_global,
+    "BINPERSID": _Machine.persistent,
+    "MEMOIZE": lambda m: m.keep(len(m.memo)),
+}
+_KEEP = {"PUT", "BINPUT", "LONG_BINPUT"}
+_RECALL = {"GET", "BINGET", "LONG_BINGET"}
 
 
-def parse_arrays(data: bytes, name: str) -> dict[str, np.ndarray]:
-    """Arrays of a numpy pickle held in memory, keys joined by "/", e.g. `VGG16_0/Conv_0/kernel`; read-only
-    views into `data`.
+def hashable(values: Any) -> list[Any]:
+    """The values, if each is text or a number, so that hashing one costs nothing."""
+    if type(values) not in (list, tuple, set) or any(type(v) not in (str, int, float) for v in values):
+        raise Refused("a set of something else than text and numbers")
+    return list(values)
 
-    Raises StylegraftError when the pickle is damaged or asks for anything but dicts of plain arrays; nothing
-    in it is imported or called.
+
+def interpret(cursor: Cursor, vocabulary: Vocabulary, budget: Budget) -> Any:
+    """The value of the pickle that starts at the cursor, which is left behind its end.
+
+    Raises Refused for what is not on the allow-list or above a bound, and one of DAMAGED for bytes that are no pickle.
     """
-    if len(data) > MAX_BYTES:
-        raise StylegraftError(f"{name}: {len(data)} bytes, more than the {MAX_BYTES} a numpy pickle may have")
-    arrays: dict[str, np.ndarray] = {}
-    try:
-        for key, value in _flatten(_interpret(data), "", 0):
-            arrays[key] = value
-            if len(arrays) > MAX_ARRAYS:
-                raise Refused(f"more than {MAX_ARRAYS} arrays")
-    except Refused as refusal:
-        raise StylegraftError(
-            f"{name}: refused, it holds {refusal}. Expected a pickle of dicts of numpy arrays."
-        ) from None
-    except (ValueError, IndexError, KeyError, TypeError, EOFError, OverflowError, UnicodeError) as broken:
-        what = f"{type(broken).__name__}: {str(broken)[:120]}"
-        raise StylegraftError(
-            f"{name}: not a readable numpy pickle ({what}). Is the file complete?"
-        ) from None
-    return arrays
-
-
-def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
-    """`parse_arrays` of a file."""
-    path = Path(path)
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise StylegraftError(f"{path}: larger than the {MAX_BYTES} bytes a numpy pickle may have")
-        data = path.read_bytes()
-    except OSError as error:
-        raise StylegraftError(f"{path}: cannot be read ({error.strerror})") from None
-    return parse_arrays(data, str(path))
+    machine = _Machine(vocabulary)
+    stack, memo = machine.stack, machine.memo
+    while True:
+        budget.opcodes -= 1
+        if budget.opcodes < 0:
+            raise Refused(f"more than {MAX_OPCODES:,} opcodes")
+        if cursor.at >= len(cursor.data):
+            raise EOFError("it ends in the middle")
+        opcode = _OPCODES.get(cursor.data[cursor.at])
+        if opcode is None:
+            raise ValueError(f"byte {cursor.at} is no opcode")
+        cursor.at += 1
+        op = opcode.name
+        argument: Any = None
+        if opcode.arg is not None:
+            start = cursor.at
+            cursor.most = len(cursor.data) if op in _BYTES else MAX_TEXT if op in _TEXTS else PAGE
+            argument = opcode.arg.reader(cursor)  # type: ignore[arg-type]
+            if op in _TEXTS:
+                budget.text -= cursor.at - start
+                if budget.text < 0:
+                    raise Refused(f"more than {MAX_TEXTS:,} bytes of text")
+        if op in _TEXTS or op in _BYTES or op in _NUMBERS:
+            stack.append(argument)
+        elif op in _RECALL:
+            stack.append(memo[argument])
+        elif op in _KEEP:
+            machine.keep(argument)
+        elif op in _ACTIONS:
+            _ACTIONS[op](machine)
+        elif op in _CONSTANTS:
+            stack.append(_CONSTANTS[op]())
+        elif op in _TUPLES:
+            stack.append(tuple(machine.take(_TUPLES[op])))
+        elif op == "GLOBAL":
+            stack.append(vocabulary.find(*argument.split(" ", 1)))
+        elif op == "STOP":
+            (value,) = stack
+            return value
+        elif op not in _SKIPPED:
+            raise Refused(f"the opcode {op}, which {vocabulary.what} does not need")

@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import stat
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -21,6 +20,7 @@ import torch
 from torch import Tensor
 
 from stylegraft.atomic import write_bytes
+from stylegraft.checkpoints.opening import opened
 from stylegraft.errors import StylegraftError
 from stylegraft.version import __version__
 
@@ -140,34 +140,21 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, str
 def _open(path: str | os.PathLike[str], *, whole: bool) -> tuple[dict[str, str], bytes]:
     """Check size and header, then return the metadata and, if `whole`, every byte of the file."""
     shown = os.fspath(path)
-    try:
-        with open(path, "rb", opener=_nonblocking) as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise StylegraftError(f"{shown}: not a regular file")
+    file, size = opened(path)
+    with file:
+        try:
             prefix = file.read(SNIFF)
             file.seek(8)
-            metadata, size = _header(shown, file.read, prefix, status.st_size)
+            metadata, size = _header(shown, file.read, prefix, size)
             file.seek(0)
             data = file.read(size) if whole else b""
-    except FileNotFoundError as error:
-        raise StylegraftError(f"{shown}: no such file") from error
-    except IsADirectoryError as error:
-        raise StylegraftError(f"{shown}: a folder, expected a .safetensors file") from error
-    except OSError as error:
-        raise StylegraftError(f"{shown}: cannot be read: {error.strerror or error}") from error
+        except OSError as error:
+            raise StylegraftError(f"{shown}: cannot be read: {error.strerror or error}") from error
     return metadata, data
-
-
-def _nonblocking(path: str, flags: int) -> int:
-    """Open without waiting for the other end of a named pipe."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _header(shown: str, more: Any, prefix: bytes, size: int) -> tuple[dict[str, str], int]:
     """Validate length, JSON and total size; returns (metadata, file size)."""
-    if size == 0:
-        raise StylegraftError(f"{shown}: the file is empty")
     kind = foreign_kind(prefix)
     if kind:
         raise StylegraftError(f"{shown}: {kind}, expected a .safetensors file written by stylegraft")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from stylegraft.networks.generator import Generator, Noise, Output
+from stylegraft.networks.generator import Generator, Noise, Output, mean_w
 
 # What a generator knows that no delta can change.
 _SHARED = frozenset(
@@ -98,24 +98,6 @@ def w_avg_shift(
     Stored as a delta on `mapping.w_avg` (`Domain.with_w_avg`), without which truncation pulls to the source's
     mean. source: `mean_w` of the generator, where the caller has kept it.
     """
-    source = mean_w(generator, samples, seed) if source is None else source
-    return (mean_w(Adapted(generator, effective), samples, seed) - source).float()
-
-
-@torch.no_grad()
-def mean_w(network: Generator | Adapted, samples: int = 10_000, seed: int = 0) -> Tensor:
-    """Mean of w over seeded latents (and labels): [w_dim], float64 on the CPU."""
-    generator = network.generator if isinstance(network, Adapted) else network
     device = generator.get_buffer("mapping.w_avg").device
-    rng = torch.Generator().manual_seed(seed)
-    total = torch.zeros(generator.w_dim, dtype=torch.float64)
-    for first in range(0, samples, 1000):
-        size = min(1000, samples - first)
-        z = torch.randn(size, generator.z_dim, generator=rng).to(device)
-        c = None
-        if generator.c_dim:
-            label = torch.randint(generator.c_dim, (size,), generator=rng)
-            c = nn.functional.one_hot(label, generator.c_dim).float().to(device)
-        # on the CPU before it is widened: mps has no float64
-        total += network.mapping(z, c).cpu().double().sum(0)
-    return total / samples
+    source = mean_w(generator, samples, seed, device) if source is None else source
+    return (mean_w(Adapted(generator, effective), samples, seed, device) - source).float()

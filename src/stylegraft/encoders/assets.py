@@ -29,7 +29,7 @@ from safetensors.torch import save as save_bytes
 from torch import Tensor
 
 from stylegraft.atomic import write_bytes
-from stylegraft.checkpoints.pickles import parse_arrays
+from stylegraft.checkpoints.numpy_pickles import parse_arrays
 from stylegraft.errors import StylegraftError
 
 Tensors = dict[str, Tensor]

@@ -26,9 +26,17 @@ class Conv(nn.Module):
     """Equalised convolution k x k, then leaky ReLU of gain sqrt 2 * `gain`, which is folded into kernel and bias."""
 
     def __init__(
-        self, in_channels: int, out_channels: int, kernel: int, *, down: bool = False, gain: float = 1.0
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: int,
+        *,
+        down: bool = False,
+        gain: float = 1.0,
+        clamp: float | None = None,
     ):
         super().__init__()
+        self.clamp = None if clamp is None else clamp * gain
         self.weight = nn.Parameter(ops.random_kernel(out_channels, in_channels, kernel))
         self.bias = nn.Parameter(torch.zeros(out_channels))
         self.weight_gain = (in_channels * kernel**2) ** -0.5
@@ -39,10 +47,11 @@ class Conv(nn.Module):
         """[B, I, r, r] -> [B, O, r, r], or half that size with `down`."""
         bias = self.bias * self.gain
         if self.weight.shape[2] == 1:
-            return ops.conv1x1(x, self.weight, bias, gain=self.weight_gain * self.gain, lrelu=True)
+            y = ops.conv1x1(x, self.weight, bias, gain=self.weight_gain * self.gain, lrelu=True)
+            return ops.clamped(y, self.clamp)
         w = ops.scaled(self.weight, self.weight_gain * self.gain)
         x = ops.downsampling_conv2d(x, w, f) if self.down else ops.conv2d(x, w, padding=w.shape[2] // 2)
-        return F.leaky_relu_(x.add_(bias[:, None, None]), ops.SLOPE)
+        return ops.clamped(F.leaky_relu_(x.add_(bias[:, None, None]), ops.SLOPE), self.clamp)
 
 
 class Skip(nn.Module):
@@ -62,14 +71,16 @@ class Skip(nn.Module):
 class Block(nn.Module):
     """The layers of one resolution above 4; None for those that an architecture does not have."""
 
-    def __init__(self, r: int, channels: dict[int, int], img_channels: int, architecture: str):
+    def __init__(
+        self, r: int, channels: dict[int, int], img_channels: int, architecture: str, clamp: float | None
+    ):
         super().__init__()
         width, below = channels[r], channels[r // 2]
         residual = architecture == "resnet"
         reads_image = architecture == "skip" or r == max(channels)
-        self.fromrgb = Conv(img_channels, width, 1) if reads_image else None
-        self.conv0 = Conv(width, width, 3)
-        self.conv1 = Conv(width, below, 3, down=True, gain=HALF if residual else 1.0)
+        self.fromrgb = Conv(img_channels, width, 1, clamp=clamp) if reads_image else None
+        self.conv0 = Conv(width, width, 3, clamp=clamp)
+        self.conv1 = Conv(width, below, 3, down=True, gain=HALF if residual else 1.0, clamp=clamp)
         self.skip = Skip(width, below) if residual else None
 
 
@@ -77,12 +88,18 @@ class Head(nn.Module):
     """4x4 maps -> [B, out_features]: minibatch-std, 3x3 convolution, two fully connected layers."""
 
     def __init__(
-        self, channels: int, out_features: int, group_size: int, img_channels: int, architecture: str
+        self,
+        channels: int,
+        out_features: int,
+        group_size: int,
+        img_channels: int,
+        architecture: str,
+        clamp: float | None,
     ):
         super().__init__()
         self.group_size = group_size
-        self.fromrgb = Conv(img_channels, channels, 1) if architecture == "skip" else None
-        self.conv = Conv(channels + (1 if group_size > 1 else 0), channels, 3)
+        self.fromrgb = Conv(img_channels, channels, 1, clamp=clamp) if architecture == "skip" else None
+        self.conv = Conv(channels + (1 if group_size > 1 else 0), channels, 3, clamp=clamp)
         self.fc = FullyConnected(channels * 16, channels, activation="lrelu")
         self.out = FullyConnected(channels, out_features)
 
@@ -120,9 +137,9 @@ class Discriminator(nn.Module):
     """Image -> logits.
 
     config: resolution, img_channels (3), c_dim (0), channel_base (32768), channel_max (512), mbstd_group_size (4;
-    1 or less: no minibatch-std), resample_filter ([1, 3, 3, 1]) and architecture: "resnet" (the published networks),
-    "skip" (the image is read at each resolution) or "orig". With c_dim > 0: mapping_layers (8) and cmap_dim (the
-    width at 4 px) of the projection (Miyato and Koyama 2018).
+    1 or less: no minibatch-std), resample_filter ([1, 3, 3, 1]), conv_clamp (None, as in the generator) and
+    architecture: "resnet" (the published networks), "skip" (the image is read at each resolution) or "orig". With
+    c_dim > 0: mapping_layers (8) and cmap_dim (the width at 4 px) of the projection (Miyato and Koyama 2018).
 
     tap_names: the maps that `forward` can hand out; groups: {"b64", "b64.fromrgb", ..., "head": parameter names};
     gains: {parameter name: equalised-lr scale}.
@@ -142,9 +159,10 @@ class Discriminator(nn.Module):
         self.img_channels: int = config.get("img_channels", 3)
         self.c_dim: int = config.get("c_dim", 0)
         channels = widths(config)
+        clamp: float | None = config.get("conv_clamp")
         self.resolutions = tuple(reversed(resolutions(self.resolution, least=8)[1:]))
         for r in self.resolutions:
-            self.add_module(f"b{r}", Block(r, channels, self.img_channels, self.architecture))
+            self.add_module(f"b{r}", Block(r, channels, self.img_channels, self.architecture, clamp))
         self.cmap_dim: int = config.get("cmap_dim", channels[4]) if self.c_dim else 1
         self.b4 = Head(
             channels[4],
@@ -152,6 +170,7 @@ class Discriminator(nn.Module):
             config.get("mbstd_group_size", 4),
             self.img_channels,
             self.architecture,
+            clamp,
         )
         if self.c_dim:
             layers = config.get("mapping_layers", 8)

@@ -284,6 +284,26 @@ class Generator(nn.Module):
                 )
 
 
+@torch.no_grad()
+def mean_w(network: Any, samples: int = 10_000, seed: int = 0, device: torch.device | str = "cpu") -> Tensor:
+    """Mean of w over seeded latents (and labels): [w_dim], float64 on the CPU.
+
+    network: a `Generator` on `device`, or a view of one with the same mapping and sizes.
+    """
+    rng = torch.Generator().manual_seed(seed)
+    total = torch.zeros(network.w_dim, dtype=torch.float64)
+    for first in range(0, samples, 1000):
+        size = min(1000, samples - first)
+        z = torch.randn(size, network.z_dim, generator=rng).to(device)
+        c = None
+        if network.c_dim:
+            label = torch.randint(network.c_dim, (size,), generator=rng)
+            c = nn.functional.one_hot(label, network.c_dim).float().to(device)
+        # on the CPU before it is widened: mps has no float64
+        total += network.mapping(z, c).cpu().double().sum(0)
+    return total / samples
+
+
 def build_generator(config: dict[str, Any]) -> Generator:
     """A freshly initialised generator of config["architecture"]: "stylegan2" or "mobile"."""
     if config["architecture"] == "stylegan2":

@@ -23,6 +23,7 @@ __all__ = [
     "SLOPE",
     "SQRT2",
     "channels_last",
+    "clamped",
     "clear_caches",
     "conv1x1",
     "conv2d",
@@ -233,6 +234,11 @@ def linear(
     else:
         y = torch.addmm(bias, x, w.t(), alpha=weight_gain * g, beta=bias_gain * g)
     return F.leaky_relu_(y, SLOPE) if lrelu else y
+
+
+def clamped(x: Tensor, bound: float | None) -> Tensor:
+    """x within [-bound, bound]; x itself where there is no bound. Not in place: the activation before keeps x."""
+    return x if bound is None else x.clamp(-bound, bound)
 
 
 def normalise(x: Tensor) -> Tensor:

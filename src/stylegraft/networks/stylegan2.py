@@ -40,11 +40,19 @@ class StyledConv(nn.Module):
     noise_const: Tensor
 
     def __init__(
-        self, in_channels: int, out_channels: int, w_dim: int, resolution: int, up: int = 1, gain: float = 1.0
+        self,
+        in_channels: int,
+        out_channels: int,
+        w_dim: int,
+        resolution: int,
+        up: int = 1,
+        gain: float = 1.0,
+        clamp: float | None = None,
     ):
         super().__init__()
         self.up = up
         self.gain = gain * ops.SQRT2
+        self.clamp = None if clamp is None else clamp * gain
         self.affine = FullyConnected(w_dim, in_channels, bias_init=1.0)
         self.weight = nn.Parameter(ops.random_kernel(out_channels, in_channels, 3))
         self.bias = nn.Parameter(torch.zeros(out_channels))
@@ -57,7 +65,7 @@ class StyledConv(nn.Module):
         x = ops.modulated_conv2d(x, self.weight, style, up=self.up, f=f, gain=self.gain, add=grain)
         if noise is not None:
             x = x.add_(bias)
-        return F.leaky_relu_(x, ops.SLOPE)
+        return ops.clamped(F.leaky_relu_(x, ops.SLOPE), self.clamp)
 
 
 class ToRGB(nn.Module):
@@ -66,15 +74,17 @@ class ToRGB(nn.Module):
     The style is the affine layer's output; the gain 1 / sqrt(I) multiplies it here (NVIDIA's convention of StyleSpace).
     """
 
-    def __init__(self, in_channels: int, img_channels: int, w_dim: int):
+    def __init__(self, in_channels: int, img_channels: int, w_dim: int, clamp: float | None = None):
         super().__init__()
+        self.clamp = clamp
         self.affine = FullyConnected(w_dim, in_channels, bias_init=1.0)
         self.weight = nn.Parameter(torch.randn(img_channels, in_channels, 1, 1))
         self.bias = nn.Parameter(torch.zeros(img_channels))
         self.weight_gain = in_channels**-0.5
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
-        return ops.modulated_rgb(x, self.weight, style * self.weight_gain, self.bias)
+        rgb = ops.modulated_rgb(x, self.weight, style * self.weight_gain, self.bias)
+        return ops.clamped(rgb, self.clamp)
 
 
 class Skip(nn.Module):
@@ -92,17 +102,25 @@ class Skip(nn.Module):
 class Block(nn.Module):
     """The layers of one resolution; None for those that an architecture or resolution does not have."""
 
-    def __init__(self, r: int, channels: dict[int, int], img_channels: int, w_dim: int, variant: str):
+    def __init__(
+        self,
+        r: int,
+        channels: dict[int, int],
+        img_channels: int,
+        w_dim: int,
+        variant: str,
+        clamp: float | None = None,
+    ):
         super().__init__()
         width = channels[r]
         above = channels.get(r // 2, 0)
         residual = variant == "resnet" and r > 4
         if r == 4:
             self.const = nn.Parameter(torch.randn(width, 4, 4))
-        self.conv0 = StyledConv(above, width, w_dim, r, up=2) if r > 4 else None
-        self.conv1 = StyledConv(width, width, w_dim, r, gain=HALF if residual else 1.0)
+        self.conv0 = StyledConv(above, width, w_dim, r, up=2, clamp=clamp) if r > 4 else None
+        self.conv1 = StyledConv(width, width, w_dim, r, gain=HALF if residual else 1.0, clamp=clamp)
         with_image = variant == "skip" or r == max(channels)
-        self.torgb = ToRGB(width, img_channels, w_dim) if with_image else None
+        self.torgb = ToRGB(width, img_channels, w_dim, clamp) if with_image else None
         self.skip = Skip(above, width) if residual else None
 
 
@@ -110,8 +128,9 @@ class StyleGAN2Synthesis(Synthesis):
     """Style vectors and noise maps -> image.
 
     config: resolution, img_channels (3), w_dim (512), channel_base (32768), channel_max (512), resample_filter
-    ([1, 3, 3, 1]) and variant: "skip" (an image at each resolution, summed; the published networks), "orig" (at the
-    last only) or "resnet" (at the last only, residual blocks).
+    ([1, 3, 3, 1]), conv_clamp (None: none; what NVIDIA bounds the layers of networks trained in fp16 by, mostly 256)
+    and variant: "skip" (an image at each resolution, summed; the published networks), "orig" (at the last only) or
+    "resnet" (at the last only, residual blocks).
     """
 
     f: Tensor
@@ -126,8 +145,8 @@ class StyleGAN2Synthesis(Synthesis):
         channels = widths(config)
         self.resolutions = tuple(channels)
         for r in channels:
-            block = Block(r, channels, config.get("img_channels", 3), config.get("w_dim", 512), self.variant)
-            self.add_module(f"b{r}", block)
+            sizes = config.get("img_channels", 3), config.get("w_dim", 512)
+            self.add_module(f"b{r}", Block(r, channels, *sizes, self.variant, config.get("conv_clamp")))
         self.register_buffer(
             "f", ops.setup_filter(config.get("resample_filter", (1, 3, 3, 1))), persistent=False
         )

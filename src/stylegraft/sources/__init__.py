@@ -53,13 +53,13 @@ def load_source(name_or_path: str | os.PathLike[str], device: torch.device | str
     Raises StylegraftError with the nearest name for an unknown one, and with the cause for a file that is no
     source.
     """
-    from stylegraft.checkpoints import native
+    from stylegraft.checkpoints.loading import load
 
     text = os.fspath(name_or_path)
     if text in SOURCES:
-        return native.load(source_path(text)).to(device)
+        return load(source_path(text)).to(device)
     if os.path.lexists(text):
-        return native.load(text).to(device)
+        return load(text).to(device)
     if Path(text).suffix or os.sep in text:
         raise StylegraftError(f"{text}: no such file; a source is a file or one of {', '.join(SOURCES)}")
     raise StylegraftError(

@@ -1,0 +1,191 @@
+"""NVIDIA's PyTorch pickles of StyleGAN2 (StyleGAN2-ADA, the StyleGAN3 repository, FixNoise, StyleDomain).
+
+A network there is one call of a function that would run the source text inside the file. Here that call becomes a
+`Module`, a record of its state, and the text is never looked at beyond its hash. Tensor names are ours.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from stylegraft.checkpoints import offsets, tensorflow
+from stylegraft.checkpoints.architecture import FILTER
+from stylegraft.checkpoints.foreign import Foreign, Network
+from stylegraft.checkpoints.numpy_pickles import NAMES as NUMPY
+from stylegraft.checkpoints.pickles import (
+    Budget,
+    Cursor,
+    Items,
+    Record,
+    Refused,
+    Vocabulary,
+    article,
+    interpret,
+)
+from stylegraft.checkpoints.torch_files import CONTAINERS, TENSORS, TensorRecord, load_from_bytes
+
+MAX_MODULES = 10_000
+FORMAT = "NVIDIA PyTorch pickle"
+
+# buffers that are made again, belong to FixNoise's training, or to the offsets that have been folded in
+_IGNORED = re.compile(r"(.*\.)?(resample_filter|noise_rand|offset_mask|ones|ones_weights)")
+
+
+@dataclass(eq=False)
+class Module(Record):
+    """One persistent object: its class and the attributes it had."""
+
+    class_name: str = ""
+    state: dict[Any, Any] = field(default_factory=dict)
+    source: str = ""
+
+    def build(self, state: Any) -> None:
+        """Some writers hand the state over afterwards."""
+        if not isinstance(state, dict):
+            raise Refused(f"a network whose state is {article(state)}")
+        self.state = state
+
+    def items(self, kind: str) -> dict[str, Any]:
+        """`_parameters`, `_buffers` or `_modules`, by name."""
+        found = self.state.get(kind)
+        if not isinstance(found, dict):
+            return {}
+        return {name: value for name, value in found.items() if type(name) is str and value is not None}
+
+
+def _module(*args: Any) -> Module:
+    if len(args) != 1 or not isinstance(args[0], dict):
+        raise Refused("a persistent object without its one dict")
+    meta = args[0]
+    texts = [meta.get(key) for key in ("class_name", "module_src")]
+    if (
+        meta.get("type") != "class"
+        or any(type(text) is not str for text in texts)
+        or not isinstance(meta.get("state"), dict)
+    ):
+        raise Refused("a persistent object without (type, class_name, module_src, state)")
+    return Module(texts[0], meta["state"], texts[1])
+
+
+def vocabulary(budget: Budget) -> Vocabulary:
+    """Names of a pickle of networks, PyTorch's or TensorFlow's."""
+    names = {**NUMPY, **CONTAINERS, **TENSORS, "torch.storage._load_from_bytes": load_from_bytes(budget)}
+    vendored = {
+        "torch_utils.persistence._reconstruct_persistent_obj": _module,
+        "dnnlib.util.EasyDict": Items,
+        "dnnlib.tflib.network.Network": tensorflow.Network,
+    }
+    return Vocabulary("a pickle of StyleGAN2 networks", names, vendored)
+
+
+def read(data: memoryview, budget: Budget) -> Foreign:
+    """The networks of a plain pickle, of either NVIDIA code base."""
+    value = interpret(Cursor(data), vocabulary(budget), budget)
+    if type(value) is tuple and value and all(isinstance(part, tensorflow.Network) for part in value):
+        return tensorflow.networks(value)
+    if isinstance(value, Module):
+        value = {"G_ema": value}
+    if not isinstance(value, dict) or not any(isinstance(value.get(key), Module) for key in ("G_ema", "G")):
+        found = (
+            ", ".join(ascii(key)[1:-1][:20] for key in list(value)[:8])
+            if isinstance(value, dict)
+            else article(value)
+        )
+        raise Refused(f"no network G_ema or G in it (it holds {found or 'nothing'})")
+    notes = []
+    key = "G_ema" if isinstance(value.get("G_ema"), Module) else "G"
+    if key == "G":
+        notes.append("no averaged generator (G_ema) in it: the last raw one is used")
+    generator, more = _network(value[key], key)
+    discriminator = _network(value["D"], "D")[0] if isinstance(value.get("D"), Module) else None
+    source = hashlib.sha256(value[key].source.encode("utf-8", "surrogatepass")).hexdigest()
+    info = {"network": value[key].class_name[:80], "embedded source sha256": source}
+    return Foreign(FORMAT, generator, discriminator, info=info, notes=(*notes, *more))
+
+
+def _walk(module: Module) -> Iterator[tuple[str, Module]]:
+    """Every module with its dotted name, parents first."""
+    waiting, count = [("", module)], 0
+    while waiting:
+        prefix, module = waiting.pop()
+        count += 1
+        if count > MAX_MODULES or prefix.count(".") > 16:
+            raise Refused("modules nested too deeply")
+        yield prefix, module
+        for name, child in module.items("_modules").items():
+            if isinstance(child, Module):
+                waiting.append((f"{prefix}{name}.", child))
+
+
+def _network(module: Module, key: str) -> tuple[Network, list[str]]:
+    """Tensors and settings of G or D, and what there is to say about them."""
+    tensors: dict[str, Any] = {}
+    attributes: dict[str, dict[Any, Any]] = {}
+    for prefix, part in _walk(module):
+        attributes[prefix.removesuffix(".")] = part.state
+        for name, value in {**part.items("_buffers"), **part.items("_parameters")}.items():
+            if not isinstance(value, TensorRecord):
+                raise Refused(f"{article(value)} where the tensor {(prefix + name)[:80]!a} belongs")
+            tensors[prefix + name] = value
+    if any(name.startswith(("synthesis.input.", "synthesis.L0_")) for name in tensors):
+        raise Refused(
+            "a StyleGAN3 generator (config T or R): it has no noise inputs and another synthesis network;"
+            " stylegraft adapts StyleGAN2 networks, also those of the StyleGAN3 repository (its --cfg=stylegan2)"
+        )
+    filters = [tensor.array() for name, tensor in tensors.items() if name.endswith("resample_filter")]
+    extra = _settings(attributes, key) | _filter(filters)
+    tensors, notes = offsets.fold(tensors, attributes)
+    kept = {name: tensor for name, tensor in tensors.items() if not _IGNORED.fullmatch(name)}
+    return Network(kept, extra), notes
+
+
+def _settings(attributes: dict[str, dict[Any, Any]], key: str) -> dict[str, Any]:
+    """What shapes do not tell, from the attributes of the modules; raises Refused for what we do not compute."""
+
+    def values(name: str, ending: str = "") -> set[Any]:
+        found = {state.get(name) for part, state in attributes.items()
+                 if name in state and part.endswith(ending) and not part.endswith("skip")
+                 and type(state[name]) in (int, float, bool, str, type(None))}  # fmt: skip
+        return found
+
+    if odd := values("activation") - {"lrelu", "linear"}:
+        raise Refused(f"layers with the activation {str(odd.pop())[:20]!a}; stylegraft knows lrelu")
+    clamps = values("conv_clamp")
+    if len(clamps) > 1 or any(type(c) not in (int, float, type(None)) for c in clamps):
+        raise Refused("layers of different conv_clamp")
+    extra: dict[str, Any] = {"conv_clamp": clamps.pop()} if clamps - {None} else {}
+    multiplier = values("bias_gain", "fc0") if "mapping" in attributes else set()
+    if key == "D":
+        groups, channels = values("group_size", "mbstd"), values("num_channels", "mbstd")
+        if groups:
+            group = groups.pop()
+            extra["mbstd_group_size"] = 1 << 20 if group is None else group
+        if channels - {0, 1}:
+            raise Refused("a minibatch-std of several channels; stylegraft knows one")
+    elif multiplier and (first := attributes.get("mapping.fc0", {}).get("bias_gain")) != 0.01:
+        extra["mapping_lr_multiplier"] = first
+    return extra
+
+
+def _filter(filters: list[np.ndarray]) -> dict[str, Any]:
+    """{"resample_filter"}, where it is not the published networks'; raises Refused when layers have different ones."""
+    if not filters or any(
+        f.ndim not in (1, 2) or max(f.shape, default=0) > 16 or not f.size for f in filters
+    ):
+        return {}
+    lines = [f if f.ndim == 1 else f.sum(1) for f in filters]
+    first = lines[0] / lines[0].sum()
+    if any(
+        line.shape != first.shape or not np.allclose(line / line.sum(), first, atol=1e-6) for line in lines
+    ):
+        raise Refused("layers of different resampling filters")
+    published = np.array(FILTER) / sum(FILTER)
+    if first.shape == published.shape and np.allclose(first, published, atol=1e-6):
+        return {}
+    return {"resample_filter": [round(float(value), 8) for value in first]}
