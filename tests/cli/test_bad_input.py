@@ -64,7 +64,7 @@ def test_a_source_that_is_not_a_source(stylegraft, pictures: Path, tmp_path: Pat
     fake.write_bytes(b"this is not a network" * 100)
     refused(stylegraft("adapt", fake, pictures), "source.safetensors", "not a source")
     fake.write_bytes(b"")
-    refused(stylegraft("adapt", fake, pictures), "source.safetensors", "not a source")
+    refused(stylegraft("adapt", fake, pictures), "source.safetensors", "the file is empty")
     refused(stylegraft("sample", pictures / "0.png"), "0.png", "not a source")
     refused(stylegraft("adapt", pictures, pictures), "pictures", "not a run")
 

@@ -15,7 +15,8 @@ from stylegraft.adaptation.recipes import FIXED, PAPER
 from stylegraft.checkpoints import load
 from stylegraft.cli.main import main
 from stylegraft.cli.recipes import field_docs, show
-from stylegraft.cli.sample import Options, parse_seeds, render
+from stylegraft.cli.model import render
+from stylegraft.cli.sample import parse_seeds
 from stylegraft.cli.settings import parse
 from stylegraft.domains import SPACES, Domain, count
 from stylegraft.errors import StylegraftError
@@ -98,9 +99,8 @@ def test_sample_draws_a_grid_and_prints_the_licence(toy_file: Path, tmp_path: Pa
 
 def test_a_seed_is_the_same_face_whatever_is_drawn_with_it(toy_file: Path):
     source = load(toy_file)
-    options = Options(model="toy")
-    together = render(source, [3, 4, 5, 6, 7], options, batch=2)
-    alone = render(source, [6], options)
+    together = render(source, range(3, 25))
+    alone = render(source, [6])
     torch.testing.assert_close(together[3:4], alone, atol=1e-6, rtol=1e-6)
 
 
@@ -200,7 +200,7 @@ def test_seeds_read_back(seeds: list[int], spaces: bool):
 
 
 def test_seeds_far_apart_are_different_faces(toy_file: Path):
-    images = render(load(toy_file), [0, 1, 2**31, 2**32 - 1], Options(model="toy"))
+    images = render(load(toy_file), [0, 1, 2**31, 2**32 - 1])
     assert len({image.numpy().tobytes() for image in images}) == 4
 
 

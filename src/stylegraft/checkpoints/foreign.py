@@ -52,7 +52,7 @@ class Values:
 class Network:
     """tensors: {our name: numbers}; extra: config entries that shapes cannot tell."""
 
-    tensors: dict[str, Numbers]
+    tensors: Mapping[str, Numbers]
     extra: dict[str, Any] = field(default_factory=dict)
 
     @property

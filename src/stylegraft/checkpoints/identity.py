@@ -33,6 +33,7 @@ def base_digest(generator: Generator, stored: torch.dtype = torch.float32) -> st
     """
     tensors = dict(generator.named_parameters())
     tensors |= {name: buffer for name, buffer in generator.named_buffers() if name.endswith(".noise_const")}
+    tensors |= {name: gain for name, gain in generator.channel_gains().items() if bool(gain.any())}
     sha = hashlib.sha256()
     for name in sorted(tensors):
         tensor = tensors[name].detach().to(stored).float()

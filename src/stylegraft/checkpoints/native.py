@@ -35,6 +35,7 @@ def save_source(path: str | os.PathLike[str], source: Source, dtype: torch.dtype
 
     Raises StylegraftError when a value does not fit (beyond 65,504 in fp16, NaN) or the disk refuses.
     """
+    source.generator.require_ordinary(os.fspath(path))
     networks: dict[str, nn.Module | None] = {"G": source.generator, "D": source.discriminator}
     tensors = {
         f"{letter}.{name}": tensor.to(dtype)

@@ -63,14 +63,10 @@ def _module(*args: Any) -> Module:
     if len(args) != 1 or not isinstance(args[0], dict):
         raise Refused("a persistent object without its one dict")
     meta = args[0]
-    texts = [meta.get(key) for key in ("class_name", "module_src")]
-    if (
-        meta.get("type") != "class"
-        or any(type(text) is not str for text in texts)
-        or not isinstance(meta.get("state"), dict)
-    ):
-        raise Refused("a persistent object without (type, class_name, module_src, state)")
-    return Module(texts[0], meta["state"], texts[1])
+    class_name, source, state = (meta.get(key) for key in ("class_name", "module_src", "state"))
+    if type(class_name) is not str or type(source) is not str or not isinstance(state, dict):
+        raise Refused("a persistent object without (class_name, module_src, state)")
+    return Module(class_name, state, source)
 
 
 def vocabulary(budget: Budget) -> Vocabulary:

@@ -110,5 +110,5 @@ def _weight_offset(own: Mapping[str, np.ndarray], affine: bool) -> np.ndarray | 
         return None
     if any(u.ndim != 2 or v.ndim != 2 or u.shape[1] != v.shape[0] for u, v in pairs):
         raise Refused("weight offsets whose factors do not fit together")
-    total = sum(u @ v for u, v in pairs)
+    total = np.sum([u @ v for u, v in pairs], axis=0)
     return total if affine else total / len(pairs)

@@ -136,16 +136,15 @@ def _kind(name: str) -> Callable[..., Any]:
     return storage
 
 
-def _items(*args: Any) -> Items:
+def _items(pairs: Any = None) -> Items:
     """OrderedDict() or OrderedDict([(key, value), ...])."""
-    if not args:
+    if pairs is None:
         return Items()
-    if len(args) > 1 or type(args[0]) is not list:
+    if type(pairs) is not list or any(type(pair) not in (list, tuple) or len(pair) != 2 for pair in pairs):
         raise Refused("a dict made of something else than pairs")
-    pairs = [tuple(pair) for pair in args[0] if type(pair) in (list, tuple) and len(pair) == 2]
-    if len(pairs) != len(args[0]) or any(type(key) not in (str, int) for key, _ in pairs):
-        raise Refused("a dict made of something else than pairs")
-    return Items(pairs)
+    if any(type(key) not in (str, int) for key, _ in pairs):
+        raise Refused("a dict whose keys are not text or numbers")
+    return Items((key, value) for key, value in pairs)
 
 
 def _set(*args: Any) -> set:

@@ -69,7 +69,7 @@ def run(options: Options) -> None:
         field: value for field, value in asked.items() if value is not None
     }
     source = find(options.source, ["source"])
-    preset = options.preset or preset_of(int(source.says("config", "generator", "resolution")))
+    preset = options.preset or preset_of(source.resolution)
     row = recipe(options.recipe, preset=preset, **changes)
     find_space(options.space or row.space)
     out = options.out or default_folder(options.target)

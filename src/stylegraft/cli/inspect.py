@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import Positional, arg
+
+from stylegraft.errors import StylegraftError
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from stylegraft.checkpoints import Source
     from stylegraft.cli.resolve import Found
 
 
@@ -20,29 +24,37 @@ class Options:
     """What `stylegraft inspect` takes."""
 
     what: Annotated[Positional[str], arg(metavar="FILE")]
-    """A source (name or file), a domain file or a run folder."""
+    """A source (name, file of ours or of others, hf://...), a domain, a direction or a run folder."""
+    sample: bool = False
+    """Of a source: also draw 16 images, into NAME-sample.png in this folder."""
 
 
 def run(options: Options) -> None:
     """Print the facts of whatever it is, after every check that loading it makes."""
-    from stylegraft.cli.resolve import find
+    from stylegraft.cli.resolve import MODELS, find
 
-    found = find(options.what, ("source", "domain", "run"))
+    found = find(options.what, MODELS)
+    if options.sample and found.kind != "source":
+        raise StylegraftError(f"--sample: {options.what} is a {found.kind}: stylegraft sample {options.what}")
     if found.kind == "source":
-        show_source(found)
-        return
-    if found.kind == "run":
-        show_run(found.path.parent)
-    show_domain(found)
+        show_source(found, options)
+    elif found.kind == "direction":
+        show_direction(found)
+    else:
+        if found.kind == "run":
+            show_run(found.path.parent)
+        show_domain(found)
 
 
-def show_source(found: Found) -> None:
+def show_source(found: Found, options: Options) -> None:
     """Architecture, parameter groups, licence, the hash that domains record."""
-    from stylegraft.checkpoints import base_digest, fingerprint, load
-    from stylegraft.cli.console import file_size, print_facts, print_table
+    from stylegraft.checkpoints import base_digest, fingerprint
+    from stylegraft.cli.console import file_size, print_facts, print_table, say
+    from stylegraft.sources import load_source
 
-    source = load(found.path)
-    generator = source.generator
+    source = load_source(options.what)
+    generator, discriminator = source.generator, source.discriminator
+    shown = {"name", "notes", "licence"}
     print_facts((
         ("source", source.name),
         ("file", f"{found.path} ({file_size(found.path)})"),
@@ -50,12 +62,18 @@ def show_source(found: Found) -> None:
         ("image", f"{generator.resolution} px, {generator.img_channels} channels"),
         ("latent", f"z {generator.z_dim}, w {generator.w_dim}, {generator.num_ws} rows of W+"),
         ("labels", generator.c_dim or "none"),
-        ("generator", f"{count(generator):,} parameters"),
-        ("discriminator", f"{count(source.discriminator):,} parameters" if source.discriminator else "none"),
-        *((key, value) for key, value in source.info.items() if key != "name" and isinstance(value, str | int | float)),
+        ("generator", f"{count(generator):,} parameters{settings(generator.config)}"),
+        ("discriminator",
+         f"{count(discriminator):,} parameters{settings(discriminator.config)}" if discriminator else "none"),
+        *((key, value) for key, value in source.info.items()
+          if key not in shown and isinstance(value, str | int | float)),
+        ("licence", source.info.get("licence", "not stated")),
         ("base sha256", base_digest(generator)),
         ("file digest", found.metadata.get("digest")),
+        ("file sha256", sha256(found.path) if found.foreign else None),
     ))  # fmt: skip
+    for note in source.info.get("notes", ()):
+        say(f"note: {note}")
     sizes = {name: parameter.numel() for name, parameter in generator.named_parameters()}
     rows = [
         (group, len(names), f"{sum(sizes[name] for name in names):,}")
@@ -63,6 +81,65 @@ def show_source(found: Found) -> None:
     ]
     print()
     print_table(("parameter group", ">tensors", ">parameters"), rows)
+    if options.sample:
+        draw(source)
+
+
+# entries of a config that the counts do not show, and how they read
+SETTINGS = {
+    "variant": "{}",
+    "architecture": "{}",
+    "mapping_layers": "mapping of {}",
+    "mapping_lr_multiplier": "its rate {}",
+    "mbstd_group_size": "minibatch-std of {}",
+    "conv_clamp": "clamped at {}",
+    "resample_filter": "filter {}",
+}
+
+
+def settings(config: dict[str, Any]) -> str:
+    """The part of a config that counts do not tell: ` (skip, 32768 / 512 channels, mapping of 8)`."""
+    parts = [
+        text.format(config[key])
+        for key, text in SETTINGS.items()
+        if key in config and config[key] not in ("stylegan2", "mobile")
+    ]
+    if "channel_base" in config:
+        parts.append(f"min({config['channel_base']} / resolution, {config.get('channel_max', 512)}) channels")
+    return f" ({', '.join(parts)})" if parts else ""
+
+
+def sha256(path: Path) -> str:
+    """Of a whole file, to compare with what its publisher states."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def draw(source: Source) -> None:
+    """Sixteen samples at psi 0.7."""
+    from stylegraft.cli.model import render
+    from stylegraft.data.grids import save_grid
+
+    out = Path(f"{source.name}-sample.png")
+    save_grid(render(source, range(16)), out)
+    print(f"\n16 images, psi 0.7: {out}")
+
+
+def show_direction(found: Found) -> None:
+    """What a direction file says of itself; its base is not in it."""
+    from stylegraft.cli.console import file_size, print_facts
+
+    theirs = found.foreign
+    assert theirs is not None and theirs.heads is not None
+    heads = theirs.heads["heads"]
+    numbers = sum(vector.array().size for vector in heads.values())
+    print_facts((
+        ("direction", f"{found.path} ({file_size(found.path)}, {numbers:,} numbers)"),
+        *theirs.info.items(),
+        ("layers", f"{1 + max(k for k, _ in heads)} convolutions"),
+        ("base", "not in it: the generator it was trained on, given with --source"),
+        ("file sha256", sha256(found.path)),
+    ))  # fmt: skip
 
 
 def show_domain(found: Found) -> None:

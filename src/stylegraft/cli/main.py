@@ -21,6 +21,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "adapt":   ("stylegraft.cli.adapt",   "learn a new domain from a few images"),
     "sample":  ("stylegraft.cli.sample",  "draw images from a source, a run or a domain file"),
     "inspect": ("stylegraft.cli.inspect", "say what is inside a source, a domain file or a run"),
+    "convert": ("stylegraft.cli.convert", "write a source, or a source with a domain in it, in another format"),
     "sources": ("stylegraft.cli.sources", "list the pretrained sources that ship with the package"),
     "spaces":  ("stylegraft.cli.spaces",  "list what can be made to move, with parameter counts"),
     "recipes": ("stylegraft.cli.recipes", "list the methods, their papers and their settings"),

@@ -1,4 +1,4 @@
-"""What did the user name: a shipped source, a source file, a domain file or a run folder? Without importing torch."""
+"""What did the user name: a source (shipped, file, hub), a domain, a direction or a run? Without importing torch."""
 
 from __future__ import annotations
 
@@ -6,21 +6,35 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from stylegraft.errors import StylegraftError, nearest
 
-Kind = Literal["source", "domain", "run"]
+if TYPE_CHECKING:
+    from stylegraft.checkpoints.foreign import Foreign
+
+# A direction is a domain in the file of StyleDomain or HyperDomainNet.
+Kind = Literal["source", "domain", "direction", "run"]
+MODELS: tuple[Kind, ...] = ("source", "domain", "direction", "run")
 FORMATS: dict[str, Kind] = {"stylegraft-source": "source", "stylegraft-domain": "domain"}
 
 
 @dataclass(frozen=True)
 class Found:
-    """kind: what it is; path: its file (of a run: its domain file); metadata: the text in the file's header."""
+    """kind: what it is; path: its file (of a run: its domain file); metadata: the text in our own file's header;
+    foreign: what somebody else's file holds."""
 
     kind: Kind
     path: Path
     metadata: dict[str, str]
+    foreign: Foreign | None = None
+
+    @property
+    def resolution(self) -> int:
+        """Of a source: the side of its images, by the header or the shapes of its tensors."""
+        if self.foreign is not None and self.foreign.generator is not None:
+            return 4 << sum(name.endswith(".conv0.weight") for name in self.foreign.generator.shapes)
+        return int(self.says("config", "generator", "resolution"))
 
     def says(self, *keys: str) -> Any:
         """What the header says at these keys: the first names a text of JSON, the rest lead into it."""
@@ -37,16 +51,18 @@ class Found:
 
 def find(text: str, wanted: Sequence[Kind]) -> Found:
     """Resolve a name or path; raises StylegraftError when it is nothing, or none of `wanted`."""
+    from stylegraft.checkpoints.hub import fetch, is_hub
     from stylegraft.sources import SOURCES, source_path
 
     path = Path(text)
-    if text in SOURCES:
+    if is_hub(text):
+        found = of_file(fetch(text)[0])
+    elif text in SOURCES:
         found = Found("source", source_path(text), header(source_path(text)))
     elif path.is_dir():
         found = run_folder(path)
     elif path.exists():
-        metadata = header(path)
-        found = Found(FORMATS[metadata["format"]], path, metadata)
+        found = of_file(path)
     else:
         names = (
             [*SOURCES, *(sibling.name for sibling in path.parent.glob("*"))]
@@ -60,6 +76,17 @@ def find(text: str, wanted: Sequence[Kind]) -> Found:
     if found.kind not in wanted:
         raise StylegraftError(f"{text}: a {found.kind}, expected a {' or a '.join(wanted)}")
     return found
+
+
+def of_file(path: Path) -> Found:
+    """What a file is, by its first bytes and then its header or its pickle."""
+    from stylegraft.checkpoints import foreign
+
+    if not foreign.is_foreign(path):
+        metadata = header(path)
+        return Found(FORMATS[metadata["format"]], path, metadata)
+    theirs = foreign.read(path)
+    return Found("source" if theirs.generator is not None else "direction", path, {}, theirs)
 
 
 def run_folder(folder: Path) -> Found:
@@ -80,8 +107,6 @@ def header(path: Path) -> dict[str, str]:
     """The metadata of one of our files; raises StylegraftError when it is something else or damaged."""
     from safetensors import SafetensorError, safe_open
 
-    if not path.is_file():
-        raise StylegraftError(f"{path}: not a regular file, expected a .safetensors source or domain")
     try:
         with safe_open(path, framework="np") as file:
             metadata = file.metadata() or {}

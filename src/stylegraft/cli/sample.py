@@ -13,9 +13,6 @@ from tyro.conf import Positional, arg
 from stylegraft.errors import StylegraftError
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from stylegraft.checkpoints import Source
     from stylegraft.cli.resolve import Found
 
 MOST_SEEDS = 4096  # in one picture
@@ -27,9 +24,16 @@ class Options:
     """What `stylegraft sample` takes."""
 
     model: Annotated[Positional[str], arg(metavar="MODEL")]
-    """A run folder, a domain file, a source file or the name of a source."""
-    seeds: Annotated[str, arg(metavar="RANGES")] = "0-63"
+    """A run folder, a domain file, or a source: its name, its file (.safetensors, .pkl, .pt) or hf://OWNER/REPO/FILE."""
+    seeds: Annotated[
+        str | None,
+        arg(metavar="RANGES", help_behavior_hint="(default: 0-63, above 128 px 0-15)"),
+    ] = None
     """One image a seed: `0-63`, or `7,40-43`. A seed gives the same face from a source and from its domains."""
+    label: Annotated[
+        int | None, arg(metavar="CLASS", help_behavior_hint="(default: the classes in turn, one a seed)")
+    ] = None
+    """Of a conditional source: the class to draw, counted from 0."""
     psi: float = 0.7
     """Truncation: 1 is the full variety, 0 the mean face."""
     strength: float = 1.0
@@ -40,7 +44,7 @@ class Options:
         str | None,
         arg(metavar="SOURCE", help_behavior_hint="(default: the shipped source that the domain names)"),
     ] = None
-    """The base of the domain, where it is not a shipped source: name or file."""
+    """The base of the domain, where it is not a shipped source: name, file or hf://."""
     columns: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: a nearly square grid)")] = (
         None
     )
@@ -53,55 +57,36 @@ class Options:
 
 def run(options: Options) -> None:
     """Render the seeds in batches and write the grid."""
-    from stylegraft.cli.resolve import find
+    from stylegraft.cli.model import find_model, load_model, render
 
-    seeds = parse_seeds(options.seeds)
-    found = find(options.model, ("source", "domain", "run"))
-    base = found if found.kind == "source" else find(base_name(found, options.source), ("source",))
-    check(options, found)
-    if found.kind != "source":
-        check_base(found, base)
+    seeds = None if options.seeds is None else parse_seeds(options.seeds)
+    model = find_model(options.model, options.source)
+    check(options, model.found)
 
+    from stylegraft.cli.console import say
     from stylegraft.data.grids import save_grid
     from stylegraft.devices import check_device
-    from stylegraft.sources import load_source
 
     device = check_device(options.device, "sample")
-    source = load_source(base.path)
-    if source.generator.c_dim:
-        raise StylegraftError(
-            f"source {source.name!r} is conditional ({source.generator.c_dim} classes); sample draws from those without"
-        )
-    if found.kind != "source":
-        source = adapted(source, found.path, options.strength)
-    images = render(source.to(device), seeds, options)
+    source = load_model(model, options.strength)
+    classes = source.generator.c_dim
+    if options.label is not None and not 0 <= options.label < classes:
+        have = f"has the classes 0 to {classes - 1}" if classes else "has no classes"
+        raise StylegraftError(f"--label {options.label}: {options.model} {have}")
+    seeds = seeds or list(range(64 if source.generator.resolution <= 128 else 16))
+    images = render(
+        source.to(device),
+        seeds,
+        psi=options.psi,
+        noise=options.noise,
+        label=options.label,
+        device=options.device,
+    )
     save_grid(images, options.out, options.columns or round(len(seeds) ** 0.5))
+    for note in source.info.get("notes", ()):
+        say(f"note: {note}")
     print(f"{len(seeds)} images of {options.model}: {options.out}")
     print(f"licence: {source.info.get('licence', 'not stated')}")
-
-
-def base_name(found: Found, given: str | None) -> str:
-    """The source that a domain stands on: the one given with --source, or the shipped one that the file names."""
-    from stylegraft.sources import SOURCES
-
-    if given:
-        return given
-    name = found.says("base", "name")
-    if name not in SOURCES:
-        raise StylegraftError(
-            f"{found.path}: its base {name!r} does not ship with stylegraft: give the file of that source with --source"
-        )
-    return name
-
-
-def check_base(domain: Found, base: Found) -> None:
-    """Refuse another base by the two headers alone; loading compares the weights themselves."""
-    wanted, found = domain.says("base", "sha256"), base.metadata.get("base", "")
-    if found and found != wanted:
-        raise StylegraftError(
-            f"{domain.path}: the domain stands on the base {domain.says('base', 'name')!r} (sha256 {str(wanted)[:12]}),"
-            f" {base.path} is another one (sha256 {found[:12]}); give its own base with --source"
-        )
 
 
 def check(options: Options, found: Found) -> None:
@@ -119,33 +104,6 @@ def check(options: Options, found: Found) -> None:
         raise StylegraftError(f"--out {options.out}: the folder {options.out.parent} does not exist")
     if options.out.suffix.lower() != ".png":
         raise StylegraftError(f"--out {options.out}: expected a name that ends in .png")
-
-
-def adapted(source: Source, domain_file: Path, strength: float) -> Source:
-    """The source with the domain folded in; raises StylegraftError naming the file when it is not the domain's base."""
-    from stylegraft.domains.domain import Domain
-
-    domain = Domain.load(domain_file)
-    try:
-        return source.with_domain(domain if strength == 1.0 else domain * strength)
-    except StylegraftError as error:
-        raise StylegraftError(f"{domain_file}: {error}") from error
-
-
-def render(source: Source, seeds: list[int], options: Options, batch: int = 16) -> Tensor:
-    """Images [N, C, R, R] of the seeds, nominally in [-1, 1]; a seed's latent does not depend on the others."""
-    import torch
-
-    from stylegraft.adaptation.sampling import Draws
-
-    generator = source.generator
-    draws = torch.Generator().manual_seed(seeds[0])
-    images = []
-    with torch.inference_mode():
-        for i in range(0, len(seeds), batch):
-            z = Draws(seeds[i : i + batch], device=options.device).normal(generator.z_dim)
-            images.append(generator(z, psi=options.psi, noise=options.noise, generator=draws).image.cpu())
-    return torch.cat(images)
 
 
 def parse_seeds(text: str) -> list[int]:

@@ -110,7 +110,7 @@ def cut(picture: Image.Image, centre: np.ndarray, half: np.ndarray, resolution: 
     missing = np.concatenate([reach - centre, centre + reach - part.size])
     pad = np.maximum(0, np.ceil(missing)).astype(int)
     pixels = np.asarray(part)
-    width = [(pad[1], pad[3]), (pad[0], pad[2])] + [(0, 0)] * (pixels.ndim - 2)
+    width = np.array([(pad[1], pad[3]), (pad[0], pad[2])] + [(0, 0)] * (pixels.ndim - 2))
     part = Image.fromarray(np.pad(pixels, width, mode="symmetric"))
     centre = centre + pad[:2]
     side = max(resolution, math.ceil(2 * float(np.hypot(*half))))

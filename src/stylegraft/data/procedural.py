@@ -129,8 +129,8 @@ def _blur(x: np.ndarray, sigma: float) -> np.ndarray:
     taps = np.exp(-0.5 * (np.arange(-radius, radius + 1) / sigma) ** 2)
     taps = (taps / taps.sum()).astype(np.float32)
     for axis in (0, 1):
-        pad = [(0, 0), (0, 0)]
-        pad[axis] = (radius, radius)
+        pad = np.zeros((2, 2), int)
+        pad[axis] = radius
         wide = np.pad(x, pad, mode="symmetric")
         x = np.lib.stride_tricks.sliding_window_view(wide, len(taps), axis) @ taps
     return x

@@ -15,7 +15,7 @@ from stylegraft.networks.generator import Generator, Noise, Output, mean_w
 # What a generator knows that no delta can change.
 _SHARED = frozenset(
     "config resolution img_channels z_dim w_dim c_dim num_ws"
-    " layers noise noise_shapes tap_names groups gains require".split()
+    " layers noise noise_shapes tap_names groups gains require channel_gains".split()
 )
 
 

@@ -156,8 +156,9 @@ class Domain:
 
 
 def base_tensors(generator: Generator) -> dict[str, Tensor]:
-    """Everything a domain may move: the parameters, and `mapping.w_avg`."""
-    return {**dict(generator.named_parameters()), W_AVG: generator.get_buffer(W_AVG)}
+    """Everything a domain may move: the parameters, gains after demodulation, and `mapping.w_avg`."""
+    moved = dict(generator.named_parameters()) | generator.channel_gains()
+    return {**moved, W_AVG: generator.get_buffer(W_AVG)}
 
 
 def _call(base: Mapping[str, str]) -> str:

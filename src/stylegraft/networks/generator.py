@@ -5,7 +5,6 @@ Mapping and protocol are here; the synthesis networks are in `stylegan2` and `mo
 
 from __future__ import annotations
 
-import re
 from collections import abc
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 
 from stylegraft.errors import StylegraftError
 from stylegraft.networks import ops
+from stylegraft.networks.groups import group_parameters, module_gains
 
 Noise = abc.Mapping[str, Tensor]
 """Layer name -> unscaled noise map [B or 1, 1, r, r]; a layer that is missing gets no noise."""
@@ -267,6 +267,19 @@ class Generator(nn.Module):
             noise = self.noise(noise, len(next(iter(styles.values()))), generator)
         return self.synthesis(styles, noise, taps)
 
+    def channel_gains(self) -> dict[str, Tensor]:
+        """{name: [channels]} of what domains may move beside parameters: gains after demodulation, minus 1."""
+        return {name: b for name, b in self.named_buffers() if name.endswith(".channel_gain")}
+
+    def require_ordinary(self, why: str) -> None:
+        """Raise StylegraftError, with the reason `why`, where a domain has left what no generator file holds."""
+        held = [name for name, gain in self.channel_gains().items() if bool(gain.any())]
+        if held:
+            raise StylegraftError(
+                f"{why}: gains after demodulation (HyperDomainNet's cin_mult) in {len(held)} layers, {held[0]} for one,"
+                " which no ordinary generator holds; keep it as a domain file"
+            )
+
     def require(self, name: str, why: str) -> None:
         """Raise StylegraftError, with the reason `why`, unless this network has a tap or parameter group `name`."""
         if name not in self.tap_names and name not in self.groups:
@@ -349,39 +362,6 @@ def _blend(n: Tensor, m: Tensor, a: float, mode: str) -> Tensor:
         arc = ((1 - a) * angle).sin() / angle.sin() * n + (a * angle).sin() / angle.sin() * m
         return torch.where(angle.sin() > 1e-4, arc, torch.lerp(n, m, a))
     raise StylegraftError(f'noise blend "{mode}" is unknown; expected "linear", "vp" or "slerp"')
-
-
-# Parameter name -> the groups it belongs to; the number is the resolution of the hidden map. Every parameter is in
-# exactly one group without a slash.
-_GROUPS = (
-    (r"mapping\..*", ("mapping",)),
-    (r"synthesis\.b4\.const", ("const",)),
-    (r"synthesis\..*\.noise_strength", ("noise",)),
-    (r"synthesis\.b(\d+)\.conv\d\.affine\..*", (r"affine@\1", r"affine@\1/conv")),
-    (r"synthesis\.b(\d+)\.(up|torgb)\.affine\..*", (r"affine@\1", r"affine@\1/\2")),
-    (r"synthesis\.b(\d+)\.conv\d\.(depthwise|pointwise)", (r"conv@\1", r"conv@\1/\2")),
-    (r"synthesis\.b(\d+)\.(?:conv\d|skip)\..*", (r"conv@\1",)),
-    (r"synthesis\.b(\d+)\.torgb\..*", (r"torgb@\1",)),
-)
-
-
-def group_parameters(
-    names: Iterable[str], table: Iterable[tuple[str, tuple[str, ...]]] = _GROUPS
-) -> dict[str, tuple[str, ...]]:
-    """{group: parameter names}; the first row of `table` (pattern, groups) that matches a name decides."""
-    groups: dict[str, list[str]] = {}
-    for name in names:
-        pattern, labels = next((p, labels) for p, labels in table if re.fullmatch(p, name))
-        for label in labels:
-            groups.setdefault(re.sub(pattern, label, name), []).append(name)
-    return {group: tuple(members) for group, members in groups.items()}
-
-
-def module_gains(module: nn.Module, prefix: str = "") -> dict[str, float]:
-    """{parameter name: gain} of all submodules that keep the gain of a parameter `p` in an attribute `p_gain`."""
-    owners = ((name.rpartition("."), name) for name, _ in module.named_parameters())
-    gains = {name: getattr(module.get_submodule(owner), f"{p}_gain", 1.0) for (owner, _, p), name in owners}
-    return {prefix + name: gain for name, gain in gains.items()}
 
 
 def _matrix(x: Tensor | None, width: int, name: str) -> Tensor:

@@ -18,7 +18,8 @@ from torch.nn import functional as F
 
 from stylegraft.errors import StylegraftError
 from stylegraft.networks import ops
-from stylegraft.networks.generator import FullyConnected, Layer, Noise, Output, Synthesis, module_gains
+from stylegraft.networks.generator import FullyConnected, Layer, Noise, Output, Synthesis
+from stylegraft.networks.groups import module_gains
 from stylegraft.networks.haar import inverse_haar, merge
 
 Gains = abc.Mapping[str, float]

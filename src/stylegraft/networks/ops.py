@@ -128,14 +128,18 @@ def modulated_conv2d(
     f: Tensor | None = None,
     gain: float = 1.0,
     add: Tensor | None = None,
+    after: Tensor | None = None,
 ) -> Tensor:
     """Convolution with kernels scaled per sample by styles (StyleGAN2, section 2.2); the map grows by `up`.
 
     x [B, I, r, r], w [O, I, k, k] with odd k, s [B, I] -> gain * d * conv(x * s, w) + add, where
     d_bo = (sum_i s_bi^2 sum_k w_oik^2 + 1e-8)^-1/2 is one matrix product: the activations are scaled and no kernel
     is built for a sample. With up = 2: a transposed convolution, then the FIR kernel `f`. `add` broadcasts.
+    after [I] scales input channels by 1 + after without entering d (HyperDomainNet's domain modulation).
     """
     d = demodulation(s, kernel_energy(w), gain) if demodulate else s.new_full((1, 1), gain)
+    if after is not None:
+        s = s * (1 + after)
     if up == 1 and not torch.is_grad_enabled() and x[0].numel() >= LARGE:
         kernels = w * s[:, None, :, None, None] * d[:, :, None, None, None]
         y = torch.cat(

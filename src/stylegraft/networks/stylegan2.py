@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from stylegraft.errors import StylegraftError
 from stylegraft.networks import ops
-from stylegraft.networks.generator import FullyConnected, Layer, Noise, Output, Synthesis, module_gains
+from stylegraft.networks.generator import FullyConnected, Layer, Noise, Output, Synthesis
+from stylegraft.networks.groups import module_gains
 
 HALF = 0.5**0.5  # gain of each branch of a residual block
 
@@ -38,6 +39,7 @@ class StyledConv(nn.Module):
     """Modulated 3x3, demodulation, noise, bias, leaky ReLU: [B, I, r / up, r / up] -> [B, O, r, r]."""
 
     noise_const: Tensor
+    channel_gain: Tensor
 
     def __init__(
         self,
@@ -58,11 +60,15 @@ class StyledConv(nn.Module):
         self.bias = nn.Parameter(torch.zeros(out_channels))
         self.noise_strength = nn.Parameter(torch.zeros([]))
         self.register_buffer("noise_const", torch.randn(resolution, resolution))
+        # What a domain may add to the gain of an input channel after demodulation; no file of a generator holds it.
+        self.register_buffer("channel_gain", torch.zeros(in_channels), persistent=False)
 
     def forward(self, x: Tensor, style: Tensor, noise: Tensor | None, f: Tensor) -> Tensor:
         bias = (self.bias * self.gain)[:, None, None]
         grain = bias if noise is None else noise * (self.noise_strength * self.gain)
-        x = ops.modulated_conv2d(x, self.weight, style, up=self.up, f=f, gain=self.gain, add=grain)
+        x = ops.modulated_conv2d(
+            x, self.weight, style, up=self.up, f=f, gain=self.gain, add=grain, after=self.channel_gain
+        )
         if noise is not None:
             x = x.add_(bias)
         return ops.clamped(F.leaky_relu_(x, ops.SLOPE), self.clamp)

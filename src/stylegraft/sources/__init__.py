@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,21 +48,27 @@ def source_path(name: str) -> Path:
 
 
 def load_source(name_or_path: str | os.PathLike[str], device: torch.device | str = "cpu") -> Source:
-    """Load a source by its shipped name (`SOURCES`) or from a source file, onto `device`, frozen and in eval mode.
+    """Load a source onto `device`, frozen and in eval mode: by its shipped name (`SOURCES`), from a file that
+    `checkpoints.load` reads (ours, NVIDIA's .pkl, rosinality's .pt), or as `hf://OWNER/REPO/FILE@REVISION`.
 
     Raises StylegraftError with the nearest name for an unknown one, and with the cause for a file that is no
     source.
     """
+    from stylegraft.checkpoints.hub import fetch, is_hub
     from stylegraft.checkpoints.loading import load
 
     text = os.fspath(name_or_path)
     if text in SOURCES:
         return load(source_path(text)).to(device)
+    if is_hub(text):
+        path, pinned = fetch(text)
+        source = load(path)
+        return replace(source, info={**source.info, "origin": pinned}).to(device)
     if os.path.lexists(text):
         return load(text).to(device)
     if Path(text).suffix or os.sep in text:
         raise StylegraftError(f"{text}: no such file; a source is a file or one of {', '.join(SOURCES)}")
     raise StylegraftError(
         f"source {text!r} is unknown{nearest(text, SOURCES)}; shipped sources: {', '.join(SOURCES)},"
-        " or give the path of a .safetensors source"
+        " or give the path of a .safetensors, .pkl or .pt"
     )

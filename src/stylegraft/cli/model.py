@@ -1,0 +1,118 @@
+"""The model of a command line: a source, or a domain (file, run, direction) on its source."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from stylegraft.cli.resolve import MODELS, Found, find
+from stylegraft.errors import StylegraftError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from stylegraft.checkpoints import Source
+
+
+@dataclass(frozen=True)
+class Model:
+    """found: what was named; base: the source under it (itself, of a source) and the text that names that one."""
+
+    found: Found
+    base: Found
+    base_text: str
+
+
+def find_model(text: str, source: str | None) -> Model:
+    """Resolve a model and its base without importing torch; raises StylegraftError for a base that is another one."""
+    found = find(text, MODELS)
+    if found.kind == "source":
+        if source:
+            raise StylegraftError(f"--source {source}: {text} is a source itself; only domains have one")
+        return Model(found, found, text)
+    base_text = base_name(found, source)
+    base = find(base_text, ("source",))
+    if found.foreign is None:
+        check_base(found, base)
+    return Model(found, base, base_text)
+
+
+def base_name(found: Found, given: str | None) -> str:
+    """The source that a domain stands on: the one given with --source, or the shipped one that the file names."""
+    from stylegraft.sources import SOURCES
+
+    if given:
+        return given
+    if found.foreign is not None:
+        raise StylegraftError(
+            f"{found.path}: a direction of StyleDomain or HyperDomainNet, which does not hold its generator: give the"
+            " rosinality .pt that it was trained on with --source"
+        )
+    name = found.says("base", "name")
+    if name not in SOURCES:
+        raise StylegraftError(
+            f"{found.path}: its base {name!r} does not ship with stylegraft: give the file of that source with --source"
+        )
+    return name
+
+
+def check_base(domain: Found, base: Found) -> None:
+    """Refuse another base by the two headers alone; loading compares the weights themselves."""
+    wanted, found = domain.says("base", "sha256"), base.metadata.get("base", "")
+    if found and found != wanted:
+        raise StylegraftError(
+            f"{domain.path}: the domain stands on the base {domain.says('base', 'name')!r} (sha256 {str(wanted)[:12]}),"
+            f" {base.path} is another one (sha256 {found[:12]}); give its own base with --source"
+        )
+
+
+def load_model(model: Model, strength: float = 1.0) -> Source:
+    """The networks of a model, a domain folded in at this strength.
+
+    Raises StylegraftError naming the file when the domain stands on another base.
+    """
+    from stylegraft.domains.directions import load_domain
+    from stylegraft.sources import load_source
+
+    source = load_source(model.base_text)
+    if model.found.kind == "source":
+        return source
+    domain = load_domain(model.found.path, source)
+    try:
+        return source.with_domain(domain if strength == 1.0 else domain * strength)
+    except StylegraftError as error:
+        raise StylegraftError(f"{model.found.path}: {error}") from error
+
+
+def render(
+    source: Source,
+    seeds: Sequence[int],
+    *,
+    psi: float = 0.7,
+    noise: Literal["const", "random", "none"] = "const",
+    label: int | None = None,
+    device: str = "cpu",
+) -> Tensor:
+    """Images [N, C, R, R] of the seeds, nominally in [-1, 1]; a seed's latent does not depend on the others.
+
+    label: the class of all of them, of a conditional source; None takes the classes in turn.
+    """
+    import torch
+
+    from stylegraft.adaptation.sampling import Draws
+
+    generator = source.generator
+    batch = 16 if generator.resolution <= 256 else 4
+    draws = torch.Generator().manual_seed(seeds[0])
+    images = []
+    with torch.inference_mode():
+        for i in range(0, len(seeds), batch):
+            part = seeds[i : i + batch]
+            z = Draws(list(part), device=device).normal(generator.z_dim)
+            c = None
+            if generator.c_dim:
+                classes = torch.tensor([seed % generator.c_dim if label is None else label for seed in part])
+                c = torch.nn.functional.one_hot(classes, generator.c_dim).float().to(device)
+            images.append(generator(z, c, psi=psi, noise=noise, generator=draws).image.cpu())
+    return torch.cat(images)
