@@ -14,8 +14,8 @@ from PIL import Image
 from stylegraft.adaptation.recipes import FIXED, PAPER
 from stylegraft.checkpoints import load
 from stylegraft.cli.main import main
-from stylegraft.cli.recipes import field_docs, show
 from stylegraft.cli.model import render
+from stylegraft.cli.recipes import field_docs, show
 from stylegraft.cli.sample import parse_seeds
 from stylegraft.cli.settings import parse
 from stylegraft.domains import SPACES, Domain, count
