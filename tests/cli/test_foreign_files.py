@@ -161,3 +161,28 @@ def test_inspect_reads_a_direction(direction: Path, say):
     told = say("inspect", direction)
     for part in ("StyleSpace direction", "s_delta", "5 convolutions", "given with --source"):
         assert part in told
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            b"<!DOCTYPE html><html><body>Quota exceeded</body></html>",
+            "a web page, which is what a failed download leaves",
+        ),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n", "git lfs pull fetches it"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(40), "an image"),
+    ],
+    ids=["page", "lfs", "image"],
+)
+def test_what_is_often_mistaken_for_a_checkpoint_is_called_by_its_name(
+    content: bytes, message: str, tmp_path: Path, say
+):
+    (tmp_path / "ffhq.pkl").write_bytes(content)
+    for verb in ("sample", "inspect"):
+        told = say(verb, tmp_path / "ffhq.pkl", status=2)
+        assert message in told and told.count("\n") == 1
+    from stylegraft.errors import StylegraftError
+
+    with pytest.raises(StylegraftError, match=message):
+        load(tmp_path / "ffhq.pkl")

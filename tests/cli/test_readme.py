@@ -29,10 +29,11 @@ FEW = ["--steps", "2", "--batch", "2", "--set", "warmup=0"]
 @pytest.fixture(scope="module")
 def home(toy_file: Path, toy_images: Path, tmp_path_factory: pytest.TempPathFactory):
     """A folder as the README's reader has it: `my_sketches` beside, `faces-64` installed."""
-    from stylegraft.checkpoints import Source, load, save_source
+    from stylegraft.checkpoints import Source, load, save_rosinality, save_source
 
     folder = tmp_path_factory.mktemp("home")
     shutil.copytree(toy_images, folder / "my_sketches")
+    save_rosinality(folder / "ffhq.pt", load(toy_file))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         try:

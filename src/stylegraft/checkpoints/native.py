@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from stylegraft.checkpoints import tensorfile
 from stylegraft.checkpoints.building import build
 from stylegraft.checkpoints.identity import base_digest
+from stylegraft.checkpoints.opening import SNIFF, foreign_kind
 from stylegraft.checkpoints.source import Source
 from stylegraft.errors import StylegraftError
 from stylegraft.networks.discriminator import build_discriminator
@@ -110,7 +111,7 @@ def _not_a_source(path: str | os.PathLike[str], error: StylegraftError) -> Style
     """Say what was given instead of a source, and what would be one."""
     try:
         with Path(path).open("rb") as file:
-            kind = tensorfile.foreign_kind(file.read(tensorfile.SNIFF))
+            kind = foreign_kind(file.read(SNIFF))
     except OSError:
         return error
     if kind is None:

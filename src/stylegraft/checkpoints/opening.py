@@ -10,6 +10,28 @@ from typing import BinaryIO
 
 from stylegraft.errors import StylegraftError
 
+SNIFF = 32  # bytes that tell one kind of file from another
+
+# what a file that is none of ours begins with, and what to call it
+KINDS = (
+    (b"PK\x03\x04", "a zip archive (as torch.save writes .pt files)"),
+    *((bytes([0x80, protocol]), "a Python pickle") for protocol in range(2, 6)),
+    *((start, "an image") for start in (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM")),
+    *((start, "a web page, which is what a failed download leaves") for start in (b"<!DOC", b"<!doc", b"<html")),
+    (b"version https://git-lfs", "a pointer of git-lfs, not the file itself (git lfs pull fetches it)"),
+)  # fmt: skip
+
+
+def foreign_kind(prefix: bytes) -> str | None:
+    """What a file that is not safetensors looks like from its first SNIFF bytes, or None.
+
+    The ninth byte of safetensors is the brace that opens the header; the eight before it are a length, any
+    bytes.
+    """
+    if prefix[8:9] == b"{":
+        return None
+    return next((kind for start, kind in KINDS if prefix.startswith(start)), None)
+
 
 def opened(path: str | os.PathLike[str]) -> tuple[BinaryIO, int]:
     """The open file and its size; symlinks are followed.

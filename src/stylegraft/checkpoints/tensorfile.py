@@ -20,14 +20,12 @@ import torch
 from torch import Tensor
 
 from stylegraft.atomic import write_bytes
-from stylegraft.checkpoints.opening import opened
+from stylegraft.checkpoints.opening import SNIFF, foreign_kind, opened
 from stylegraft.errors import StylegraftError
 from stylegraft.version import __version__
 
 MAX_HEADER = 4 << 20  # bytes; the header of a 1024-px generator with its discriminator takes tens of KB
-SNIFF = 9  # bytes that tell one kind of file from another
 _DTYPES = {torch.float16: "F16", torch.float32: "F32"}
-_PICKLES = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
 
 def tensor_bytes(tensor: Tensor) -> bytes:
@@ -159,7 +157,7 @@ def _header(shown: str, more: Any, prefix: bytes, size: int) -> tuple[dict[str, 
     if kind:
         raise StylegraftError(f"{shown}: {kind}, expected a .safetensors file written by stylegraft")
     length = int.from_bytes(prefix[:8], "little")
-    if len(prefix) < SNIFF or length < 2:
+    if len(prefix) < 9 or length < 2:
         raise StylegraftError(f"{shown}: not a safetensors file (its first bytes are {prefix!r})")
     if length > MAX_HEADER:
         raise StylegraftError(
@@ -190,23 +188,6 @@ def _header(shown: str, more: Any, prefix: bytes, size: int) -> tuple[dict[str, 
             f"{shown}: {size - expected:,} bytes too long: its header announces {expected:,}"
         )
     return metadata, size
-
-
-def foreign_kind(prefix: bytes) -> str | None:
-    """What a file that is not safetensors looks like from its first SNIFF bytes, or None.
-
-    The ninth byte of safetensors is the brace that opens the header; the eight before it are a length, any
-    bytes.
-    """
-    if prefix[8:] == b"{":
-        return None
-    if prefix.startswith(b"PK\x03\x04"):
-        return "a zip archive (as torch.save writes .pt files)"
-    if prefix[:2] in _PICKLES:
-        return "a Python pickle"
-    if prefix.startswith((b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM")):
-        return "an image"
-    return None
 
 
 def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:

@@ -71,11 +71,17 @@ def find(text: str, wanted: Sequence[Kind]) -> Found:
         )
         raise StylegraftError(
             f"{text}: no such file and no source of that name{nearest(text, names)};"
-            f" expected a {' or a '.join(wanted)}; shipped sources: {', '.join(SOURCES)}"
+            f" expected {choice(wanted)}; shipped sources: {', '.join(SOURCES)}"
         )
     if found.kind not in wanted:
-        raise StylegraftError(f"{text}: a {found.kind}, expected a {' or a '.join(wanted)}")
+        raise StylegraftError(f"{text}: a {found.kind}, expected {choice(wanted)}")
     return found
+
+
+def choice(kinds: Sequence[Kind]) -> str:
+    """`a source, domain or run`."""
+    *others, last = kinds
+    return f"a {', '.join(others)} or {last}" if others else f"a {last}"
 
 
 def of_file(path: Path) -> Found:
@@ -107,10 +113,14 @@ def header(path: Path) -> dict[str, str]:
     """The metadata of one of our files; raises StylegraftError when it is something else or damaged."""
     from safetensors import SafetensorError, safe_open
 
+    from stylegraft.checkpoints.opening import SNIFF, foreign_kind, mapped
+
     try:
         with safe_open(path, framework="np") as file:
             metadata = file.metadata() or {}
     except SafetensorError as error:
+        if kind := foreign_kind(bytes(mapped(path)[:SNIFF])):
+            raise StylegraftError(f"{path}: not a source and not a domain: it is {kind}") from error
         raise StylegraftError(
             f"{path}: not a source and not a domain: it is no intact safetensors file ({error});"
             " `stylegraft sources` lists the shipped sources"
