@@ -25,6 +25,7 @@ from typing import Any, TextIO
 import torch
 from torch import Tensor
 
+from stylegraft.adaptation.place import check_folder
 from stylegraft.adaptation.state import State, pack, unpack
 from stylegraft.atomic import write_error, write_json, write_text
 from stylegraft.checkpoints import tensorfile
@@ -149,7 +150,9 @@ class Folder:
 
 @contextlib.contextmanager
 def open_folder(path: Path) -> Iterator[Folder]:
-    """Create or enter a run folder and hold its lock; raises StylegraftError when another process has it."""
+    """Create or enter a run folder and hold its lock; raises StylegraftError when another process has it, or the folder
+    holds something else."""
+    check_folder(path)
     try:
         (path / "previews").mkdir(parents=True, exist_ok=True)
         lock = (path / ".lock").open("a", encoding="utf-8")

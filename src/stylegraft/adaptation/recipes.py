@@ -8,6 +8,7 @@ none has its own training loop. `PAPER` holds what the papers ran, `SCALED` what
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -204,13 +205,13 @@ def check(row: Recipe) -> Recipe:
         "fm": 0, "cl1": 0, "cl2": 0, "lr": 0, "lr_d": 0, "ema_kimg": 0,
     }  # fmt: skip
     for field, least in at_least.items():
-        if not getattr(row, field) >= least:
+        if not least <= getattr(row, field) < math.inf:
             raise StylegraftError(f"recipe field {field} is {getattr(row, field)}, expected at least {least}")
     for field in ("mixing", "pl_decay", "ada_max"):
         if not 0 <= getattr(row, field) <= 1:
             raise StylegraftError(f"recipe field {field} is {getattr(row, field)}, expected 0 to 1")
     for field in ("tau", "ada_kimg"):
-        if not getattr(row, field) > 0:
+        if not 0 < getattr(row, field) < math.inf:
             raise StylegraftError(f"recipe field {field} is {getattr(row, field)}, expected more than 0")
     if row.augment != "none":
         parse_transforms(row.augment)

@@ -74,7 +74,7 @@ def run(options: Options) -> None:
     find_space(options.space or row.space)
     out = options.out or default_folder(options.target)
     check_target(options.target, options.align)
-    check_folder(out, source.path.stat().st_size)
+    check_folder(out, 0 if options.dry_run else source.path.stat().st_size)
 
     from stylegraft.adaptation.run import adapt
 
