@@ -13,6 +13,7 @@ from typing import Any
 from stylegraft.checkpoints.pickles import Refused
 
 Shapes = Mapping[str, tuple[int, ...]]
+MAX_RESOLUTION = 2048
 FILTER = (1, 3, 3, 1)  # the published networks' FIR kernel
 
 
@@ -98,6 +99,8 @@ def _blocks(shapes: Shapes, pattern: str, what: str) -> list[int]:
     if len(blocks) < 2 or blocks != [4 << i for i in range(len(blocks))]:
         listed = ", ".join(map(str, blocks[:12])) or "none"
         raise Refused(f"tensors that are not those of {what} (blocks of resolution: {listed})")
+    if blocks[-1] > MAX_RESOLUTION:
+        raise Refused(f"networks of {blocks[-1]} px; at most {MAX_RESOLUTION} are read")
     return blocks
 
 

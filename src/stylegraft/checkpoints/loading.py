@@ -14,6 +14,7 @@ from stylegraft.checkpoints.source import Source
 from stylegraft.errors import StylegraftError
 from stylegraft.networks.discriminator import build_discriminator
 from stylegraft.networks.generator import Generator, build_generator, mean_w
+from stylegraft.networks.stylegan2 import resolutions
 
 UNSTATED = "not stated in the file: ask whoever published the weights"
 
@@ -62,7 +63,7 @@ def from_foreign(path: str | os.PathLike[str], found: Foreign) -> Source:
 def _generator(shown: str, network: Network) -> Generator:
     config = architecture.generator_config(network.shapes, network.extra)
     arrays = _arrays(network)
-    _complete_noise(arrays)
+    _complete_noise(arrays, config["resolution"])
     arrays.setdefault("mapping.w_avg", np.zeros(config["w_dim"], np.float32))
     generator = build(shown, build_generator, config, arrays, "G")
     if "mapping.w_avg" not in network.tensors:
@@ -70,15 +71,15 @@ def _generator(shown: str, network: Network) -> Generator:
     return generator
 
 
-def _complete_noise(arrays: dict[str, np.ndarray]) -> None:
+def _complete_noise(arrays: dict[str, np.ndarray], resolution: int) -> None:
     """Layers without noise get a strength of 0; those whose maps the file left out get fixed normal ones."""
     rng = np.random.default_rng(0)
-    for name in [name for name in arrays if name.endswith((".conv0.weight", ".conv1.weight"))]:
-        layer = name.removesuffix(".weight")
-        r = int(layer.split(".")[1][1:])
-        drawn = rng.standard_normal((r, r), np.float32)
-        arrays.setdefault(f"{layer}.noise_const", drawn)
-        arrays.setdefault(f"{layer}.noise_strength", np.zeros([], np.float32))
+    for r in resolutions(resolution):
+        for layer in (f"synthesis.b{r}.conv0", f"synthesis.b{r}.conv1"):
+            if f"{layer}.weight" in arrays:
+                drawn = rng.standard_normal((r, r), np.float32)
+                arrays.setdefault(f"{layer}.noise_const", drawn)
+                arrays.setdefault(f"{layer}.noise_strength", np.zeros([], np.float32))
 
 
 def _arrays(network: Network) -> dict[str, np.ndarray]:

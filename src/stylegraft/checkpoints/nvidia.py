@@ -27,10 +27,12 @@ from stylegraft.checkpoints.pickles import (
     Vocabulary,
     article,
     interpret,
+    positive,
 )
 from stylegraft.checkpoints.torch_files import CONTAINERS, TENSORS, TensorRecord, load_from_bytes
 
-MAX_MODULES = 10_000
+MAX_DEPTH = 16  # modules in modules
+WHOLE = 1 << 20  # a minibatch-std group as large as the batch
 FORMAT = "NVIDIA PyTorch pickle"
 
 # buffers that are made again, belong to FixNoise's training, or to the offsets that have been folded in
@@ -51,11 +53,12 @@ class Module(Record):
             raise Refused(f"a network whose state is {article(state)}")
         self.state = state
 
-    def items(self, kind: str) -> dict[str, Any]:
+    def items(self, kind: str, budget: Budget) -> dict[str, Any]:
         """`_parameters`, `_buffers` or `_modules`, by name."""
         found = self.state.get(kind)
         if not isinstance(found, dict):
             return {}
+        budget.visit(1 + len(found))
         return {name: value for name, value in found.items() if type(name) is str and value is not None}
 
 
@@ -84,7 +87,7 @@ def read(data: memoryview, budget: Budget) -> Foreign:
     """The networks of a plain pickle, of either NVIDIA code base."""
     value = interpret(Cursor(data), vocabulary(budget), budget)
     if type(value) is tuple and value and all(isinstance(part, tensorflow.Network) for part in value):
-        return tensorflow.networks(value)
+        return tensorflow.networks(value, budget)
     if isinstance(value, Module):
         value = {"G_ema": value}
     if not isinstance(value, dict) or not any(isinstance(value.get(key), Module) for key in ("G_ema", "G")):
@@ -98,36 +101,36 @@ def read(data: memoryview, budget: Budget) -> Foreign:
     key = "G_ema" if isinstance(value.get("G_ema"), Module) else "G"
     if key == "G":
         notes.append("no averaged generator (G_ema) in it: the last raw one is used")
-    generator, more = _network(value[key], key)
-    discriminator = _network(value["D"], "D")[0] if isinstance(value.get("D"), Module) else None
+    generator, more = _network(value[key], key, budget)
+    discriminator = _network(value["D"], "D", budget)[0] if isinstance(value.get("D"), Module) else None
     source = hashlib.sha256(value[key].source.encode("utf-8", "surrogatepass")).hexdigest()
     info = {"network": value[key].class_name[:80], "embedded source sha256": source}
     return Foreign(FORMAT, generator, discriminator, info=info, notes=(*notes, *more))
 
 
-def _walk(module: Module) -> Iterator[tuple[str, Module]]:
+def _walk(module: Module, budget: Budget) -> Iterator[tuple[str, Module]]:
     """Every module with its dotted name, parents first."""
-    waiting, count = [("", module)], 0
+    waiting = [("", module)]
     while waiting:
         prefix, module = waiting.pop()
-        count += 1
-        if count > MAX_MODULES or prefix.count(".") > 16:
-            raise Refused("modules nested too deeply")
+        if prefix.count(".") > MAX_DEPTH:
+            raise Refused(f"modules nested deeper than {MAX_DEPTH}")
         yield prefix, module
-        for name, child in module.items("_modules").items():
+        for name, child in module.items("_modules", budget).items():
             if isinstance(child, Module):
                 waiting.append((f"{prefix}{name}.", child))
 
 
-def _network(module: Module, key: str) -> tuple[Network, list[str]]:
+def _network(module: Module, key: str, budget: Budget) -> tuple[Network, list[str]]:
     """Tensors and settings of G or D, and what there is to say about them."""
     tensors: dict[str, Any] = {}
     attributes: dict[str, dict[Any, Any]] = {}
-    for prefix, part in _walk(module):
+    for prefix, part in _walk(module, budget):
         attributes[prefix.removesuffix(".")] = part.state
-        for name, value in {**part.items("_buffers"), **part.items("_parameters")}.items():
+        for name, value in {**part.items("_buffers", budget), **part.items("_parameters", budget)}.items():
             if not isinstance(value, TensorRecord):
                 raise Refused(f"{article(value)} where the tensor {(prefix + name)[:80]!a} belongs")
+            budget.take(value.size)
             tensors[prefix + name] = value
     if any(name.startswith(("synthesis.input.", "synthesis.L0_")) for name in tensors):
         raise Refused(
@@ -144,28 +147,33 @@ def _network(module: Module, key: str) -> tuple[Network, list[str]]:
 def _settings(attributes: dict[str, dict[Any, Any]], key: str) -> dict[str, Any]:
     """What shapes do not tell, from the attributes of the modules; raises Refused for what we do not compute."""
 
-    def values(name: str, ending: str = "") -> set[Any]:
-        found = {state.get(name) for part, state in attributes.items()
-                 if name in state and part.endswith(ending) and not part.endswith("skip")
-                 and type(state[name]) in (int, float, bool, str, type(None))}  # fmt: skip
-        return found
+    def said(name: str) -> set[Any]:
+        """The plain values that layers have for an attribute; a residual block's 1x1 is not clamped."""
+        found = (
+            state.get(name)
+            for part, state in attributes.items()
+            if name in state and not part.endswith("skip")
+        )
+        return {value for value in found if type(value) in (int, float, str, type(None))}
 
-    if odd := values("activation") - {"lrelu", "linear"}:
+    if odd := said("activation") - {"lrelu", "linear"}:
         raise Refused(f"layers with the activation {str(odd.pop())[:20]!a}; stylegraft knows lrelu")
-    clamps = values("conv_clamp")
-    if len(clamps) > 1 or any(type(c) not in (int, float, type(None)) for c in clamps):
+    if len(clamps := said("conv_clamp")) > 1:
         raise Refused("layers of different conv_clamp")
-    extra: dict[str, Any] = {"conv_clamp": clamps.pop()} if clamps - {None} else {}
-    multiplier = values("bias_gain", "fc0") if "mapping" in attributes else set()
+    extra: dict[str, Any] = {}
+    if clamps - {None}:
+        extra["conv_clamp"] = positive(clamps.pop(), "conv_clamp")
     if key == "D":
-        groups, channels = values("group_size", "mbstd"), values("num_channels", "mbstd")
-        if groups:
-            group = groups.pop()
-            extra["mbstd_group_size"] = 1 << 20 if group is None else group
-        if channels - {0, 1}:
+        for group in said("group_size"):
+            extra["mbstd_group_size"] = (
+                WHOLE if group is None else int(positive(group, "minibatch-std group"))
+            )
+        if said("num_channels") - {0, 1}:
             raise Refused("a minibatch-std of several channels; stylegraft knows one")
-    elif multiplier and (first := attributes.get("mapping.fc0", {}).get("bias_gain")) != 0.01:
-        extra["mapping_lr_multiplier"] = first
+    else:
+        rate = attributes.get("mapping.fc0", {}).get("bias_gain", 0.01)
+        if positive(rate, "bias_gain of the mapping") != 0.01:
+            extra["mapping_lr_multiplier"] = rate
     return extra
 
 

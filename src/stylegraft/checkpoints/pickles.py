@@ -19,6 +19,7 @@ from typing import Any
 MAX_OPCODES = 400_000  # a 1024-px trainer checkpoint with its optimisers has 60,000
 MAX_TEXT = 4 << 20  # bytes of one text; NVIDIA's pickles carry source texts of 100 KB
 MAX_TEXTS = 32 << 20  # bytes of all texts
+MAX_VISITS = 50_000  # entries of dicts and lists that a reader looks at; a 1024-px checkpoint has 3,000
 MAX_LINE = 4096  # bytes of a number, name or text in the line format of protocol 0
 PAGE = 4096
 
@@ -35,13 +36,32 @@ DAMAGED = (
 
 @dataclass
 class Budget:
-    """What is left to spend on one file, shared by the pickles inside pickles."""
+    """What is left to spend on one file, shared by the pickles inside pickles and by the readers of their values.
+
+    numbers: of all tensors together. Two bytes a number are the least, so networks of more share their numbers, and
+    copying each would fill the memory.
+    """
 
     opcodes: int = MAX_OPCODES
     text: int = MAX_TEXTS
+    visits: int = MAX_VISITS
+    numbers: int = 0
+
+    def visit(self, entries: int) -> None:
+        """Look at so many entries of a value; the same ones may come again and again."""
+        self.visits -= entries
+        if self.visits < 0:
+            raise Refused(f"more than {MAX_VISITS:,} entries")
+
+    def take(self, numbers: int) -> None:
+        """Count the numbers of a tensor that a network is made of."""
+        self.visit(1)
+        self.numbers -= numbers
+        if self.numbers < 0:
+            raise Refused("networks of more numbers than the file holds: its tensors share them")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Name:
     """A global that a vocabulary knows: `make` is ours, and the only thing that can be called."""
 
@@ -82,10 +102,8 @@ class Vocabulary:
     vendored: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     persistent: Callable[[Any], Any] | None = None
 
-    def find(self, module: Any, name: Any) -> Name:
+    def find(self, module: str, name: str) -> Name:
         """Our function for a name in the file; raises Refused for any other."""
-        if type(module) is not str or type(name) is not str:
-            raise Refused("a global whose name is not text")
         full = f"{module}.{name}"
         make = self.names.get(full)
         if make is None and full.isascii():
@@ -100,6 +118,13 @@ def article(value: Any) -> str:
     """What kind of thing a value is, without looking into it: `a dict`, `an int`."""
     kind = type(value).__name__.strip("_").lower()
     return f"{'an' if kind[:1] in 'aeiou' else 'a'} {kind}"
+
+
+def positive(value: Any, what: str) -> float:
+    """The setting of a file, if it is a finite number above 0; raises Refused otherwise."""
+    if type(value) not in (int, float) or not 0 < value < 1e9:
+        raise Refused(f"a {what} that is no number above 0")
+    return value
 
 
 class Cursor:
@@ -157,6 +182,16 @@ class _Machine:
         self.vocabulary = vocabulary
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
+        self.names: dict[tuple[str, str], Name] = {}
+
+    def name(self, module: Any, name: Any) -> Name:
+        """What the vocabulary has for a name, one object however often the file says it."""
+        if type(module) is not str or type(name) is not str:
+            raise Refused("a global whose name is not text")
+        key = module, name
+        if key not in self.names:
+            self.names[key] = self.vocabulary.find(module, name)
+        return self.names[key]
 
     def since_mark(self) -> list[Any]:
         """Take everything above the last mark, and the mark."""
@@ -219,7 +254,7 @@ class _Machine:
 
     def stack_global(self) -> None:
         """The two names on the stack become our function."""
-        self.stack.append(self.vocabulary.find(*self.take(2)))
+        self.stack.append(self.name(*self.take(2)))
 
     def persistent(self) -> None:
         """A persistent id becomes what the vocabulary makes of it."""
@@ -295,7 +330,7 @@ def interpret(cursor: Cursor, vocabulary: Vocabulary, budget: Budget) -> Any:
         elif op in _TUPLES:
             stack.append(tuple(machine.take(_TUPLES[op])))
         elif op == "GLOBAL":
-            stack.append(vocabulary.find(*argument.split(" ", 1)))
+            stack.append(machine.name(*argument.split(" ", 1)))
         elif op == "STOP":
             (value,) = stack
             return value

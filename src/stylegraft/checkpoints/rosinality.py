@@ -11,8 +11,10 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from stylegraft.checkpoints.foreign import Foreign, Network, Numbers, Values
-from stylegraft.checkpoints.pickles import Refused, article
+import numpy as np
+
+from stylegraft.checkpoints.foreign import Foreign, Network, Numbers, Turned
+from stylegraft.checkpoints.pickles import Budget, Refused, article
 from stylegraft.checkpoints.torch_files import FLOATS, TensorRecord
 
 FORMAT = "rosinality checkpoint"
@@ -70,24 +72,24 @@ _WRAPPED = re.compile(r"(module\.)?(generator\.)?(decoder\.)?")  # what other co
 HEADS = re.compile(r"heads\.conv_(\d{1,2})\.(\w{1,40})")
 
 
-def networks(value: Any) -> Foreign:
+def networks(value: Any, budget: Budget) -> Foreign:
     """The networks of a checkpoint, or the heads of a StyleSpace direction."""
     if not isinstance(value, dict):
         raise Refused(f"{article(value)}, no checkpoint of networks")
     state = value.get("state_dict")
     if isinstance(state, dict) and any(type(name) is str and HEADS.fullmatch(name) for name in state):
-        return _direction(value, state)
+        return _direction(value, state, budget)
     if "heads" in value or value.get("model_type") == "mapper":
         raise Refused("a hypernetwork of HyperDomainNet: it emits directions, and is none")
     key, averaged = _find_generator(value)
-    generator = _generator(averaged, value.get("latent_avg"))
+    generator = _generator(averaged, value.get("latent_avg"), budget)
     notes = []
     if key == "g":
         notes.append("no averaged generator (g_ema) in it: `g` is used")
     if "mapping.w_avg" not in generator.tensors:
         notes.append("no latent_avg in it: the mean of w is estimated from 10,000 latents")
     d = value.get("d")
-    discriminator = _discriminator(d) if isinstance(d, dict) and d else None
+    discriminator = _discriminator(d, budget) if isinstance(d, dict) and d else None
     return Foreign(FORMAT, generator, discriminator, notes=tuple(notes))
 
 
@@ -105,7 +107,7 @@ def _find_generator(value: Mapping[Any, Any]) -> tuple[str, dict[Any, Any]]:
     raise Refused(f"no generator in it (it holds {keys or 'nothing'}; expected g_ema or g)")
 
 
-def _strip(state: Mapping[Any, Any], sign: str) -> dict[str, TensorRecord]:
+def _strip(state: Mapping[Any, Any], sign: str, budget: Budget) -> dict[str, TensorRecord]:
     """{name: tensor} with the prefix taken off under which the tensor `sign` lies; other prefixes are left out."""
     at = next(name for name in state if type(name) is str and name.endswith(sign))
     prefix = at.removesuffix(sign)
@@ -117,6 +119,7 @@ def _strip(state: Mapping[Any, Any], sign: str) -> dict[str, TensorRecord]:
             continue
         if not isinstance(tensor, TensorRecord):
             raise Refused(f"{article(tensor)} where the tensor {name[:80]!a} belongs")
+        budget.take(tensor.size)
         kept[name.removeprefix(prefix)] = tensor
     return kept
 
@@ -135,40 +138,43 @@ def _renamed(state: Mapping[str, TensorRecord], rows: Iterator[Row]) -> dict[str
         inner = tensor.shape[lead : len(tensor.shape) - trail]
         if tensor.shape != (1,) * lead + inner + (1,) * trail or tensor.storage.kind not in FLOATS:
             raise Refused(f"a tensor {theirs} of shape {list(tensor.shape)} and kind {tensor.storage.kind}")
-        found[ours] = Values(tensor.array().reshape(inner))
+        found[ours] = Turned(tensor, inner, _same)
     return found
 
 
-def _generator(state: Mapping[Any, Any], latent_avg: Any) -> Network:
-    own = _strip(state, "input.input")
+def _same(x: np.ndarray) -> np.ndarray:
+    return x
+
+
+def _generator(state: Mapping[Any, Any], latent_avg: Any, budget: Budget) -> Network:
+    own = _strip(state, "input.input", budget)
     blocks = sum(re.fullmatch(r"to_rgbs\.\d{1,2}\.bias", name) is not None for name in own)
     depth = sum(re.fullmatch(r"style\.\d{1,2}\.weight", name) is not None for name in own)
     tensors = _renamed(own, generator_rows(4 << blocks, depth))
-    if isinstance(latent_avg, TensorRecord):
-        tensors["mapping.w_avg"] = Values(
-            latent_avg.array().reshape(-1)[-latent_avg.shape[-1] :]
-            if latent_avg.shape
-            else latent_avg.array()
-        )
+    if isinstance(latent_avg, TensorRecord) and latent_avg.shape:
+        budget.take(latent_avg.size)
+        width = latent_avg.shape[-1]  # encoders keep one row of W+ for each layer, all of them the same
+        tensors["mapping.w_avg"] = Turned(latent_avg, (width,), lambda x: x.reshape(-1, width)[0])
     return Network(tensors)
 
 
-def _discriminator(state: Mapping[Any, Any]) -> Network | None:
+def _discriminator(state: Mapping[Any, Any], budget: Budget) -> Network | None:
     if not any(type(name) is str and name.endswith("final_conv.0.weight") for name in state):
         return None
-    own = _strip(state, "final_conv.0.weight")
+    own = _strip(state, "final_conv.0.weight", budget)
     blocks = sum(re.fullmatch(r"convs\.\d{1,2}\.skip\.1\.weight", name) is not None for name in own)
     return Network(_renamed(own, discriminator_rows(4 << blocks)), {"mbstd_group_size": 4})
 
 
-def _direction(value: Mapping[Any, Any], state: Mapping[Any, Any]) -> Foreign:
+def _direction(value: Mapping[Any, Any], state: Mapping[Any, Any], budget: Budget) -> Foreign:
     """StyleDomain's and HyperDomainNet's models_STEP.pt: one vector, or a few, for each convolution."""
     heads: dict[tuple[int, str], Numbers] = {}
     for name, tensor in state.items():
         match = HEADS.fullmatch(name) if type(name) is str else None
         if match is None or not isinstance(tensor, TensorRecord):
             raise Refused(f"a direction with {str(name)[:60]!a}, which is no heads.conv_K")
-        heads[int(match[1]), match[2]] = Values(tensor.array())
+        budget.take(tensor.size)
+        heads[int(match[1]), match[2]] = tensor
     settings = value.get("sg2_params")
     info = {
         "patch_key": value.get("patch_key"),

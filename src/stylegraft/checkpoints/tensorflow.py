@@ -15,9 +15,9 @@ import numpy as np
 
 from stylegraft.checkpoints import foreign
 from stylegraft.checkpoints.architecture import FILTER
-from stylegraft.checkpoints.foreign import Foreign, Values
+from stylegraft.checkpoints.foreign import Foreign, Turned, Values
 from stylegraft.checkpoints.numpy_pickles import Array
-from stylegraft.checkpoints.pickles import Record, Refused, article
+from stylegraft.checkpoints.pickles import Budget, Record, Refused, article, positive
 
 FORMAT = "NVIDIA TensorFlow pickle"
 VERSIONS = (4, 5)
@@ -65,6 +65,17 @@ def _map(x: np.ndarray) -> np.ndarray:
     return x[0, 0]
 
 
+# axes that a turn expects, and the shape that it gives
+AXES: dict[Turn, int] = {_oihw: 4, _turned: 4, _first: 4, _map: 4, np.transpose: 2}
+SHAPES: dict[Turn, Callable[[tuple[int, ...]], tuple[int, ...]]] = {
+    _oihw: lambda s: (s[3], s[2], s[0], s[1]),
+    _turned: lambda s: (s[3], s[2], s[0], s[1]),
+    _first: lambda s: s[1:],
+    _map: lambda s: s[2:],
+    np.transpose: lambda s: s[::-1],
+    _same: lambda s: s,
+    _from_one: lambda s: s,
+}
 MODULATED: dict[str, tuple[str, Turn]] = {
     "weight": ("weight", _oihw),
     "mod_weight": ("affine.weight", np.transpose),
@@ -78,7 +89,8 @@ UP: dict[str, tuple[str, Turn]] = {"weight": ("weight", _turned)}
 
 # Pattern of a TensorFlow variable without its last word, our name for it ({0}, {1}: groups), the last words.
 # {r}: the resolution that a level of detail means.
-GENERATOR: tuple[tuple[str, str, dict[str, tuple[str, Turn]]], ...] = (
+Table = tuple[tuple[str, str, dict[str, tuple[str, Turn]]], ...]
+GENERATOR: Table = (
     (r"mapping/LabelEmbed", "mapping.embed", PLAIN),
     (r"mapping/Dense(\d+)", "mapping.fc{0}", PLAIN),
     (r"synthesis/4x4/Const", "synthesis.b4", {"const": ("const", _first)}),
@@ -89,7 +101,7 @@ GENERATOR: tuple[tuple[str, str, dict[str, tuple[str, Turn]]], ...] = (
     (r"synthesis/(\d+)x\d+/Skip", "synthesis.b{0}.skip", UP),
     (r"synthesis/ToRGB_lod(\d+)", "synthesis.b{r}.torgb", MODULATED),
 )
-DISCRIMINATOR: tuple[tuple[str, str, dict[str, tuple[str, Turn]]], ...] = (
+DISCRIMINATOR: Table = (
     (r"LabelEmbed", "mapping.embed", PLAIN),
     (r"Mapping(\d+)", "mapping.fc{0}", PLAIN),
     (r"(\d+)x\d+/FromRGB", "b{0}.fromrgb", CONV),
@@ -110,7 +122,7 @@ IGNORED = set(
 )  # fmt: skip
 
 
-def networks(value: tuple[Any, ...]) -> Foreign:
+def networks(value: tuple[Any, ...], budget: Budget) -> Foreign:
     """The networks of the tuple (G, D, Gs): Gs is the averaged generator."""
     for network in value:
         version = network.state.get("version")
@@ -129,8 +141,7 @@ def networks(value: tuple[Any, ...]) -> Foreign:
         if settings.get("mapping_lrmul", 0.01) != 0.01
         else {}
     )
-    tensors = dict(_renamed(generator, GENERATOR))
-    tensors |= {our: Values(x) for our, x in _singles(generator)}
+    tensors = dict(_renamed(generator, GENERATOR, budget))
     if (
         not any(name.endswith("noise_strength") for name in tensors)
         and settings.get("use_noise") is not False
@@ -139,10 +150,10 @@ def networks(value: tuple[Any, ...]) -> Foreign:
     discriminator = None
     if len(value) == 3:
         own = _settings(value[1])
-        group = {"mbstd_group_size": own.get("mbstd_group_size") or 4}
+        group = {"mbstd_group_size": int(positive(own.get("mbstd_group_size", 4), "mbstd_group_size"))}
         if own.get("mbstd_num_features", 1) != 1:
             raise Refused("a minibatch-std of several features; stylegraft knows one")
-        discriminator = foreign.Network(dict(_renamed(value[1], DISCRIMINATOR)), group | _common(own))
+        discriminator = foreign.Network(dict(_renamed(value[1], DISCRIMINATOR, budget)), group | _common(own))
     name = generator.state.get("name")
     info = {"network": name[:80]} if type(name) is str else {}
     return Foreign(
@@ -187,63 +198,61 @@ def _common(settings: dict[str, Any]) -> dict[str, Any]:
     ):
         raise Refused("a resample_kernel that is no short list of numbers")
     extra = {"resample_filter": kernel} if kernel != list(FILTER) else {}
-    return extra | ({"conv_clamp": clamp} if clamp is not None else {})
+    return extra | ({"conv_clamp": positive(clamp, "conv_clamp")} if clamp is not None else {})
 
 
-def _variables(network: Network, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, np.ndarray]]:
+def _variables(
+    network: Network, budget: Budget, prefix: str = "", depth: int = 0
+) -> Iterator[tuple[str, np.ndarray]]:
     """Every variable of a network and its components, names prefixed by the component."""
     pairs, parts = network.state.get("variables"), network.state.get("components")
     if not isinstance(pairs, list):
         raise Refused("a TensorFlow network without variables")
     for pair in pairs:
+        budget.visit(1)
         if type(pair) not in (tuple, list) or len(pair) != 2 or type(pair[0]) is not str:
             raise Refused("a TensorFlow variable that is no (name, array)")
-        array = (
-            pair[1].value
-            if isinstance(pair[1], Array)
-            else np.array(pair[1])
-            if type(pair[1]) in (int, float)
-            else None
-        )
+        array = pair[1].value if isinstance(pair[1], Array) else None
+        if type(pair[1]) in (int, float):
+            array = np.array(pair[1], np.float32)
         if array is None:
             raise Refused(f"the TensorFlow variable {pair[0][:60]!a} without numbers")
         yield prefix + pair[0], array
     for name, part in parts.items() if isinstance(parts, dict) and depth < 2 else ():
+        budget.visit(1)
         if isinstance(part, Network):
-            yield from _variables(part, f"{prefix}{name}/", depth + 1)
+            yield from _variables(part, budget, f"{prefix}{name}/", depth + 1)
 
 
-def _renamed(
-    network: Network, table: tuple[tuple[str, str, dict[str, tuple[str, Turn]]], ...]
-) -> Iterator[tuple[str, Values]]:
-    """(our name, numbers in our layout) of each variable that the table knows."""
-    variables = dict(_variables(network))
-    top = max(
-        (int(m[1]) for name in variables if (m := re.match(r"(?:synthesis/)?(\d{1,5})x\d+/", name))),
-        default=4,
-    )
+def _renamed(network: Network, table: Table, budget: Budget) -> Iterator[tuple[str, Turned]]:
+    """(our name, numbers in our layout) of each variable that is a part of the network."""
+    variables = dict(_variables(network, budget))
+    sizes = (re.match(r"(?:synthesis/)?(\d{1,5})x\d+/", name) for name in variables)
+    top = max((int(match[1]) for match in sizes if match), default=4)
     for name, array in variables.items():
-        head, _, last = name.rpartition("/")
-        for pattern, ours, words in table:
-            match = re.fullmatch(pattern, head)
-            if match is None or last not in words:
-                continue
+        found = _place(name, table, top)
+        if found is None:
+            continue
+        ours, turn = found
+        if (axes := AXES.get(turn, array.ndim)) != array.ndim:
+            raise Refused(
+                f"the TensorFlow variable {name[:60]!a} of shape {list(array.shape)}, expected {axes} axes"
+            )
+        budget.take(array.size)
+        yield ours, Turned(Values(array), SHAPES[turn](array.shape), turn)
+
+
+def _place(name: str, table: Table, top: int) -> tuple[str, Turn] | None:
+    """Our name of a TensorFlow variable and what turns its numbers round; None for what is no part of a network."""
+    if name == "dlatent_avg":
+        return "mapping.w_avg", _same
+    if match := re.fullmatch(r"synthesis/noise(\d{1,2})", name):  # noise maps are counted in forward order
+        k = int(match[1])
+        return f"synthesis.b{4 << (k + 1) // 2}.conv{1 - k % 2}.noise_const", _map
+    head, _, last = name.rpartition("/")
+    for pattern, ours, words in table:
+        if last in words and (match := re.fullmatch(pattern, head)):
+            number = match.groups()[0][:5] if match.groups() else "0"
             word, turn = words[last]
-            number = match.groups()[:1] or ("0",)
-            axes = {_oihw: 4, _turned: 4, _first: 4, np.transpose: 2}.get(turn)
-            if axes is not None and array.ndim != axes:
-                raise Refused(f"the TensorFlow variable {name[:60]!a} of shape {list(array.shape)}")
-            level = int(number[0][:4])
-            yield ours.format(number[0], r=top >> level) + f".{word}", Values(turn(array))
-            break
-
-
-def _singles(network: Network) -> Iterator[tuple[str, np.ndarray]]:
-    """Variables that stand alone: the mean of w, and the noise maps in forward order."""
-    for name, array in _variables(network):
-        if name == "dlatent_avg":
-            yield "mapping.w_avg", array
-        elif (match := re.fullmatch(r"synthesis/noise(\d{1,2})", name)) and array.ndim == 4:
-            k = int(match[1])
-            r = 4 << ((k + 1) // 2)
-            yield f"synthesis.b{r}.conv{1 if k % 2 == 0 else 0}.noise_const", _map(array)
+            return f"{ours.format(number, r=top >> min(int(number), 16))}.{word}", turn
+    return None

@@ -305,8 +305,9 @@ def mean_w(network: Any, samples: int = 10_000, seed: int = 0, device: torch.dev
     """
     rng = torch.Generator().manual_seed(seed)
     total = torch.zeros(network.w_dim, dtype=torch.float64)
-    for first in range(0, samples, 1000):
-        size = min(1000, samples - first)
+    most = min(1000, max(1, 10_000_000 // max(1, network.c_dim)))  # one-hot labels must fit
+    for first in range(0, samples, most):
+        size = min(most, samples - first)
         z = torch.randn(size, network.z_dim, generator=rng).to(device)
         c = None
         if network.c_dim:
