@@ -21,7 +21,7 @@ import time
 import warnings
 from typing import Any
 
-WALL = 30  # seconds, then the kernel ends it
+WALL = int(os.environ.get("HOSTILE_WALL", "30"))  # seconds, then the kernel ends it
 ROOM = 1 << 30  # bytes of data above the start
 WATCHED = ("os.", "subprocess.", "pickle.", "marshal.", "socket.", "ctypes.", "exec", "compile", "shutil.", "pty.",
            "import", "open", "code.", "builtins.", "urllib.", "webbrowser.", "tempfile.")  # fmt: skip

@@ -18,6 +18,7 @@ import numpy as np
 
 from stylegraft.checkpoints.numpy_pickles import NAMES as NUMPY
 from stylegraft.checkpoints.pickles import (
+    DAMAGED,
     Budget,
     Cursor,
     Items,
@@ -29,6 +30,7 @@ from stylegraft.checkpoints.pickles import (
     hashable,
     interpret,
 )
+from stylegraft.errors import StylegraftError
 
 MAGIC = 0x1950A86A20F9469CFC6C  # first value of a stream
 PROTOCOL = 1001
@@ -345,3 +347,23 @@ def read_zip(data: memoryview, budget: Budget) -> Any:
         raise Refused("numbers of a big-endian machine")
     storages = _Storages(locate=lambda key: content(f"{root}data/{key}"))
     return interpret(Cursor(content(f"{root}data.pkl")), _vocabulary(storages), budget)
+
+
+def read_state(data: bytes, name: str) -> dict[str, np.ndarray]:
+    """{name: numbers} of a file of torch.save that holds one state dict; raises StylegraftError for any other."""
+    view, budget = memoryview(data), Budget(numbers=len(data))
+    try:
+        value = read_zip(view, budget) if data[:2] == b"PK" else read_stream(view, budget)
+        if not isinstance(value, dict):
+            raise Refused(f"{article(value)} where a state dict belongs")
+        state = {}
+        for key, tensor in value.items():
+            if type(key) is not str or not isinstance(tensor, TensorRecord):
+                raise Refused(f"{article(tensor)} where a tensor belongs")
+            budget.take(tensor.size)
+            state[key] = tensor.array()
+    except Refused as refusal:
+        raise StylegraftError(f"{name}: refused, it holds {refusal}. Expected tensors alone.") from None
+    except DAMAGED as broken:
+        raise StylegraftError(f"{name}: damaged ({type(broken).__name__}: {str(broken)[:120]})") from None
+    return state

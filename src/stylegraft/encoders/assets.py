@@ -30,6 +30,7 @@ from torch import Tensor
 
 from stylegraft.atomic import write_bytes
 from stylegraft.checkpoints.numpy_pickles import parse_arrays
+from stylegraft.checkpoints.torch_files import read_state
 from stylegraft.errors import StylegraftError
 
 Tensors = dict[str, Tensor]
@@ -75,8 +76,12 @@ _EFFNET_FILE = "models/efficientnet-lite0-57934424.pth"
 
 
 def _convert_effnet(files: Mapping[str, bytes]) -> Tensors:
-    state = torch.load(io.BytesIO(files[_EFFNET_FILE]), map_location="cpu", weights_only=True)
-    return {k: v.float().contiguous() for k, v in state.items() if not k.endswith("num_batches_tracked")}
+    state = read_state(files[_EFFNET_FILE], _EFFNET_FILE)
+    return {
+        name: torch.from_numpy(np.array(values, np.float32, order="C"))
+        for name, values in state.items()
+        if not name.endswith("num_batches_tracked")
+    }
 
 
 ASSETS: dict[str, Asset] = {
