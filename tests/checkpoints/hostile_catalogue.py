@@ -7,8 +7,11 @@ must be passed over and the networks beside it must come out bit for bit.
 
 from __future__ import annotations
 
+import io
+import itertools
 import json
 import os
+import pickletools
 import socket
 import struct
 import zipfile
@@ -42,7 +45,7 @@ class Honest:
         """An NVIDIA pickle with something else beside its networks."""
         return self.nvidia(protocol, training_set_kwargs=node)
 
-    def inside(self, where: str = "", **attributes: Any) -> bytes:
+    def inside(self, **attributes: Any) -> bytes:
         """An NVIDIA pickle whose generator has other attributes."""
         return self.nvidia(G_ema=h.module({**self.g}, **attributes))
 
@@ -119,15 +122,27 @@ def _split(full: str) -> tuple[str, str]:
 
 for _full in CALLABLES:
     add(f"call {_full}, pickle", lambda o, f=_full: o.beside(_calls(f, 3)), "refused.*the name")
-    add(f"call {_full}, stream", lambda o, f=_full: h.legacy(o.pt | {"args": _calls(f, 2)}), "refused.*the name")
+    add(
+        f"call {_full}, stream",
+        lambda o, f=_full: h.legacy(o.pt | {"args": _calls(f, 2)}),
+        "refused.*the name",
+    )
     add(f"call {_full}, zip", lambda o, f=_full: h.modern(o.pt | {"args": _calls(f, 4)}), "refused.*the name")
 
 for _protocol in range(6):
     add(f"os.system first, protocol {_protocol}",
         lambda o, p=_protocol: b"\x80" + bytes([p]) + _calls("posix.system", p).code + b".",
-        "refused.*posix.system" if _protocol > 1 else "not a safetensors file")  # fmt: skip
-add("os.system without a protocol", lambda o: b"cposix\nsystem\nX\x04\x00\x00\x00true\x85R.", "not a safetensors")
-add("os.system, protocol 9", lambda o: b"\x80\x09cposix\nsystem\nX\x04\x00\x00\x00true\x85R.", "not a safetensors")
+        "refused.*posix.system" if _protocol > 1 else "not (one of|a saf)")  # fmt: skip
+add(
+    "os.system without a protocol",
+    lambda o: b"cposix\nsystem\nX\x04\x00\x00\x00true\x85R.",
+    "not (one of|a saf)",
+)
+add(
+    "os.system, protocol 9",
+    lambda o: b"\x80\x09cposix\nsystem\nX\x04\x00\x00\x00true\x85R.",
+    "not (one of|a saf)",
+)
 
 _TRUE = text("true")
 FORMS = {
@@ -171,7 +186,11 @@ SPLITS = (("", "os.system"), ("os.system", ""), ("o", "s.system"), ("os ", "syst
           ("é.dnnlib.util", "EasyDict"), ("\ud800.dnnlib.util", "EasyDict"), ("os", "sys\x1b[2Jtem\n\r"))  # fmt: skip
 for _i, (_module, _attribute) in enumerate(SPLITS):
     _stacked = text(_module) + text(_attribute) + b"\x93" + _TRUE + b"\x85R"
-    add(f"odd name {_i}: {_module!a} {_attribute!a}", lambda o, c=_stacked: o.beside(Raw(c)), "refused.*the name")
+    add(
+        f"odd name {_i}: {_module!a} {_attribute!a}",
+        lambda o, c=_stacked: o.beside(Raw(c)),
+        "refused.*the name",
+    )
 add("a global of three lines", lambda o: o.beside(Raw(b"cos\nsystem\n\nN")), "refused|damaged")
 add("a global with escapes", lambda o: o.beside(Raw(b"cpos\\x69x\nsystem\n)R")), "refused.*posix.system")
 
@@ -192,7 +211,12 @@ def _(o: Honest) -> bytes:
 
 @case("class and hooks that would be called", LOADS)
 def _(o: Honest) -> bytes:
-    hooks = {"_forward_hooks": {0: "os.system"}, "__setstate__": "os.system", "__reduce__": 1, "__class__": "os"}
+    hooks = {
+        "_forward_hooks": {0: "os.system"},
+        "__setstate__": "os.system",
+        "__reduce__": 1,
+        "__class__": "os",
+    }
     return o.inside(**hooks)
 
 
@@ -334,40 +358,27 @@ add("tensor: empty, of 0 x 2^62", lambda o: h.nvidia(
     {**o.g, "mapping.fc0.bias": h.rebuilt(h.blob(_FOUR), (0, 1 << 62), (1 << 62, 1))}, o.d))  # fmt: skip
 
 
-def _shared(count: int, size: int, kind: Any = np.float32) -> tuple[Raw, Raw]:
-    """A storage of many numbers, and how to say it again: a file of one storage, with tensors of many."""
-    return Raw(_plain(h.blob(np.zeros(size, kind))) + put(1)), Raw(get(1))
-
-
-def _plain(node: Any) -> bytes:
-    """The opcodes of a node that shares nothing with the rest of the file."""
-    return dump(Raw(dump(node)[2:-1]))[2:-1]
+_chunks = itertools.count(1)
 
 
 def _alone(node: Any) -> Raw:
-    """The opcodes of a node with a memo of its own, far from the file's."""
+    """The opcodes of a node with memo numbers of its own, so that it can be put anywhere and be said again."""
     code = dump(node)[2:-1]
-    return Raw(_far(code))
-
-
-def _far(code: bytes) -> bytes:
-    import pickletools
-
-    out = bytearray()
-    position = 0
+    base = 2 * h.FAR + (next(_chunks) << 10)
+    out, position = bytearray(), 0
     for opcode, argument, at in pickletools.genops(code + b"."):
-        if opcode.name in ("LONG_BINPUT", "LONG_BINGET"):
-            assert isinstance(argument, int) and at is not None
-            out += code[position:at] + code[at : at + 1] + struct.pack("<I", argument + 2 * h.FAR)
+        if opcode.name in ("LONG_BINPUT", "LONG_BINGET") and argument < h.FAR:
+            out += code[position : at + 1] + struct.pack("<I", argument + base)
             position = at + 5
-    return bytes(out + code[position:])
+    return Raw(bytes(out + code[position:]))
 
 
 @case("many tensors over one storage, pickle", "share")
 def _(o: Honest) -> bytes:
     first, again = Raw(_alone(h.blob(np.zeros(MB, np.float16))).code + put(1)), Raw(get(1))
     big = {
-        name: h.rebuilt(first if i == 0 else again, (1024, 1024)) for i, name in enumerate(sorted(_weights(200)))
+        name: h.rebuilt(first if i == 0 else again, (1024, 1024))
+        for i, name in enumerate(sorted(_weights(200)))
     }
     return o.nvidia(G_ema=h.module({**o.g, **big}))
 
@@ -404,7 +415,11 @@ def _over_one_storage(o: Honest, key: str) -> dict[str, Any]:
         rows = [(f"heads.conv_{i}.s_delta", (2048, 2048), (1, 2048)) for i in range(90)]
     tensors = {name: h.rebuilt(storage, shape, steps) for name, shape, steps in rows}
     kept = {f"to_rgbs.{i}.bias": h.rebuilt(storage, (1, 3, 1, 1)) for i in range(90)}
-    state = tensors if key == "state_dict" else {"input.input": h.rebuilt(storage, (1, 4, 4, 4)), **kept, **tensors}
+    state = (
+        tensors
+        if key == "state_dict"
+        else {"input.input": h.rebuilt(storage, (1, 4, 4, 4)), **kept, **tensors}
+    )
     return {"first": numbers, key: state}
 
 
@@ -421,7 +436,11 @@ _PAIRS = b"](" + b"".join(b"(" + text(f"k{i}") + b"Nt" for i in range(20_000)) +
 _MANY = b"](" + b"".join(text(f"k{i}") for i in range(50_000)) + b"e"
 add("one list made into 50,000 dicts", lambda o: o.beside(_again(50_000, named("collections", "OrderedDict"), _PAIRS)),
     "refused")  # fmt: skip
-add("one list made into 50,000 sets", lambda o: o.beside(_again(50_000, named("builtins", "set"), _MANY)), "refused")
+add(
+    "one list made into 50,000 sets",
+    lambda o: o.beside(_again(50_000, named("builtins", "set"), _MANY)),
+    "refused",
+)
 add("one text made into 50,000 bytes", lambda o: o.beside(
     _again(50_000, named("_codecs", "encode"), text("x" * 4_000_000), text("latin1"))), "refused")  # fmt: skip
 add("50,000 calls with 100,000 arguments", lambda o: o.beside(
@@ -429,25 +448,36 @@ add("50,000 calls with 100,000 arguments", lambda o: o.beside(
 _LONG_MODULE = text("x" * 4_000_000 + ".dnnlib.util") + b"q\xfe" + text("EasyDict") + b"q\xff"
 add("100,000 names of 4 MB", lambda o: o.beside(Raw(b"(" + _LONG_MODULE + b"h\xfeh\xff\x93" * 100_000 + b"l")),
     "refused")  # fmt: skip
-_COLLIDING = b"".join(
-    b"\x8a\x0b" + (7 + k * ((1 << 61) - 1)).to_bytes(11, "little") + b"N" for k in range(1, 150_000)
+_COLLIDING = [b"\x8a\x0b" + (7 + k * ((1 << 61) - 1)).to_bytes(11, "little") for k in range(1, 150_000)]
+add(
+    "a dict of 150,000 numbers with one hash",
+    lambda o: o.beside(Raw(b"}(" + b"N".join(_COLLIDING) + b"Nu")),
+    "refused",
 )
-add("a dict of 150,000 numbers with one hash", lambda o: o.beside(Raw(b"}(" + _COLLIDING + b"u")), "refused")
 add("a set of 150,000 numbers with one hash", lambda o: o.beside(
-    Raw(b"\x8f(" + _COLLIDING.replace(b"N", b"") + b"\x90")), "refused")  # fmt: skip
+    Raw(b"\x8f(" + b"".join(_COLLIDING) + b"\x90")), "refused")  # fmt: skip
 add("1,000,000 opcodes", lambda o: o.beside(Raw(b"(" + b"N" * 1_000_000 + b"l")), "opcodes")
 add("390,000 sets", lambda o: o.beside(Raw(b"(" + b"\x8f" * 390_000 + b"l")), LOADS)
 add("390,000 dicts", lambda o: o.beside(Raw(b"(" + b"}" * 390_000 + b"l")), LOADS)
-add("390,000 names", lambda o: o.beside(Raw(b"(" + b"ctorch\nFloatStorage\n" * 390_000 + b"l")), "refused|loads")
+add(
+    "390,000 names",
+    lambda o: o.beside(Raw(b"(" + b"ctorch\nFloatStorage\n" * 390_000 + b"l")),
+    "refused|loads",
+)
 add("390,000 numbers of 255 bytes", lambda o: o.beside(
     Raw(b"(" + (b"\x8a\xff" + b"\x01" * 255) * 390_000 + b"l")), "refused")  # fmt: skip
 add("60,000 lines of 4,000 digits", lambda o: o.beside(
     Raw(b"(" + (b"L" + b"9" * 4000 + b"L\n") * 60_000 + b"l")), "refused")  # fmt: skip
 add("60,000 bytes of 4,000", lambda o: o.beside(
     Raw(b"(" + (b"B\xa0\x0f\x00\x00" + bytes(4000)) * 60_000 + b"l")), "refused")  # fmt: skip
-add("130,000 tensors", lambda o: o.beside(
-    Raw(_alone(h.blob(_FOUR)).code + put(5) + b"0" + b"N")), "POP")  # fmt: skip
-add("a text of 100 MB", lambda o: o.beside(Raw(b"X" + struct.pack("<I", 100 * MB) + b"x" * (100 * MB))), "refused")
+add("120,000 tensors", lambda o: o.beside(_again(
+    120_000, named("torch._utils", "_rebuild_tensor_v2"), _alone(h.blob(_FOUR)).code, b"K\x00", b"(K\x04t", b"(K\x01t",
+    b"\x89", b"N")), LOADS)  # fmt: skip
+add(
+    "a text of 100 MB",
+    lambda o: o.beside(Raw(b"X" + struct.pack("<I", 100 * MB) + b"x" * (100 * MB))),
+    "refused",
+)
 add("texts of 40 MB", lambda o: o.beside(Raw(b"(" + text("x" * 4_000_000) * 10 + b"l")), "refused.*text")
 add("texts of 31 MB that grow fourfold", lambda o: o.beside(
     Raw(b"(" + text("\U0001f600" + "x" * 4_000_000) * 7 + b"l")), LOADS)  # fmt: skip
@@ -455,10 +485,18 @@ add("a line without an end", lambda o: o.beside(Raw(b"I" + b"1" * (8 * MB))), "r
 add("a number of 8 MB", lambda o: o.beside(Raw(b"L" + b"1" * (8 * MB) + b"\n")), "refused")
 add("a number of 2^31 bytes", lambda o: o.beside(Raw(b"\x8b\xff\xff\xff\x7f" + b"1" * 100)), "refused")
 add("a text of 2^31 bytes", lambda o: o.beside(Raw(b"X\xff\xff\xff\x7f" + b"1" * 100)), "refused|damaged")
-add("a text of 2^62 bytes", lambda o: o.beside(Raw(b"\x8d" + struct.pack("<Q", 1 << 62) + b"1")), "refused|damaged")
+add(
+    "a text of 2^62 bytes",
+    lambda o: o.beside(Raw(b"\x8d" + struct.pack("<Q", 1 << 62) + b"1")),
+    "refused|damaged",
+)
 add("bytes of 2^31", lambda o: o.beside(Raw(b"B\xff\xff\xff\x7f" + b"1" * 100)), "refused|damaged")
 add("bytes of 2^62", lambda o: o.beside(Raw(b"\x8e" + struct.pack("<Q", 1 << 62) + b"1")), "refused|damaged")
-add("a byte array of 2^62", lambda o: o.beside(Raw(b"\x96" + struct.pack("<Q", 1 << 62) + b"1")), "refused|damaged")
+add(
+    "a byte array of 2^62",
+    lambda o: o.beside(Raw(b"\x96" + struct.pack("<Q", 1 << 62) + b"1")),
+    "refused|damaged",
+)
 add("a frame of 2^62", lambda o: o.beside(Raw(b"\x95" + struct.pack("<Q", 1 << 62) + b"N")), LOADS)
 add("a memo slot far away", lambda o: o.beside(Raw(b"Nr\xff\xff\xff\xff")), LOADS)
 add("a memo slot of 4,000 digits", lambda o: o.beside(Raw(b"Np" + b"9" * 4000 + b"\n")), LOADS)
@@ -466,7 +504,7 @@ add("a memo slot below 0", lambda o: o.beside(Raw(b"Np-1\ng-1\n\x86")), LOADS)
 add("a memo slot that is empty", lambda o: o.beside(Raw(b"j\xff\xff\xff\xff")), "damaged")
 add("100,000 memo slots", lambda o: o.beside(
     Raw(b"N" + b"".join(b"r" + struct.pack("<I", (i << 12) + 9) for i in range(100_000)))), LOADS)  # fmt: skip
-add("a mark kept and brought back", lambda o: o.beside(Raw(b"(q\xfeNl" + b"h\xfe" + b"\x86")), None)
+add("a mark kept and brought back", lambda o: o.beside(Raw(b"(q\xfeNl" + b"h\xfe" + b"\x86")), LOADS)
 add("an empty stack", lambda o: o.beside(Raw(b"RRRR")), None)
 add("a stack that is left full", lambda o: o.nvidia()[:-1] + b"N.", "damaged")
 add("nested lists 150,000 deep", lambda o: o.beside(Raw(b"]" * 150_000 + b"a" * 149_999)), LOADS)
@@ -518,10 +556,9 @@ def _(o: Honest) -> Path:
 # --- Structure that is shared: 2^60 leaves in 700 bytes; nothing may hash, compare, print or walk it ---------------
 
 BOMB = Raw(b")" + b"".join(put(9_000 + i) + get(9_000 + i) + b"\x86" for i in range(60)))
-LIST_BOMB = Raw(b"]" + b"".join(put(9_000 + i) + b"](" + get(9_000 + i) * 2 + b"e" for i in range(60)))
-_K = text("k")
-DICT_BOMB = Raw(b"}" + b"".join(put(9_000 + i) + b"}(" + _K + get(9_000 + i) + text("l") + get(9_000 + i) + b"u"
-                                for i in range(60)))  # fmt: skip
+LIST_BOMB = Raw(b"(" * 60 + b"]" + b"".join(put(9_000 + i) + get(9_000 + i) + b"l" for i in range(60)))
+DICT_BOMB = Raw((b"(" + text("k")) * 60 + b"}"
+                + b"".join(put(9_000 + i) + text("l") + get(9_000 + i) + b"d" for i in range(60)))  # fmt: skip
 
 
 def _tf(o: Honest, **changed: Any) -> bytes:
@@ -626,12 +663,14 @@ for _place, (_make, _says) in PLACES.items():
 
 @case("modules nested 20,000 deep", "nested")
 def _(o: Honest) -> bytes:
+    words = ("class_name", "module_src", "state", "_modules", "x")
+    kept = b"(" + b"".join(text(word) + put(10 + i) for i, word in enumerate(words)) + b"l"
     start = named("torch_utils.persistence", "_reconstruct_persistent_obj") + put(1)
-    words = b"".join(text(word) + put(10 + i) for i, word in enumerate(("class_name", "module_src", "state", "_modules", "x")))
     head = get(1) + b"(}(" + get(10) + get(14) + get(11) + get(14) + get(12) + b"}" + get(13) + b"}" + get(14)
     tail = b"ss" + b"utR"
     depth = 20_000
-    return b"\x80\x03(" + start + words + b"l}" + text("G_ema") + head * depth + b"N" + tail * depth + b"s."
+    chain = start + head[5:] + head * (depth - 1) + b"N" + tail * depth
+    return b"\x80\x03}(" + text("words") + kept + text("G_ema") + chain + b"u."
 
 
 def _diamond(depth: int, children: int) -> Any:
@@ -644,13 +683,19 @@ def _diamond(depth: int, children: int) -> Any:
     return node
 
 
-add("modules that are one another's children: 8^16 paths", lambda o: o.nvidia(G_ema=_diamond(16, 8)), "refused")
+add(
+    "modules that are one another's children: 8^16 paths",
+    lambda o: o.nvidia(G_ema=_diamond(16, 8)),
+    "refused",
+)
 
 
 @case("one dict of 20,000 parameters in 9,000 modules", "refused")
 def _(o: Honest) -> bytes:
     numbers = _alone(h.tensor(_FOUR)).code + put(1)
-    names = b"}(" + text("p") + numbers + b"".join(text(f"p{i}") + get(1) for i in range(20_000)) + b"u" + put(2)
+    names = (
+        b"}(" + text("p") + numbers + b"".join(text(f"p{i}") + get(1) for i in range(20_000)) + b"u" + put(2)
+    )
     first = h.persistent({"_parameters": Raw(names)})
     again = Raw(_alone(h.persistent({"_parameters": Raw(get(2))})).code + put(3))
     below = {"first": first, "again": again} | {f"c{i}": Raw(get(3)) for i in range(9_000)}
@@ -661,35 +706,19 @@ def _(o: Honest) -> bytes:
 def _(o: Honest) -> bytes:
     leaf = h.persistent({"_modules": {}, "_parameters": {}})
     long = Raw(_alone(h.persistent({"_modules": {"n" * 4_000_000: leaf}})).code + put(1))
-    return o.nvidia(G_ema=h.persistent({"_modules": {"c": long} | {f"c{i}": Raw(get(1)) for i in range(100)}}))
-
-
-def _offsets(o: Honest, layer: str, **state: Any) -> bytes:
-    """An NVIDIA pickle with tensors of StyleDomain beside those of a layer; `layer__name` are tensors, others attributes."""
-    tensors = {k: v for k, v in state.items() if not isinstance(v, str)}
-    rules = {k: v for k, v in state.items() if isinstance(v, str)}
-    own = {f"{layer}.{name}": value for name, value in tensors.items()}
-    whole = h.module({**o.g, **own, **{f"{layer}.{name}": value for name, value in rules.items()}})
-    return o.nvidia(G_ema=whole)
+    return o.nvidia(
+        G_ema=h.persistent({"_modules": {"c": long} | {f"c{i}": Raw(get(1)) for i in range(100)}})
+    )
 
 
 def _line(n: int, across: bool = False) -> np.ndarray:
     return np.zeros((1, n) if across else (n, 1), np.float32)
 
 
-_RULES = {"domain_modulation_parametrization": "additive", "weights_domain_modulation_parametrization": "x_additive"}
-
-
-def _offset_file(o: Honest, arrays: dict[str, np.ndarray], rules: dict[str, str], layer: str = "conv1") -> bytes:
-    own = {name.removeprefix(f"synthesis.b8.{layer}."): a for name, a in o.g.items()
-           if name.startswith(f"synthesis.b8.{layer}.")}  # fmt: skip
-    node = h.module(own | arrays, **rules)
-    rest = {name: a for name, a in o.g.items() if not name.startswith(f"synthesis.b8.{layer}.")}
-    return o.nvidia(G_ema=h.module({**rest, f"synthesis.b8.{layer}": node} if False else _nest(rest, layer, node)))
-
-
-def _nest(rest: dict[str, Any], layer: str, node: Any) -> dict[str, Any]:
-    return {**rest, f"synthesis.b8.{layer}": node}
+_RULES = {
+    "domain_modulation_parametrization": "additive",
+    "weights_domain_modulation_parametrization": "x_additive",
+}
 
 
 BIG = 30_000
@@ -711,7 +740,9 @@ OFFSETS: dict[str, tuple[dict[str, np.ndarray], dict[str, str]]] = {
     "a weight without axes": ({"offset": np.zeros(4, np.float32), "affine.weight": np.zeros((), np.float32)}, _RULES),
 }  # fmt: skip
 for _name, (_arrays, _rules) in OFFSETS.items():
-    add(f"offsets: {_name}", lambda o, a=_arrays, r=_rules: _offset_layer(o, a, r), "refused|damaged")
+    add(
+        f"offsets: {_name}", lambda o, a=_arrays, r=_rules: _offset_layer(o, a, r), "refused|damaged|expected"
+    )
 
 
 def _offset_layer(o: Honest, arrays: dict[str, np.ndarray], rules: dict[str, str]) -> bytes:
@@ -747,7 +778,10 @@ def _layers(top: int, width: int = 1, w_dim: int = 4) -> dict[str, np.ndarray]:
     z = np.zeros
     found = {"synthesis.b4.const": z((width, 4, 4), np.float32)}
     for i in range(2):
-        found |= {f"mapping.fc{i}.weight": z((w_dim, w_dim), np.float32), f"mapping.fc{i}.bias": z(w_dim, np.float32)}
+        found |= {
+            f"mapping.fc{i}.weight": z((w_dim, w_dim), np.float32),
+            f"mapping.fc{i}.bias": z(w_dim, np.float32),
+        }
     r = 4
     while r <= top:
         for layer, out, kernel in (("conv0", width, 3), ("conv1", width, 3), ("torgb", 3, 1)):
@@ -765,7 +799,11 @@ def _layers(top: int, width: int = 1, w_dim: int = 4) -> dict[str, np.ndarray]:
 
 
 for _top in (32_768, 65_536, 1 << 20, 1 << 40):
-    add(f"a generator of {_top} px in 100 KB, pickle", lambda o, t=_top: o.nvidia(G_ema=h.module(_layers(t))), "refused")
+    add(
+        f"a generator of {_top} px in 100 KB, pickle",
+        lambda o, t=_top: o.nvidia(G_ema=h.module(_layers(t))),
+        "refused",
+    )
 
 
 @case("a generator of 2^42 px, zip", "refused")
@@ -836,7 +874,9 @@ def _(o: Honest) -> bytes:
 def _(o: Honest) -> bytes:
     pairs = [(f"v{i}", _FOUR) for i in range(300)]
     inner = Raw(_alone(h.network(pairs)).code + put(1))
-    middle = Raw(_alone(h.network([], {f"c{i}": Raw(get(1)) if i else inner for i in range(300)})).code + put(2))
+    middle = Raw(
+        _alone(h.network([], {f"c{i}": Raw(get(1)) if i else inner for i in range(300)})).code + put(2)
+    )
     return _tf(o, components={f"c{i}": Raw(get(2)) if i else middle for i in range(300)})
 
 
@@ -845,7 +885,9 @@ def _(o: Honest) -> bytes:
     one = Raw(_alone(h.array(_FOUR)).code + put(3))
     pairs = [(f"v{i}", Raw(get(3)) if i else one) for i in range(9_000)]
     inner = Raw(_alone(h.network(pairs)).code + put(1))
-    middle = Raw(_alone(h.network([], {f"c{i}": Raw(get(1)) if i else inner for i in range(90)})).code + put(2))
+    middle = Raw(
+        _alone(h.network([], {f"c{i}": Raw(get(1)) if i else inner for i in range(90)})).code + put(2)
+    )
     return _tf(o, components={f"c{i}": Raw(get(2)) if i else middle for i in range(90)})
 
 
@@ -892,9 +934,17 @@ for _name, _value, _kind in (("NaN", np.nan, np.float32), ("infinity", np.inf, n
                              ("1e300", 1e300, np.float64)):  # fmt: skip
     _make_numbers = lambda o, v=_value, k=_kind: _spoilt(o, v, k)  # noqa: E731
     add(f"weights with {_name}, pickle", lambda o, m=_make_numbers: h.nvidia(m(o), o.d), "conv1.weight")
-    add(f"weights with {_name}, TensorFlow", lambda o, m=_make_numbers: h.tensorflow(m(o), o.d), "conv1.weight")
+    add(
+        f"weights with {_name}, TensorFlow",
+        lambda o, m=_make_numbers: h.tensorflow(m(o), o.d),
+        "conv1.weight",
+    )
     add(f"weights with {_name}, zip", lambda o, m=_make_numbers: h.modern(h.rosinality(m(o))), "conv1.weight")
-    add(f"weights with {_name}, stream", lambda o, m=_make_numbers: h.legacy(h.rosinality(m(o))), "conv1.weight")
+    add(
+        f"weights with {_name}, stream",
+        lambda o, m=_make_numbers: h.legacy(h.rosinality(m(o))),
+        "conv1.weight",
+    )
 add("weights that overflow the mapping", lambda o: h.modern({"g_ema": {
     **o.pt["g_ema"], "style.1.weight": np.full((4, 4), 3e38, np.float32),
     "style.2.weight": np.full((4, 4), 3e38, np.float32)}}), "overflow|mean")  # fmt: skip
@@ -925,7 +975,11 @@ for _name, _wrong in WRONG.items():
     add(f"shapes: {_name}, pickle", lambda o, w=_wrong: h.nvidia(w(o), o.d))
 add("shapes: a name with escapes, zip", lambda o: h.modern(
     {"g_ema": {**o.pt["g_ema"], "x\x1b[2J\n": _FOUR}}), "refused")  # fmt: skip
-add("shapes: a name of 1 MB, zip", lambda o: h.modern({"g_ema": {**o.pt["g_ema"], "n" * MB: _FOUR}}), "refused")
+add(
+    "shapes: a name of 1 MB, zip",
+    lambda o: h.modern({"g_ema": {**o.pt["g_ema"], "n" * MB: _FOUR}}),
+    "refused",
+)
 add("shapes: a discriminator that does not fit", lambda o: h.nvidia(
     o.g, {**o.d, "b4.fc.weight": np.zeros((4, 4), np.float32)}))  # fmt: skip
 for _name, _attributes in {
@@ -937,7 +991,11 @@ for _name, _attributes in {
 for _gain in (0.0, float("nan"), float("inf"), -1.0, 10**600, "0.01", True):
     add(f"settings: a mapping whose rate is {_gain!s:.12}", lambda o, g=_gain: _offset_free(o, g))
 for _group in (0, -1, 10**600, 2.5, "4", float("nan")):
-    add(f"settings: minibatch-std of groups of {_group!s:.12}", lambda o, g=_group: _grouped(o, g), "refused|config|loads")
+    add(
+        f"settings: minibatch-std of groups of {_group!s:.12}",
+        lambda o, g=_group: _grouped(o, g),
+        "refused|config|loads",
+    )
 
 
 def _offset_free(o: Honest, gain: Any) -> bytes:
@@ -973,16 +1031,32 @@ INERT: dict[str, Any] = {
     "a defaultdict": Call("collections", "defaultdict", (Global("builtins", "dict"),)),
 }
 for _name, _node in INERT.items():
-    add(f"{_name} beside the networks, stream", lambda o, n=_node: h.legacy(o.pt | {"args": _arrays_as_nodes(n)}), LOADS)
-    add(f"{_name} beside the networks, zip", lambda o, n=_node: h.modern(o.pt | {"args": _arrays_as_nodes(n)}), LOADS)
-    add(f"{_name} in place of a network", lambda o, n=_node: h.legacy({"g_ema": _arrays_as_nodes(n)}), "refused")
+    add(
+        f"{_name} beside the networks, stream",
+        lambda o, n=_node: h.legacy(o.pt | {"args": _arrays_as_nodes(n)}),
+        LOADS,
+    )
+    add(
+        f"{_name} beside the networks, zip",
+        lambda o, n=_node: h.modern(o.pt | {"args": _arrays_as_nodes(n)}),
+        LOADS,
+    )
+    add(
+        f"{_name} in place of a network",
+        lambda o, n=_node: h.legacy({"g_ema": _arrays_as_nodes(n)}),
+        "refused",
+    )
     add(f"{_name} beside the networks, pickle", lambda o, n=_node: o.beside(n), LOADS)
     add(f"{_name} in place of a network, pickle", lambda o, n=_node: o.nvidia(G_ema=n), "refused")
 
 
 def _arrays_as_nodes(node: Any) -> Any:
     """numpy's own pickles of arrays, also in files of torch."""
-    return tuple(h.array(part) if isinstance(part, np.ndarray) else part for part in node) if node is _STATE else node
+    return (
+        tuple(h.array(part) if isinstance(part, np.ndarray) else part for part in node)
+        if node is _STATE
+        else node
+    )
 
 
 # --- Zips -----------------------------------------------------------------------------------------------------------
@@ -1018,7 +1092,11 @@ for _name, _code in {"bzip2": 12, "lzma": 14, "an unknown method": 99}.items():
 add("zip: encrypted", lambda o: _patched(o, 8, b"\x01\x00"), "encrypted")
 add("zip: a strongly encrypted member", lambda o: _patched(o, 8, b"\x41\x00"), "refused|damaged|encrypted")
 add("zip: members over each other", lambda o: _overlapping(o), "refused|damaged")
-add("zip: a size of 2^32 - 2", lambda o: _patched(o, 20, struct.pack("<II", (1 << 32) - 2, (1 << 32) - 2)), None)
+add(
+    "zip: a size of 2^32 - 2",
+    lambda o: _patched(o, 20, struct.pack("<II", (1 << 32) - 2, (1 << 32) - 2)),
+    None,
+)
 add("zip: a size too large by one", lambda o: _resized(o, 1), None)
 add("zip: a size too small by one", lambda o: _resized(o, -1), None)
 add("zip: an offset out of the file", lambda o: _patched(o, 42, struct.pack("<I", 1 << 31)), "damaged")
@@ -1027,19 +1105,37 @@ add("zip: a wrong checksum", lambda o: _patched(o, 16, b"\x00\x00\x00\x00"), "ch
 add("zip: a needed version of 99", lambda o: _patched(o, 6, b"\x63\x00"), None)
 add("zip: an extra field that does not fit", lambda o: _patched(o, 30, struct.pack("<H", 60_000)), None)
 add("zip: a long local name", lambda o: _patched(o, 26, b"\xff\xff", local=True), None)
-add("zip: no directory", lambda o: h.modern(o.pt)[: -22], "damaged")
+add("zip: no directory", lambda o: h.modern(o.pt)[:-22], "damaged")
 add("zip: a directory out of the file", lambda o: h.modern(o.pt)[:-6] + struct.pack("<IH", 1 << 31, 0), None)
-add("zip: a directory before the file", lambda o: h.modern(o.pt)[:-10] + struct.pack("<IIH", 1 << 30, 0, 0), None)
-add("zip: a directory of 4 GB", lambda o: h.modern(o.pt)[:-10] + struct.pack("<IIH", (1 << 32) - 2, 0, 0), None)
-add("zip: of several disks", lambda o: _disks(o), None)
+add(
+    "zip: a directory before the file",
+    lambda o: h.modern(o.pt)[:-10] + struct.pack("<IIH", 1 << 30, 0, 0),
+    None,
+)
+add(
+    "zip: a directory of 4 GB",
+    lambda o: h.modern(o.pt)[:-10] + struct.pack("<IIH", (1 << 32) - 2, 0, 0),
+    None,
+)
+add("zip: of several disks", lambda o: _disks(o), LOADS)
 add("zip: a directory of 4 MB", lambda o: h.archive(
     {**_members(o), **{f"archive/{'n' * 60}{i}": b"" for i in range(35_000)}}), "directory")  # fmt: skip
-add("zip: 40,000 members", lambda o: h.archive({**_members(o), **{str(i): b"" for i in range(38_000)}}), LOADS)
+add(
+    "zip: 40,000 members", lambda o: h.archive({**_members(o), **{str(i): b"" for i in range(38_000)}}), LOADS
+)
 add("zip: two pickles", lambda o: h.archive({**_members(o), "other/data.pkl": b"\x80\x02N."}), "refused")
 add("zip: no pickle", lambda o: h.archive({"archive/version": b"3"}), "refused")
-add("zip: empty", lambda o: h.archive({}), "not a safetensors")
-add("zip: names that climb", lambda o: h.archive({"../data.pkl": b"\x80\x02N.", "../../etc/data/0": b""}), "refused")
-add("zip: a name of 60,000 letters", lambda o: h.archive({"n" * 60_000 + "/data.pkl": b"\x80\x02N."}), "refused")
+add("zip: empty", lambda o: h.archive({}), "not (one of|a saf)")
+add(
+    "zip: names that climb",
+    lambda o: h.archive({"../data.pkl": b"\x80\x02N.", "../../etc/data/0": b""}),
+    "refused",
+)
+add(
+    "zip: a name of 60,000 letters",
+    lambda o: h.archive({"n" * 60_000 + "/data.pkl": b"\x80\x02N."}),
+    "refused",
+)
 add("zip: a pickle in a folder of escapes", lambda o: h.archive(
     {"\x1b[2J/data.pkl": h.members(o.pt)["archive/data.pkl"]}), "missing")  # fmt: skip
 add("zip: TorchScript", lambda o: h.archive({**_members(o), "archive/constants.pkl": b"\x80\x02).",
@@ -1048,7 +1144,11 @@ add("zip: big-endian", lambda o: h.archive({**_members(o), "archive/byteorder": 
 add("zip: a byteorder of 100 MB", lambda o: h.archive({**_members(o), "archive/byteorder": b"little" + bytes(100 * MB)}),
     "refused|damaged|big-endian|loads")  # fmt: skip
 add("zip: two members of one name", lambda o: _twice(o), None)
-add("zip: within a zip", lambda o: h.archive({**_members(o), "archive/data.pkl": h.modern(o.pt)}), "refused|damaged")
+add(
+    "zip: within a zip",
+    lambda o: h.archive({**_members(o), "archive/data.pkl": h.modern(o.pt)}),
+    "refused|damaged",
+)
 add("zip: a pickle within", lambda o: h.archive({"archive/data.pkl": o.nvidia(4)}), "refused")
 add("zip: zip64 that says 2^63", lambda o: _zip64(o, 1 << 63), None)
 add("zip: zip64 that says 2^40", lambda o: _zip64(o, 1 << 40), None)
@@ -1093,7 +1193,12 @@ def _zip64(o: Honest, size: int, length: int = 24) -> bytes:
     start = data.find(b"archive/data/3", at) - 46
     extra = struct.pack("<HH", 1, length) + struct.pack("<QQQ", size, size, size)[:length]
     name = data[start + 46 : start + 46 + 14]
-    entry = data[start : start + 20] + b"\xff" * 8 + struct.pack("<HH", 14, len(extra)) + data[start + 32 : start + 42]
+    entry = (
+        data[start : start + 20]
+        + b"\xff" * 8
+        + struct.pack("<HH", 14, len(extra))
+        + data[start + 32 : start + 42]
+    )
     entry += b"\xff" * 4 + name + extra
     body = data[:start] + entry + data[start + 60 : -22]
     count = struct.unpack("<H", data[-12:-10])[0]
@@ -1109,7 +1214,11 @@ def _header(o: Honest) -> dict[str, Any]:
 
 
 def _native(o: Honest, header: dict[str, Any] | bytes) -> bytes:
-    coded = header if isinstance(header, bytes) else json.dumps(header, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    coded = (
+        header
+        if isinstance(header, bytes)
+        else json.dumps(header, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    )
     length = int.from_bytes(o.native[:8], "little")
     return struct.pack("<Q", len(coded)) + coded + o.native[8 + length :]
 
@@ -1142,10 +1251,14 @@ add("ours: metadata that is a number", lambda o: _metadata(o, format=5), None)
 add("ours: a format with escapes", lambda o: _metadata(o, format="\x1b[2J\r\n" + "x" * MB), None)
 add("ours: a format with a surrogate", lambda o: _native(o, json.dumps(
     {**_header(o), "__metadata__": {"format": "\ud800"}}).encode()), None)  # fmt: skip
-add("ours: a version with escapes", lambda o: _metadata(o, format_version="99", library_version="\x1b[2J\n" * 99), None)
+add(
+    "ours: a version with escapes",
+    lambda o: _metadata(o, format_version="99", library_version="\x1b[2J\n" * 99),
+    None,
+)
 add("ours: a version of 1 MB", lambda o: _metadata(o, format_version="9" * MB), None)
 add("ours: an unknown entry with a name of 1 MB", lambda o: _metadata(o, **{"n\x1b" * 500_000: "x"}), None)
-add("ours: a digest of 1 MB", lambda o: _metadata(o, digest="\x1b" * MB), "digest")
+add("ours: a digest of 1 MB", lambda o: _metadata(o, digest="\x1b" * 100_000), "digest")
 add("ours: another config", lambda o: _metadata(o, config="{}"), "digest")
 add("ours: a negative offset", lambda o: _entry(o, data_offsets=[-8, 8]), None)
 add("ours: offsets backwards", lambda o: _entry(o, data_offsets=[8, 0]), None)
@@ -1200,7 +1313,11 @@ add("place: a link to itself", lambda o: _link(o, "loop.pkl", "loop.pkl"), None)
 add("place: a link to /dev/zero", lambda o: _link(o, "zero.pkl", "/dev/zero"), "not a regular file")
 add("place: a link to /dev/stdin", lambda o: _link(o, "stdin.pkl", "/dev/stdin"), None)
 add("place: a link to a folder", lambda o: _link(o, "link-folder.pkl", o.folder), "folder")
-add("place: a link to a good file", lambda o: _link(o, "good.pkl", h.write(o.folder / "kept.pkl", o.nvidia())), LOADS)
+add(
+    "place: a link to a good file",
+    lambda o: _link(o, "good.pkl", h.write(o.folder / "kept.pkl", o.nvidia())),
+    LOADS,
+)
 add("place: a named pipe", _pipe, "not a regular file")
 add("place: a socket", _socket, None)
 add("place: a folder", _folder, "folder")
@@ -1218,7 +1335,6 @@ add("place: text", lambda o: b"import os; os.system('true')\n" * 9, "not")
 
 def cuts(o: Honest) -> dict[str, tuple[bytes, list[int]]]:
     """{format: (good file, where it is cut)}."""
-    import pickletools
 
     def opcodes(code: bytes, start: int = 0) -> list[int]:
         return [start + at for _, _, at in pickletools.genops(code) if at is not None]
@@ -1233,7 +1349,10 @@ def cuts(o: Honest) -> dict[str, tuple[bytes, list[int]]]:
     while start < len(inner) - 24:
         steps += opcodes(inner[start:], start)
         start = steps[-1] + 1
-    found["storage in a pickle"] = (holder, [at + step for step in [*steps, len(inner) - 24, len(inner) - 16]])
+    found["storage in a pickle"] = (
+        holder,
+        [at + step for step in [*steps, len(inner) - 24, len(inner) - 16]],
+    )
     tf = h.tensorflow(o.g, o.d)
     found["TensorFlow pickle"] = (tf, opcodes(tf))
     stream = h.legacy(o.pt)
@@ -1247,7 +1366,7 @@ def cuts(o: Honest) -> dict[str, tuple[bytes, list[int]]]:
     found["stream"] = (stream, marks)
     data = h.modern(o.pt)
     points = []
-    with zipfile.ZipFile(_bytes(data)) as file:
+    with zipfile.ZipFile(io.BytesIO(data)) as file:
         for member in file.infolist():
             body = member.header_offset + 30 + len(member.filename)
             points += [member.header_offset, member.header_offset + 15, body, body + member.file_size // 2]
@@ -1260,12 +1379,6 @@ def cuts(o: Honest) -> dict[str, tuple[bytes, list[int]]]:
     ends = [length + e["data_offsets"][1] for n, e in _header(o).items() if n != "__metadata__"]
     found["safetensors"] = (o.native, [1, 7, 8, 9, length // 2, length - 1, length, *sorted(ends)[:-1]])
     return found
-
-
-def _bytes(data: bytes) -> Any:
-    import io
-
-    return io.BytesIO(data)
 
 
 def lacking(o: Honest) -> dict[str, bytes]:

@@ -25,7 +25,7 @@ WALL = int(os.environ.get("HOSTILE_WALL", "30"))  # seconds, then the kernel end
 ROOM = 1 << 30  # bytes of data above the start
 WATCHED = ("os.", "subprocess.", "pickle.", "marshal.", "socket.", "ctypes.", "exec", "compile", "shutil.", "pty.",
            "import", "open", "code.", "builtins.", "urllib.", "webbrowser.", "tempfile.")  # fmt: skip
-ALLOWED = {"os.putenv", "os.unsetenv"}
+ALLOWED = {"os.putenv", "os.unsetenv", "builtins.id"}
 
 
 class Tripped(BaseException):

@@ -187,7 +187,7 @@ def test_recipes_prints_the_papers_settings_and_ours(say):
 
 
 def test_assets_lists_what_can_be_got(say):
-    from stylegraft.encoders.assets import ASSETS
+    from stylegraft.checkpoints.assets import ASSETS
 
     told = say("assets")
     for name in ASSETS:

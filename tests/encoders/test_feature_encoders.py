@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stylegraft.encoders import ENCODERS, Encoder, assets, load_encoder
+from stylegraft.checkpoints import assets
+from stylegraft.encoders import ENCODERS, Encoder, load_encoder
 from stylegraft.encoders.efficientnet import EPSILON, STAGES, EfficientNetLite0
 from stylegraft.encoders.protocol import resize
 from stylegraft.encoders.vgg16 import VGG16

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stylegraft.encoders import assets
+from stylegraft.checkpoints import assets
 from stylegraft.encoders.lpips import LPIPS, distance, load_lpips
 from stylegraft.errors import StylegraftError
 

@@ -32,7 +32,7 @@ from stylegraft.encoders.lpips import load_lpips
 from stylegraft.networks import build_generator
 from stylegraft.networks.generator import Generator
 from stylegraft.networks.haar import haar
-from teacher import data_folder, teacher
+from teacher import teacher
 from watch import COUNT, Watch, due
 
 SAVE_EVERY = 200
@@ -159,9 +159,6 @@ def main() -> None:
     parser.add_argument(
         "--pairs", type=Path, nargs="+", required=True, help="folders with faces128.zip, latents.safetensors"
     )
-    parser.add_argument(
-        "--teacher", default="", help="folder of the IR; default: `stylegraft assets get mobile`"
-    )
     parser.add_argument("--out", type=Path, default=Path("runs/build-faces-64"))
     parser.add_argument("--resolution", type=int, default=64)
     parser.add_argument("--head", default="pixel", choices=("pixel", "wavelet"))
@@ -180,7 +177,7 @@ def main() -> None:
     if build:
         generator, first, seen = build.generator("G"), build.step, build.notes.get("images", 0)
     else:
-        generator = teacher(data_folder(args.teacher), args.resolution, args.head).requires_grad_(False)
+        generator = teacher(args.resolution, args.head).requires_grad_(False)
         if args.head == "pixel":
             generator = narrow(generator, train, args.width)
         generator, first, seen = fit_head(generator, train), 0, 0

@@ -34,7 +34,7 @@ from stylegraft.encoders.lpips import load_lpips
 from stylegraft.metrics import features, fid, kid
 from stylegraft.networks.generator import Generator
 from stylegraft.sources import load_source
-from teacher import data_folder, teacher
+from teacher import teacher
 
 ENCODERS = ("vgg16", "effnet-lite0")
 BAR = 5.0  # per cent of the far distance
@@ -119,7 +119,6 @@ def main() -> None:
     parser.add_argument("--far", type=Path, help="folder of a far real set (grey sketches), centre-cropped")
     parser.add_argument("--count", type=int, default=4096)
     parser.add_argument("--encoders", nargs="+", default=ENCODERS, choices=ENCODERS)
-    parser.add_argument("--teacher", default="", help="as for distill.py")
     parser.add_argument(
         "--teacher-noise", type=int, default=4, help="z whose noise the teacher re-draws; 0: none"
     )
@@ -143,7 +142,7 @@ def main() -> None:
     perceptual = load_lpips("vgg")
     noises = {"source": noise.report(generator, perceptual, 64, held.psi, size)}
     if args.teacher_noise:
-        original = teacher(data_folder(args.teacher)).requires_grad_(False)
+        original = teacher().requires_grad_(False)
         noises["teacher"] = noise.report(original, perceptual, args.teacher_noise, held.psi, size, batch=2)
     result: dict[str, Any] = {
         "source": source.name,

@@ -23,7 +23,7 @@ from stylegraft.atomic import replacing, write_bytes
 from stylegraft.checkpoints import tensorfile
 from stylegraft.data.grids import to_uint8
 from stylegraft.networks.generator import Generator
-from teacher import data_folder, teacher
+from teacher import teacher
 
 SIZE = 128  # px of the faces that are kept
 
@@ -62,9 +62,6 @@ def main() -> None:
     parser.add_argument("--psi", type=float, default=0.85)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument(
-        "--teacher", default="", help="folder of the IR; default: `stylegraft assets get mobile`"
-    )
     args = parser.parse_args()
     faces = args.out / "faces128"
     faces.mkdir(parents=True, exist_ok=True)
@@ -74,7 +71,7 @@ def main() -> None:
         raise SystemExit(
             f"{args.out}: holds pairs of {tensorfile.read_metadata(marker)}, asked for {settings}"
         )
-    generator = teacher(data_folder(args.teacher)).requires_grad_(False)
+    generator = teacher().requires_grad_(False)
     z, w = latents(generator, args.seed, args.count)
     tensorfile.write(marker, {"z": z, "w": w, "w_mean": generator.mapping.w_avg}, settings)
     paths = [faces / f"{i:06d}.webp" for i in range(args.count)]

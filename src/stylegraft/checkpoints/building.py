@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
+from stylegraft.checkpoints.pickles import printable
 from stylegraft.errors import StylegraftError
 
 _CREATORS = {torch.randn, torch.zeros, torch.ones, torch.full, torch.empty}
@@ -49,7 +50,7 @@ def build(
     expected = network.state_dict()
     for name in sorted(expected.keys() ^ mine.keys()):
         what = "is missing" if name in expected else "is unknown to this architecture"
-        raise StylegraftError(f"{shown}: tensor {letter}.{name} {what}")
+        raise StylegraftError(f"{shown}: tensor {letter}.{printable(name)} {what}")
     for name, array in mine.items():
         if array.shape != tuple(expected[name].shape):
             found, wanted = list(array.shape), list(expected[name].shape)

@@ -133,7 +133,8 @@ def read(path: str | os.PathLike[str]) -> Foreign:
         if data[: len(start)] != start:
             continue
         try:
-            foreign = reader(data, Budget(numbers=len(data) // 2))
+            with np.errstate(all="ignore"):  # what is not finite is refused where the numbers are read
+                foreign = reader(data, Budget(numbers=len(data) // 2))
         except Refused as refusal:
             raise StylegraftError(
                 f"{shown}: refused: {what} with {refusal}. Nothing of it was run."

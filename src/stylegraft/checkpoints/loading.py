@@ -9,13 +9,17 @@ import numpy as np
 from stylegraft.checkpoints import architecture, foreign, native
 from stylegraft.checkpoints.building import build
 from stylegraft.checkpoints.foreign import Foreign, Network
-from stylegraft.checkpoints.pickles import DAMAGED, Refused
+from stylegraft.checkpoints.pickles import DAMAGED, Refused, printable
 from stylegraft.checkpoints.source import Source
 from stylegraft.errors import StylegraftError
 from stylegraft.networks.discriminator import build_discriminator
 from stylegraft.networks.generator import Generator, build_generator, mean_w
 from stylegraft.networks.stylegan2 import resolutions
 
+MAX_ESTIMATE = (
+    1 << 22
+)  # numbers of a mapping network whose mean is estimated, in a second; the published have 2 million
+MAX_INPUTS = 4096  # of z or of labels, for the same
 UNSTATED = "not stated in the file: ask whoever published the weights"
 
 
@@ -64,10 +68,19 @@ def _generator(shown: str, network: Network) -> Generator:
     config = architecture.generator_config(network.shapes, network.extra)
     arrays = _arrays(network)
     _complete_noise(arrays, config["resolution"])
-    arrays.setdefault("mapping.w_avg", np.zeros(config["w_dim"], np.float32))
+    if "mapping.w_avg" in arrays:
+        return build(shown, build_generator, config, arrays, "G")
+    numbers = sum(array.size for name, array in arrays.items() if name.startswith("mapping."))
+    if numbers > MAX_ESTIMATE or max(config["z_dim"], config["c_dim"]) > MAX_INPUTS:
+        raise Refused(
+            f"no mean of w (w_avg), and a mapping network of {numbers:,} numbers, too large to estimate it"
+        )
+    arrays["mapping.w_avg"] = np.zeros(config["w_dim"], np.float32)
     generator = build(shown, build_generator, config, arrays, "G")
-    if "mapping.w_avg" not in network.tensors:
-        generator.get_buffer("mapping.w_avg").copy_(mean_w(generator))
+    mean = mean_w(generator).float()
+    if not bool(mean.isfinite().all()):
+        raise Refused("no mean of w (w_avg), and a mapping network that overflows")
+    generator.get_buffer("mapping.w_avg").copy_(mean)
     return generator
 
 
@@ -87,7 +100,9 @@ def _arrays(network: Network) -> dict[str, np.ndarray]:
     arrays = {name: numbers.array() for name, numbers in network.tensors.items()}
     for name, array in arrays.items():
         if array.dtype.kind != "f":
-            raise Refused(f"a tensor {name} of {array.dtype}, expected real numbers")
-        if not np.isfinite(array).all():
-            raise Refused(f"NaN or infinity in {name}: the run that wrote it diverged")
+            raise Refused(f"a tensor {printable(name)} of {array.dtype}, expected real numbers")
+        with np.errstate(over="ignore"):
+            narrow = array.astype(np.float32, copy=False)
+        if not np.isfinite(narrow).all():
+            raise Refused(f"NaN or infinity in {printable(name)}: the run that wrote it diverged")
     return arrays

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from stylegraft.checkpoints import tensorfile
 from stylegraft.checkpoints.building import build
 from stylegraft.checkpoints.identity import base_digest
-from stylegraft.checkpoints.opening import SNIFF, foreign_kind
+from stylegraft.checkpoints.opening import SNIFF, foreign_kind, opened
+from stylegraft.checkpoints.pickles import printable
 from stylegraft.checkpoints.source import Source
 from stylegraft.errors import StylegraftError
 from stylegraft.networks.discriminator import build_discriminator
@@ -80,7 +81,8 @@ def load(path: str | os.PathLike[str]) -> Source:
     tensors, metadata = tensorfile.read(path)
     unknown = sorted((metadata.keys() - {"base"}) ^ _KEYS)
     if unknown:
-        raise StylegraftError(f"{shown}: metadata {unknown[0]!r} is missing or unknown to this version")
+        what = f"metadata '{printable(unknown[0])}' is missing or unknown to this version"
+        raise StylegraftError(f"{shown}: {what}")
     texts = {key: metadata[key] for key in _TEXTS if key in metadata}
     tensorfile.require_digest(path, metadata["digest"], tensorfile.digest(tensors, texts))
     tensorfile.require_finite(path, tensors)
@@ -88,7 +90,7 @@ def load(path: str | os.PathLike[str]) -> Source:
     info = tensorfile.from_json(metadata["info"], path, "its info")
     stray = sorted(name for name in tensors if not name.startswith(("G.", "D.")))
     if stray:
-        raise StylegraftError(f"{shown}: unknown tensor {stray[0]!r}; names start with G. or D.")
+        raise StylegraftError(f"{shown}: unknown tensor '{printable(stray[0])}'; names start with G. or D.")
     generator = build(shown, build_generator, configs.get("generator"), _of(tensors, "G."), "G")
     discriminator = None
     if configs.get("discriminator") is not None:
@@ -110,9 +112,9 @@ def _of(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, np.ndarray]:
 def _not_a_source(path: str | os.PathLike[str], error: StylegraftError) -> StylegraftError:
     """Say what was given instead of a source, and what would be one."""
     try:
-        with Path(path).open("rb") as file:
+        with opened(path)[0] as file:
             kind = foreign_kind(file.read(SNIFF))
-    except OSError:
+    except (OSError, StylegraftError):
         return error
     if kind is None:
         return error

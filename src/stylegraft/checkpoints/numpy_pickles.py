@@ -13,6 +13,8 @@ import numpy as np
 from stylegraft.checkpoints.opening import mapped
 from stylegraft.checkpoints.pickles import (
     DAMAGED,
+    MAX_NAME,
+    MAX_SIZE,
     Budget,
     Cursor,
     Record,
@@ -20,12 +22,12 @@ from stylegraft.checkpoints.pickles import (
     Vocabulary,
     article,
     interpret,
+    printable,
 )
 from stylegraft.errors import StylegraftError
 
 MAX_BYTES = 1 << 30  # of a file that is all arrays
 MAX_DEPTH = 32  # nested dicts
-MAX_ARRAYS = 100_000
 
 DTYPES = frozenset({"f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1"})
 
@@ -67,7 +69,11 @@ def _view(data: Any, dtype: Any, shape: Any, order: Any) -> np.ndarray:
         raise Refused("an array that is not plain bytes with a plain dtype")
     if type(order) is not str or order not in ("C", "F"):
         raise Refused("an array in an order that is neither C nor F")
-    if type(shape) is not tuple or len(shape) > 32 or any(type(n) is not int or n < 0 for n in shape):
+    if (
+        type(shape) is not tuple
+        or len(shape) > 32
+        or any(type(n) is not int or not 0 <= n < MAX_SIZE for n in shape)
+    ):
         raise Refused("an array whose shape is not a short tuple of sizes")
     kind = dtype.numpy()
     if math.prod(shape) * kind.itemsize != len(data):
@@ -138,22 +144,24 @@ NAMES: dict[str, Callable[..., Any]] = {
 ARRAYS = Vocabulary("a numpy pickle", NAMES)
 
 
-def _flatten(node: Any, prefix: str, depth: int, found: dict[str, np.ndarray]) -> None:
+def _flatten(node: Any, prefix: str, depth: int, found: dict[str, np.ndarray], budget: Budget) -> None:
+    budget.visit(1)
+    if len(prefix) > MAX_NAME:
+        raise Refused(f"a name of {len(prefix):,} letters")
     if isinstance(node, Array):
         if node.value is None:
             raise Refused("an array without data")
         found[prefix] = node.value
-        if len(found) > MAX_ARRAYS:
-            raise Refused(f"more than {MAX_ARRAYS} arrays")
     elif isinstance(node, dict):
         if depth >= MAX_DEPTH:
             raise Refused(f"dicts nested deeper than {MAX_DEPTH}")
         for key, value in node.items():
             if type(key) is not str:
                 raise Refused(f"a dict key that is {article(key)}")
-            _flatten(value, f"{prefix}/{key}" if prefix else key, depth + 1, found)
+            _flatten(value, f"{prefix}/{key}" if prefix else key, depth + 1, found, budget)
     else:
-        raise Refused(f"{article(node)} where a dict or an array belongs ({prefix[:120] or 'top level'})")
+        where = printable(prefix, 120) or "top level"
+        raise Refused(f"{article(node)} where a dict or an array belongs ({where})")
 
 
 def parse_arrays(data: bytes | memoryview, name: str) -> dict[str, np.ndarray]:
@@ -166,8 +174,9 @@ def parse_arrays(data: bytes | memoryview, name: str) -> dict[str, np.ndarray]:
     if len(data) > MAX_BYTES:
         raise StylegraftError(f"{name}: {len(data)} bytes, more than the {MAX_BYTES} a numpy pickle may have")
     arrays: dict[str, np.ndarray] = {}
+    budget = Budget()
     try:
-        _flatten(interpret(Cursor(memoryview(data)), ARRAYS, Budget()), "", 0, arrays)
+        _flatten(interpret(Cursor(memoryview(data)), ARRAYS, budget), "", 0, arrays, budget)
     except Refused as refusal:
         raise StylegraftError(
             f"{name}: refused, it holds {refusal}. Expected a pickle of dicts of numpy arrays."

@@ -19,15 +19,17 @@ from stylegraft.checkpoints.architecture import FILTER
 from stylegraft.checkpoints.foreign import Foreign, Network
 from stylegraft.checkpoints.numpy_pickles import NAMES as NUMPY
 from stylegraft.checkpoints.pickles import (
+    MAX_KEY,
+    MAX_NAME,
     Budget,
     Cursor,
-    Items,
     Record,
     Refused,
     Vocabulary,
     article,
     interpret,
     positive,
+    printable,
 )
 from stylegraft.checkpoints.torch_files import CONTAINERS, TENSORS, TensorRecord, load_from_bytes
 
@@ -59,6 +61,8 @@ class Module(Record):
         if not isinstance(found, dict):
             return {}
         budget.visit(1 + len(found))
+        if any(type(name) is str and len(name) > MAX_NAME for name in found):
+            raise Refused(f"a part of a network with a name of more than {MAX_NAME} letters")
         return {name: value for name, value in found.items() if type(name) is str and value is not None}
 
 
@@ -77,7 +81,7 @@ def vocabulary(budget: Budget) -> Vocabulary:
     names = {**NUMPY, **CONTAINERS, **TENSORS, "torch.storage._load_from_bytes": load_from_bytes(budget)}
     vendored = {
         "torch_utils.persistence._reconstruct_persistent_obj": _module,
-        "dnnlib.util.EasyDict": Items,
+        "dnnlib.util.EasyDict": CONTAINERS["easydict.EasyDict"],
         "dnnlib.tflib.network.Network": tensorflow.Network,
     }
     return Vocabulary("a pickle of StyleGAN2 networks", names, vendored)
@@ -104,7 +108,7 @@ def read(data: memoryview, budget: Budget) -> Foreign:
     generator, more = _network(value[key], key, budget)
     discriminator = _network(value["D"], "D", budget)[0] if isinstance(value.get("D"), Module) else None
     source = hashlib.sha256(value[key].source.encode("utf-8", "surrogatepass")).hexdigest()
-    info = {"network": value[key].class_name[:80], "embedded source sha256": source}
+    info = {"network": printable(value[key].class_name), "embedded source sha256": source}
     return Foreign(FORMAT, generator, discriminator, info=info, notes=(*notes, *more))
 
 
@@ -149,12 +153,14 @@ def _settings(attributes: dict[str, dict[Any, Any]], key: str) -> dict[str, Any]
 
     def said(name: str) -> set[Any]:
         """The plain values that layers have for an attribute; a residual block's 1x1 is not clamped."""
-        found = (
-            state.get(name)
-            for part, state in attributes.items()
-            if name in state and not part.endswith("skip")
-        )
-        return {value for value in found if type(value) in (int, float, str, type(None))}
+        found = [
+            state[name] for part, state in attributes.items() if name in state and not part.endswith("skip")
+        ]
+        for value in found:
+            plain = type(value) in (float, str, type(None)) or (type(value) is int and abs(value) < MAX_KEY)
+            if not plain:
+                raise Refused(f"layers whose {name} is {article(value)} that it cannot be")
+        return set(found)
 
     if odd := said("activation") - {"lrelu", "linear"}:
         raise Refused(f"layers with the activation {str(odd.pop())[:20]!a}; stylegraft knows lrelu")
@@ -183,7 +189,10 @@ def _filter(filters: list[np.ndarray]) -> dict[str, Any]:
         f.ndim not in (1, 2) or max(f.shape, default=0) > 16 or not f.size for f in filters
     ):
         return {}
-    lines = [f if f.ndim == 1 else f.sum(1) for f in filters]
+    wide = [f.astype(np.float64) for f in filters]
+    lines = [f if f.ndim == 1 else f.sum(1) for f in wide]
+    if not all(np.isfinite(line).all() and abs(line.sum()) > 1e-6 for line in lines):
+        raise Refused("a resampling filter whose taps have no sum")
     first = lines[0] / lines[0].sum()
     if any(
         line.shape != first.shape or not np.allclose(line / line.sum(), first, atol=1e-6) for line in lines

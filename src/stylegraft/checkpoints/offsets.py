@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from stylegraft.checkpoints.foreign import Numbers, Values
-from stylegraft.checkpoints.pickles import Refused
+from stylegraft.checkpoints.pickles import Refused, printable
 
+MAX_PAIRS = 64  # of factors whose products are summed; the released networks have at most 9
 _OWN = re.compile(r"(.*\.)?(offset|weights_offset|weights_offset_(in|out)_\d+)")
 
 
@@ -27,16 +28,14 @@ def fold(
     if not owners:
         return tensors, []
     kept = {name: tensor for name, tensor in tensors.items() if not _OWN.fullmatch(name)}
+    parts: dict[str, dict[str, Numbers]] = {}
+    for name, tensor in tensors.items():
+        owner, _, last = name.rpartition(".")
+        if last == "offset_mask" or _OWN.fullmatch(last):
+            parts.setdefault(owner, {})[last] = tensor
     for owner in owners:
-        own = {
-            name.removeprefix(f"{owner}."): tensor.array().astype(np.float64)
-            for name, tensor in tensors.items()
-            if name.startswith(f"{owner}.") and "." not in name.removeprefix(f"{owner}.")
-        }
-        state = attributes.get(owner, {})
-        for name, values in _layer(owner, own, state, kept).items():
-            if values.shape != kept[name].shape:
-                raise Refused(f"offsets of {owner} that do not fit its {name} {list(kept[name].shape)}")
+        own = {last: tensor.array().astype(np.float64) for last, tensor in parts[owner].items()}
+        for name, values in _layer(owner, own, attributes.get(owner, {}), kept).items():
             kept[name] = Values(values.astype(np.float32))
     return kept, [f"offsets of StyleDomain in {len(owners)} layers are folded into the generator"]
 
@@ -53,12 +52,14 @@ def _layer(
 
     def now(name: str) -> np.ndarray:
         if name not in tensors:
-            raise Refused(f"offsets of {owner} beside no {name}")
+            raise Refused(f"offsets of {printable(owner)} beside no {printable(name)}")
         return tensors[name].array().astype(np.float64)
 
     moved: dict[str, np.ndarray] = {}
     if "offset" in own:
-        style = (own["offset"] * own.get("offset_mask", 1.0)).reshape(-1)
+        mask = own.get("offset_mask", np.ones(()))
+        _require_fit(owner, mask, own["offset"].shape)
+        style = (own["offset"] * mask).reshape(-1)
         weight, bias = now(f"{owner}.affine.weight"), now(f"{owner}.affine.bias")
         rule = state.get("domain_modulation_parametrization")
         moved |= _style(owner, rule, style, weight, bias)
@@ -68,25 +69,37 @@ def _layer(
         if affine
         else "weights_domain_modulation_parametrization"
     )
-    shift = _weight_offset(own, affine)
-    if shift is not None:
-        if type(rule) is not str:
-            raise Refused(f"weight offsets of {owner} without the name of their parametrization")
+    if any(name.startswith("weights_offset") for name in own):
         weight = now(f"{owner}.weight")
+        shift = _weight_offset(own, affine, weight.shape)
+        if type(rule) is not str or shift is None:
+            raise Refused(f"weight offsets of {printable(owner)} without a partner or their parametrization")
         if weight.ndim == 4 and shift.ndim == 2:
             shift = shift[:, :, None, None]
+        _require_fit(owner, shift, weight.shape)
         moved[f"{owner}.weight"] = weight + shift if rule.endswith("additive") else weight * (1 + shift)
     return moved
+
+
+def _require_fit(owner: str, shift: np.ndarray, shape: tuple[int, ...]) -> None:
+    """Refuse offsets that numpy would broadcast to something larger: n x 1 and 1 x n make n^2 numbers."""
+    axes = zip(reversed(shift.shape), reversed(shape), strict=False)
+    if shift.ndim > len(shape) or any(n not in (1, wanted) for n, wanted in axes):
+        raise Refused(f"offsets {list(shift.shape)} of {printable(owner)} that do not fit {list(shape)}")
 
 
 def _style(
     owner: str, rule: Any, style: np.ndarray, weight: np.ndarray, bias: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """The affine layer that gives the moved style; sizes are checked by numpy's own rules."""
+    """The affine layer that gives the moved style."""
     names = f"{owner}.affine.weight", f"{owner}.affine.bias"
-    wide = style.shape[0] == weight.shape[1 if str(rule).endswith("w_space") else 0]
-    if type(rule) is not str or not wide:
-        raise Refused(f"a style offset of {owner} whose kind or size is unknown")
+    affine = weight.ndim == 2 and bias.shape == weight.shape[:1]
+    if (
+        type(rule) is not str
+        or not affine
+        or len(style) != weight.shape[1 if rule.endswith("w_space") else 0]
+    ):
+        raise Refused(f"a style offset of {printable(owner)} whose kind or size is unknown")
     if rule == "additive":
         gain = weight.shape[0] ** -0.5 if owner.endswith("torgb") else 1.0
         return {names[1]: bias + style / gain}
@@ -96,10 +109,10 @@ def _style(
         return {names[1]: bias + weight @ style * weight.shape[1] ** -0.5}
     if rule == "multiplicative_w_space":
         return {names[0]: weight * (1 + style)}
-    raise Refused(f"the style offset {rule[:40]!a} of {owner}, which is unknown")
+    raise Refused(f"the style offset {rule[:40]!a} of {printable(owner)}, which is unknown")
 
 
-def _weight_offset(own: Mapping[str, np.ndarray], affine: bool) -> np.ndarray | None:
+def _weight_offset(own: Mapping[str, np.ndarray], affine: bool, shape: tuple[int, ...]) -> np.ndarray | None:
     """D of theta + D or theta (1 + D): as stored, or the sum of its products (of a kernel: their mean)."""
     if "weights_offset" in own:
         return own["weights_offset"]
@@ -108,7 +121,10 @@ def _weight_offset(own: Mapping[str, np.ndarray], affine: bool) -> np.ndarray | 
         pairs.append((own[f"weights_offset_out_{len(pairs)}"], own[f"weights_offset_in_{len(pairs)}"]))
     if not pairs:
         return None
-    if any(u.ndim != 2 or v.ndim != 2 or u.shape[1] != v.shape[0] for u, v in pairs):
+    fit = all(u.ndim == v.ndim == 2 and u.shape[1] == v.shape[0] for u, v in pairs)
+    if not fit or any((len(u), v.shape[1]) != shape[:2] for u, v in pairs) or len(pairs) > MAX_PAIRS:
         raise Refused("weight offsets whose factors do not fit together")
-    total = np.sum([u @ v for u, v in pairs], axis=0)
+    total = np.zeros(shape[:2])
+    for u, v in pairs:
+        total += u @ v
     return total if affine else total / len(pairs)

@@ -10,6 +10,7 @@ from typing import BinaryIO
 
 from stylegraft.errors import StylegraftError
 
+MAX_FILE = 4 << 30  # bytes; a 1024-px checkpoint with its optimisers has 1 GB
 SNIFF = 32  # bytes that tell one kind of file from another
 
 # what a file that is none of ours begins with, and what to call it
@@ -36,7 +37,7 @@ def foreign_kind(prefix: bytes) -> str | None:
 def opened(path: str | os.PathLike[str]) -> tuple[BinaryIO, int]:
     """The open file and its size; symlinks are followed.
 
-    Raises StylegraftError when there is none, or it is a folder, a device, a pipe or empty, or may not be read.
+    Raises StylegraftError when there is none, or it is a folder, a device, a pipe, empty or huge, or may not be read.
     """
     shown = os.fspath(path)
     try:
@@ -46,13 +47,18 @@ def opened(path: str | os.PathLike[str]) -> tuple[BinaryIO, int]:
         raise StylegraftError(f"{shown}: no such file{lost}") from error
     except IsADirectoryError as error:
         raise StylegraftError(f"{shown}: a folder, expected a file") from error
-    except OSError as error:
-        raise StylegraftError(f"{shown}: cannot be read: {error.strerror or error}") from error
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise StylegraftError(f"{shown}: cannot be read: {why}") from error
     status = os.fstat(file.fileno())
     if not stat.S_ISREG(status.st_mode) or not status.st_size:
         file.close()
         kind = "the file is empty" if stat.S_ISREG(status.st_mode) else "not a regular file"
         raise StylegraftError(f"{shown}: {kind}")
+    if status.st_size > MAX_FILE:
+        file.close()
+        size = f"{status.st_size:,} bytes, more than the {MAX_FILE:,} that a file of networks may have"
+        raise StylegraftError(f"{shown}: {size}")
     return file, status.st_size
 
 

@@ -18,9 +18,14 @@ from typing import Any
 
 MAX_OPCODES = 400_000  # a 1024-px trainer checkpoint with its optimisers has 60,000
 MAX_TEXT = 4 << 20  # bytes of one text; NVIDIA's pickles carry source texts of 100 KB
-MAX_TEXTS = 32 << 20  # bytes of all texts
+MAX_TEXTS = 32 << 20  # bytes of all texts, numbers and short bytes: what is copied out of the file
 MAX_VISITS = 50_000  # entries of dicts and lists that a reader looks at; a 1024-px checkpoint has 3,000
 MAX_LINE = 4096  # bytes of a number, name or text in the line format of protocol 0
+MAX_NAME = 256  # letters of a global with its module, or of a tensor
+MAX_ARGUMENTS = 64
+MAX_SIZE = 1 << 48  # of any axis, step or count
+MAX_KEY = 1 << 60  # numbers below are their own hash; above, as many as one likes have the same
+MAX_KEYS = 10_000  # numbers as dict keys; an optimiser has some hundred
 PAGE = 4096
 
 
@@ -45,7 +50,23 @@ class Budget:
     opcodes: int = MAX_OPCODES
     text: int = MAX_TEXTS
     visits: int = MAX_VISITS
+    keys: int = MAX_KEYS
     numbers: int = 0
+
+    def copy(self, size: int) -> None:
+        """Copy so many bytes out of the file."""
+        self.text -= size
+        if self.text < 0:
+            raise Refused(f"more than {MAX_TEXTS:,} bytes of text and numbers")
+
+    def key(self, value: Any) -> None:
+        """Hash a dict key: text, or one of a few numbers, for numbers can be chosen so that they collide."""
+        if type(value) is int and abs(value) < MAX_KEY:
+            self.keys -= 1
+            if self.keys < 0:
+                raise Refused(f"more than {MAX_KEYS:,} numbers as dict keys")
+        elif type(value) is not str:
+            raise Refused(f"a dict key that is {article(value)}")
 
     def visit(self, entries: int) -> None:
         """Look at so many entries of a value; the same ones may come again and again."""
@@ -120,6 +141,11 @@ def article(value: Any) -> str:
     return f"{'an' if kind[:1] in 'aeiou' else 'a'} {kind}"
 
 
+def printable(text: str, most: int = 80) -> str:
+    """Text of a file as a part of a message: one line, no escapes to the terminal, not long."""
+    return ascii(text[:most])[1:-1] + ("..." if len(text) > most else "")
+
+
 def positive(value: Any, what: str) -> float:
     """The setting of a file, if it is a finite number above 0; raises Refused otherwise."""
     if type(value) not in (int, float) or not 0 < value < 1e9:
@@ -134,14 +160,15 @@ class Cursor:
         self.data = data
         self.at = at
         self.most = len(data)
+        self.views = False
 
     def read(self, size: int) -> bytes | memoryview:
-        """The next bytes: a view of the file where they are many. Short at its end, as a file's `read`."""
+        """The next bytes, with `views` a view of the file where they are many. Short at its end, as a file's `read`."""
         if size > self.most:
             raise Refused(f"a text or number of {size:,} bytes")
         taken = self.data[self.at : self.at + max(size, 0)]
         self.at += len(taken)
-        return bytes(taken) if len(taken) <= PAGE else taken
+        return taken if self.views and len(taken) > PAGE else bytes(taken)
 
     def readline(self) -> bytes:
         """The next line with its end."""
@@ -178,8 +205,9 @@ _SKIPPED = {"PROTO", "FRAME"}
 class _Machine:
     """The stack, the memo and what each opcode does to them."""
 
-    def __init__(self, vocabulary: Vocabulary):
+    def __init__(self, vocabulary: Vocabulary, budget: Budget):
         self.vocabulary = vocabulary
+        self.budget = budget
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
         self.names: dict[tuple[str, str], Name] = {}
@@ -188,6 +216,8 @@ class _Machine:
         """What the vocabulary has for a name, one object however often the file says it."""
         if type(module) is not str or type(name) is not str:
             raise Refused("a global whose name is not text")
+        if len(module) + len(name) > MAX_NAME:
+            raise Refused(f"a global whose name has {len(module) + len(name):,} letters")
         key = module, name
         if key not in self.names:
             self.names[key] = self.vocabulary.find(module, name)
@@ -222,8 +252,7 @@ class _Machine:
         if not isinstance(target, dict) or len(pairs) % 2:
             raise Refused(f"items set on {article(target)}")
         for key, value in zip(pairs[::2], pairs[1::2], strict=True):
-            if type(key) not in (str, int):
-                raise Refused(f"a dict key that is {article(key)}")
+            self.budget.key(key)
             target[key] = value
 
     def append(self, values: list[Any]) -> None:
@@ -239,10 +268,14 @@ class _Machine:
         self.stack[-1].update(hashable(values))
 
     def call(self) -> None:
-        """REDUCE and NEWOBJ: a function of the vocabulary on a tuple of arguments."""
+        """REDUCE and NEWOBJ: a function of the vocabulary on a tuple of arguments, which it may copy each time."""
         name, arguments = self.take(2)
         if not isinstance(name, Name) or type(arguments) is not tuple:
             raise Refused(f"a call of {article(name)}")
+        if len(arguments) > MAX_ARGUMENTS:
+            raise Refused(f"a call with {len(arguments):,} arguments")
+        self.budget.opcodes -= sum(len(a) for a in arguments if type(a) in (list, tuple, set))
+        self.budget.copy(sum(len(a) for a in arguments if type(a) is str))
         self.stack.append(name.make(*arguments))
 
     def build(self) -> None:
@@ -283,11 +316,20 @@ _KEEP = {"PUT", "BINPUT", "LONG_BINPUT"}
 _RECALL = {"GET", "BINGET", "LONG_BINGET"}
 
 
-def hashable(values: Any) -> list[Any]:
-    """The values, if each is text or a number, so that hashing one costs nothing."""
-    if type(values) not in (list, tuple, set) or any(type(v) not in (str, int, float) for v in values):
-        raise Refused("a set of something else than text and numbers")
+def hashable(values: Any) -> list[str]:
+    """The values, if each is text, so that hashing one costs nothing and no two collide."""
+    if type(values) not in (list, tuple, set) or any(type(v) is not str for v in values):
+        raise Refused("a set of something else than text")
     return list(values)
+
+
+def _byte_array(cursor: Cursor) -> bytes | memoryview:
+    """BYTEARRAY8, of which `pickletools` would make a copy."""
+    size = int.from_bytes(cursor.read(8), "little")
+    data = cursor.read(size)
+    if len(data) != size:
+        raise EOFError("it ends in the middle of bytes")
+    return data
 
 
 def interpret(cursor: Cursor, vocabulary: Vocabulary, budget: Budget) -> Any:
@@ -295,7 +337,7 @@ def interpret(cursor: Cursor, vocabulary: Vocabulary, budget: Budget) -> Any:
 
     Raises Refused for what is not on the allow-list or above a bound, and one of DAMAGED for bytes that are no pickle.
     """
-    machine = _Machine(vocabulary)
+    machine = _Machine(vocabulary, budget)
     stack, memo = machine.stack, machine.memo
     while True:
         budget.opcodes -= 1
@@ -311,12 +353,12 @@ def interpret(cursor: Cursor, vocabulary: Vocabulary, budget: Budget) -> Any:
         argument: Any = None
         if opcode.arg is not None:
             start = cursor.at
+            cursor.views = op in _BYTES
             cursor.most = len(cursor.data) if op in _BYTES else MAX_TEXT if op in _TEXTS else PAGE
-            argument = opcode.arg.reader(cursor)  # type: ignore[arg-type]
-            if op in _TEXTS:
-                budget.text -= cursor.at - start
-                if budget.text < 0:
-                    raise Refused(f"more than {MAX_TEXTS:,} bytes of text")
+            read = _byte_array if op == "BYTEARRAY8" else opcode.arg.reader
+            argument = read(cursor)  # type: ignore[arg-type]
+            if op not in _BYTES or cursor.at - start <= PAGE:
+                budget.copy(cursor.at - start)
         if op in _TEXTS or op in _BYTES or op in _NUMBERS:
             stack.append(argument)
         elif op in _RECALL:

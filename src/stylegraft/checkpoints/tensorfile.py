@@ -21,6 +21,7 @@ from torch import Tensor
 
 from stylegraft.atomic import write_bytes
 from stylegraft.checkpoints.opening import SNIFF, foreign_kind, opened
+from stylegraft.checkpoints.pickles import printable
 from stylegraft.errors import StylegraftError
 from stylegraft.version import __version__
 
@@ -70,9 +71,9 @@ def from_json(text: str, path: str | os.PathLike[str], what: str) -> dict[str, A
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the name {twice!r} appears twice")
+        seen: set[str] = set()
+        twice = next(name for name, _ in pairs if name in seen or seen.add(name))
+        raise ValueError(f"the name '{printable(twice)}' appears twice")
     return found
 
 
@@ -128,10 +129,13 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, str
     try:
         tensors = safetensors.torch.load(data)
     except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise StylegraftError(f"{os.fspath(path)}: damaged safetensors file ({error})") from error
+        why = printable(str(error), 200)
+        raise StylegraftError(f"{os.fspath(path)}: damaged safetensors file ({why})") from error
     for name, tensor in tensors.items():
         if tensor.dtype not in _DTYPES:
-            raise StylegraftError(f"{os.fspath(path)}: {name} is {tensor.dtype}, expected float16 or float32")
+            raise StylegraftError(
+                f"{os.fspath(path)}: {printable(name)} is {tensor.dtype}, expected float16 or float32"
+            )
     return tensors, metadata
 
 
@@ -179,7 +183,7 @@ def _header(shown: str, more: Any, prefix: bytes, size: int) -> tuple[dict[str, 
         expected = 8 + length + max((entry["data_offsets"][1] for entry in header.values()), default=0)
     except (TypeError, KeyError, IndexError) as error:
         raise StylegraftError(f"{shown}: damaged safetensors header (an entry without offsets)") from error
-    if not isinstance(expected, int):
+    if not isinstance(expected, int) or abs(expected) > 1 << 60:
         raise StylegraftError(f"{shown}: damaged safetensors header (offsets that are not whole numbers)")
     if size < expected:
         raise StylegraftError(f"{shown}: truncated: {size:,} bytes, its header announces {expected:,}")
@@ -206,17 +210,18 @@ def require_format(
     """Refuse another kind of file and versions this release cannot read, in one line that says what it is."""
     shown, found = os.fspath(path), metadata.get("format")
     if found != expected:
-        what = f"a {found} file" if found else "a safetensors file without stylegraft metadata"
+        what = f"a {printable(found)} file" if found else "a safetensors file without stylegraft metadata"
         raise StylegraftError(f"{shown}: {what}, expected a {expected} file")
     version = metadata.get("format_version", "")
     if not (version.isascii() and version.isdigit() and len(version) < 9):
-        raise StylegraftError(f"{shown}: format_version is {version!r}, expected a whole number")
+        raise StylegraftError(f"{shown}: format_version is '{printable(version)}', expected a whole number")
     if int(version) not in versions:
         newest = versions[-1]
         if int(version) > newest:
+            writer = printable(metadata.get("library_version", "unknown"))
             raise StylegraftError(
                 f"{shown}: {expected} version {version} was written by a newer stylegraft"
-                f" ({metadata.get('library_version', 'unknown')}); this one reads up to {newest}: upgrade stylegraft"
+                f" ({writer}); this one reads up to {newest}: upgrade stylegraft"
             )
         raise StylegraftError(f"{shown}: {expected} version {version} does not exist")
 
@@ -224,9 +229,9 @@ def require_format(
 def require_digest(path: str | os.PathLike[str], stored: str | None, computed: str) -> None:
     """Refuse content that is not what was written."""
     if stored != computed:
+        what = f"stored {printable(str(stored), 12)}, content {computed[:12]}"
         raise StylegraftError(
-            f"{os.fspath(path)}: digest mismatch (stored {str(stored)[:12]}, content {computed[:12]}): the file was"
-            " damaged or edited; fetch or make it again"
+            f"{os.fspath(path)}: digest mismatch ({what}): the file was damaged or edited; fetch or make it again"
         )
 
 
@@ -235,5 +240,5 @@ def require_finite(path: str | os.PathLike[str], tensors: Mapping[str, Tensor]) 
     for name, tensor in tensors.items():
         if not bool(torch.isfinite(tensor).all()):
             raise StylegraftError(
-                f"{os.fspath(path)}: {name} holds NaN or infinity; the run that wrote it diverged"
+                f"{os.fspath(path)}: {printable(name)} holds NaN or infinity; the run that wrote it diverged"
             )

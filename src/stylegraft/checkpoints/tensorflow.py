@@ -17,7 +17,7 @@ from stylegraft.checkpoints import foreign
 from stylegraft.checkpoints.architecture import FILTER
 from stylegraft.checkpoints.foreign import Foreign, Turned, Values
 from stylegraft.checkpoints.numpy_pickles import Array
-from stylegraft.checkpoints.pickles import Budget, Record, Refused, article, positive
+from stylegraft.checkpoints.pickles import MAX_NAME, Budget, Record, Refused, article, positive, printable
 
 FORMAT = "NVIDIA TensorFlow pickle"
 VERSIONS = (4, 5)
@@ -128,19 +128,15 @@ def networks(value: tuple[Any, ...], budget: Budget) -> Foreign:
         version = network.state.get("version")
         if version not in VERSIONS if type(version) is int else True:
             old = " (StyleGAN 1 or Progressive GAN, other networks)" if version in (1, 2, 3) else ""
-            raise Refused(
-                f"a TensorFlow network of version {version if type(version) is int else 'unknown'}{old}"
-            )
+            shown = version if type(version) is int and abs(version) < 1000 else "unknown"
+            raise Refused(f"a TensorFlow network of version {shown}{old}")
     if len(value) not in (1, 3):
         raise Refused(f"{len(value)} networks, expected (G, D, Gs)")
     notes = [] if len(value) == 3 else ["one network in it: taken for the averaged generator"]
     generator = value[-1]
     settings = _settings(generator)
-    extra = (
-        {"mapping_lr_multiplier": settings["mapping_lrmul"]}
-        if settings.get("mapping_lrmul", 0.01) != 0.01
-        else {}
-    )
+    rate = positive(settings.get("mapping_lrmul", 0.01), "mapping_lrmul")
+    extra = {"mapping_lr_multiplier": rate} if rate != 0.01 else {}
     tensors = dict(_renamed(generator, GENERATOR, budget))
     if (
         not any(name.endswith("noise_strength") for name in tensors)
@@ -155,7 +151,7 @@ def networks(value: tuple[Any, ...], budget: Budget) -> Foreign:
             raise Refused("a minibatch-std of several features; stylegraft knows one")
         discriminator = foreign.Network(dict(_renamed(value[1], DISCRIMINATOR, budget)), group | _common(own))
     name = generator.state.get("name")
-    info = {"network": name[:80]} if type(name) is str else {}
+    info = {"network": printable(name)} if type(name) is str else {}
     return Foreign(
         FORMAT,
         foreign.Network(tensors, extra | _common(settings)),
@@ -194,9 +190,10 @@ def _common(settings: dict[str, Any]) -> dict[str, Any]:
     if (
         not isinstance(kernel, list)
         or not 0 < len(kernel) <= 16
-        or any(type(k) not in (int, float) for k in kernel)
+        or any(type(k) not in (int, float) or not abs(k) < 1e9 for k in kernel)
+        or not abs(sum(kernel)) > 1e-6
     ):
-        raise Refused("a resample_kernel that is no short list of numbers")
+        raise Refused("a resample_kernel that is no short list of numbers with a sum")
     extra = {"resample_filter": kernel} if kernel != list(FILTER) else {}
     return extra | ({"conv_clamp": positive(clamp, "conv_clamp")} if clamp is not None else {})
 
@@ -212,6 +209,8 @@ def _variables(
         budget.visit(1)
         if type(pair) not in (tuple, list) or len(pair) != 2 or type(pair[0]) is not str:
             raise Refused("a TensorFlow variable that is no (name, array)")
+        if len(prefix) + len(pair[0]) > MAX_NAME:
+            raise Refused(f"a TensorFlow variable with a name of more than {MAX_NAME} letters")
         array = pair[1].value if isinstance(pair[1], Array) else None
         if type(pair[1]) in (int, float):
             array = np.array(pair[1], np.float32)
@@ -220,7 +219,7 @@ def _variables(
         yield prefix + pair[0], array
     for name, part in parts.items() if isinstance(parts, dict) and depth < 2 else ():
         budget.visit(1)
-        if isinstance(part, Network):
+        if isinstance(part, Network) and type(name) is str and len(name) < MAX_NAME:
             yield from _variables(part, budget, f"{prefix}{name}/", depth + 1)
 
 

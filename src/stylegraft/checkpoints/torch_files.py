@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import math
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -19,6 +20,7 @@ import numpy as np
 from stylegraft.checkpoints.numpy_pickles import NAMES as NUMPY
 from stylegraft.checkpoints.pickles import (
     DAMAGED,
+    MAX_SIZE,
     Budget,
     Cursor,
     Items,
@@ -104,9 +106,9 @@ def _tensor(*args: Any) -> TensorRecord:
         raise Refused("a tensor without (storage, offset, size, stride)")
     storage, offset, shape, stride = args[:4]
     for sizes in (shape, stride):
-        if type(sizes) is not tuple or len(sizes) > 8 or any(type(n) is not int or n < 0 for n in sizes):
+        if type(sizes) is not tuple or len(sizes) > 8 or not all(map(_is_size, sizes)):
             raise Refused("a tensor whose size or stride is not a short tuple of numbers from 0 on")
-    if type(offset) is not int or offset < 0 or len(shape) != len(stride):
+    if not _is_size(offset) or len(shape) != len(stride):
         raise Refused("a tensor whose offset, size and stride do not belong together")
     count = math.prod(shape)
     last = offset + sum((n - 1) * step for n, step in zip(shape, stride, strict=True)) if count else offset
@@ -115,6 +117,10 @@ def _tensor(*args: Any) -> TensorRecord:
             f"a tensor of size {list(shape)}, stride {list(stride)} outside its {storage.count:,} numbers"
         )
     return TensorRecord(storage, offset, shape, stride)
+
+
+def _is_size(n: Any) -> bool:
+    return type(n) is int and 0 <= n < MAX_SIZE
 
 
 def _parameter(*args: Any) -> TensorRecord:
@@ -144,8 +150,8 @@ def _items(pairs: Any = None) -> Items:
         return Items()
     if type(pairs) is not list or any(type(pair) not in (list, tuple) or len(pair) != 2 for pair in pairs):
         raise Refused("a dict made of something else than pairs")
-    if any(type(key) not in (str, int) for key, _ in pairs):
-        raise Refused("a dict whose keys are not text or numbers")
+    if any(type(key) is not str for key, _ in pairs):
+        raise Refused("a dict whose keys are not text")
     return Items((key, value) for key, value in pairs)
 
 
@@ -162,7 +168,7 @@ CONTAINERS: dict[str, Callable[..., Any]] = {
     "types.SimpleNamespace": Inert,
     "pathlib.PosixPath": Inert,
     "pathlib.WindowsPath": Inert,
-    "easydict.EasyDict": Items,
+    "easydict.EasyDict": _items,
     "omegaconf.dictconfig.DictConfig": Inert,
     "omegaconf.listconfig.ListConfig": Inert,
     "omegaconf.base.ContainerMetadata": Inert,
@@ -206,7 +212,7 @@ class _Storages:
             raise Refused("a persistent id that is no storage")
         _, kind, key, _, count = pid[:5]
         name = kind.name if isinstance(kind, Name) else ""
-        if name not in KINDS or type(count) is not int or count < 0:
+        if name not in KINDS or not _is_size(count):
             raise Refused("a storage whose kind or size is unknown")
         if len(pid) == 6 and pid[5] is not None:
             raise Refused("a storage that is a view of another (written by a torch before 0.4)")
@@ -300,7 +306,7 @@ def read_zip(data: memoryview, budget: Budget) -> Any:
     """The value of a zip of torch.save: `NAME/data.pkl` and one member for each storage, none of them compressed."""
     try:
         members = {member.filename: member for member in zipfile.ZipFile(_Peek(data)).infolist()}  # type: ignore[arg-type]
-    except (zipfile.BadZipFile, NotImplementedError, UnicodeError) as error:
+    except (zipfile.BadZipFile, NotImplementedError, UnicodeError, struct.error) as error:
         raise ValueError(f"its zip directory is damaged: {error}") from error
     roots = [
         name.removesuffix("data.pkl")
@@ -320,15 +326,15 @@ def read_zip(data: memoryview, budget: Budget) -> Any:
         if name not in members:
             raise EOFError(f"its member {name[:80]!a} is missing")
         member = members[name]
-        left -= member.file_size
-        if left < 0:
-            raise Refused("members that lie over each other")
         if (
             member.compress_type != zipfile.ZIP_STORED
             or member.compress_size != member.file_size
             or member.flag_bits & 1
         ):
             raise Refused(f"a compressed or encrypted member {name[:80]!a}, which torch.save does not write")
+        left -= member.file_size
+        if left < 0:
+            raise Refused("members that lie over each other")
         local = bytes(data[member.header_offset : member.header_offset + LOCAL])
         if len(local) < LOCAL or local[:4] != b"PK\x03\x04":
             raise ValueError(f"its member {name[:80]!a} is not where the directory says")

@@ -22,8 +22,8 @@ class Options:
 
 def run(options: Options) -> None:
     """Print the table, or get one row of it."""
+    from stylegraft.checkpoints.assets import ASSETS, find, get
     from stylegraft.cli.console import print_table
-    from stylegraft.encoders.assets import ASSETS, find, get
 
     if options.action == "get":
         if not options.name:

@@ -34,7 +34,8 @@ class Found:
         """Of a source: the side of its images, by the header or the shapes of its tensors."""
         if self.foreign is not None and self.foreign.generator is not None:
             return 4 << sum(name.endswith(".conv0.weight") for name in self.foreign.generator.shapes)
-        return int(self.says("config", "generator", "resolution"))
+        known = self.metadata.get("resolution")  # of a source that is made of an asset
+        return int(known or self.says("config", "generator", "resolution"))
 
     def says(self, *keys: str) -> Any:
         """What the header says at these keys: the first names a text of JSON, the rest lead into it."""
@@ -57,6 +58,8 @@ def find(text: str, wanted: Sequence[Kind]) -> Found:
     path = Path(text)
     if is_hub(text):
         found = of_file(fetch(text)[0])
+    elif text in SOURCES and SOURCES[text].asset:
+        found = Found("source", source_path(text), {"resolution": str(SOURCES[text].resolution)})
     elif text in SOURCES:
         found = Found("source", source_path(text), header(source_path(text)))
     elif path.is_dir():

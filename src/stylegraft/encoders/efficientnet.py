@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stylegraft.encoders import assets
+from stylegraft.checkpoints import assets
 from stylegraft.encoders.protocol import Frozen, fill, resize
 from stylegraft.errors import StylegraftError
 

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stylegraft.encoders import assets
+from stylegraft.checkpoints import assets
 from stylegraft.encoders.protocol import Frozen, fill
 from stylegraft.encoders.vgg16 import RELU_TAPS, VGG16Trunk, normalise
 from stylegraft.errors import StylegraftError

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stylegraft.encoders.assets import digest
+from stylegraft.checkpoints.assets import digest
 from stylegraft.errors import StylegraftError
 
 

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from stylegraft.encoders import assets
+from stylegraft.checkpoints import assets
 from stylegraft.encoders.protocol import Frozen, fill, resize
 
 # (number of the convolution in torchvision's Sequential, output channels); 0: a 2x2 max pooling

@@ -1,4 +1,4 @@
-"""Pretrained sources that ship with the package, by name."""
+"""Pretrained sources by name: those that ship with the package, and those made of an asset."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stylegraft.checkpoints import assets
 from stylegraft.errors import StylegraftError, nearest
 
 if TYPE_CHECKING:
@@ -17,11 +18,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Shipped:
-    """file: below this package; summary: one line for `stylegraft sources`; licence: of the weights."""
+    """file: below this package, or asset: whose weights it is made of (`stylegraft assets get`); resolution: of its
+    images; summary: one line for `stylegraft sources`; licence: of the weights."""
 
-    file: str
     summary: str
     licence: str
+    resolution: int
+    file: str = ""
+    asset: str = ""
 
 
 FFHQ_DISTILLED = (
@@ -33,18 +37,36 @@ SOURCES: dict[str, Shipped] = {
         file="data/faces-64.safetensors",
         summary="photographic faces, 64 px, MobileStyleGAN cut at its 64 px map, with a discriminator",
         licence=FFHQ_DISTILLED,
+        resolution=64,
+    ),
+    "mobile-faces-1024": Shipped(
+        asset="mobile",
+        summary="photographic faces, 1024 px, the whole MobileStyleGAN of `stylegraft assets get mobile`",
+        licence=FFHQ_DISTILLED,
+        resolution=1024,
     ),
 }
 
 
 def source_path(name: str) -> Path:
-    """Where a shipped source lies; raises StylegraftError when this installation lacks its file."""
+    """Where the weights of a named source lie; raises StylegraftError, saying how to get them, when nowhere."""
+    if SOURCES[name].asset:
+        return assets.find(SOURCES[name].asset)
     path = Path(__file__).parent / SOURCES[name].file
     if not path.is_file():
         raise StylegraftError(
             f"source {name!r}: its weights are not in this installation ({path}); reinstall stylegraft"
         )
     return path
+
+
+def made_of(name: str, row: Shipped) -> Source:
+    """The source whose generator is an asset; it has no discriminator."""
+    from stylegraft.checkpoints.mobile_faces import mobile_faces
+    from stylegraft.checkpoints.source import Source
+
+    generator = mobile_faces(assets.tensors(row.asset), row.resolution)
+    return Source(name, generator, None, {"licence": row.licence, "asset": row.asset})
 
 
 def load_source(name_or_path: str | os.PathLike[str], device: torch.device | str = "cpu") -> Source:
@@ -59,7 +81,8 @@ def load_source(name_or_path: str | os.PathLike[str], device: torch.device | str
 
     text = os.fspath(name_or_path)
     if text in SOURCES:
-        return load(source_path(text)).to(device)
+        row = SOURCES[text]
+        return (made_of(text, row) if row.asset else load(source_path(text))).to(device)
     if is_hub(text):
         path, pinned = fetch(text)
         source = load(path)

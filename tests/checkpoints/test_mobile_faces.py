@@ -1,35 +1,37 @@
-"""The published IR, read by our tools, computes what OpenVINO computes from it (stored numbers; see their metadata)."""
+"""The published MobileStyleGAN computes what OpenVINO computes from it (stored numbers; see their metadata)."""
 
 from __future__ import annotations
 
-import importlib
-from importlib.util import find_spec
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import torch
 import torch.nn.functional as F
 from safetensors import safe_open
 
-ROOT = Path(__file__).parents[2]
-REFERENCE = ROOT / "tests" / "data" / "teacher_reference.safetensors"
+from stylegraft.checkpoints import assets
+from stylegraft.checkpoints.openvino import Graph
+from stylegraft.errors import StylegraftError
+from stylegraft.sources import load_source
+
+REFERENCE = Path(__file__).parents[1] / "data" / "teacher_reference.safetensors"
 
 
-@pytest.fixture
-def teacher(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The script as a module; its neighbours can be imported from it, as when it runs."""
-    monkeypatch.syspath_prepend(ROOT / "tools" / "build_faces")
-    return importlib.import_module("teacher")
+def here() -> bool:
+    try:
+        assets.find("mobile")
+    except StylegraftError:
+        return False
+    return True
 
 
-@pytest.mark.skipif(find_spec("random_face") is None, reason="needs the package random-face")
-def test_the_published_generator_is_the_one_that_openvino_runs(teacher: ModuleType) -> None:
+@pytest.mark.skipif(not here(), reason="needs `stylegraft assets get mobile`")
+def test_the_published_generator_is_the_one_that_openvino_runs() -> None:
     """Means of 32 px boxes over all 1024 px, and pixel for pixel in a window (no pixel is off by more than 1.4e-4)."""
     with safe_open(REFERENCE, "pt") as file:
         stored = {name: file.get_tensor(name) for name in file.keys()}
         top, left = map(int, file.metadata()["crop"].strip("[]").split(","))
-    generator = teacher.teacher(teacher.data_folder("")).eval()
+    generator = load_source("mobile-faces-1024").generator
     with torch.inference_mode():
         w = generator.mapping(stored["z"])
         image = generator(w=stored["w"], noise="const").image
@@ -51,14 +53,20 @@ IR = """<net><layers>
 </edges></net>"""
 
 
-def test_an_ir_is_read_by_name_shape_and_port(teacher: ModuleType, tmp_path: Path) -> None:
-    (tmp_path / "net.xml").write_text(IR)
-    (tmp_path / "net.bin").write_bytes(
-        torch.tensor([7]).numpy().tobytes() + torch.tensor([1.5, -2.0]).numpy().tobytes()
-    )
-    graph = teacher.Graph(tmp_path / "net")
+def test_an_ir_is_read_by_name_shape_and_port() -> None:
+    blob = torch.tensor([7]).numpy().tobytes() + torch.tensor([1.5, -2.0]).numpy().tobytes()
+    graph = Graph(IR.encode(), blob)
     assert graph.named("big").tolist() == [[1.5], [-2.0]]
     assert graph.named("axes").item() == 7
     assert graph.inputs["3"] == ["1", "0"]  # in the order of the ports, not of the file
     assert graph.constant_into("3") is graph.named("big")
     assert graph.user("1", "Subtract") == "3"
+
+
+def test_without_the_asset_the_line_names_the_command(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("STYLEGRAFT_CACHE", str(tmp_path))
+    monkeypatch.setattr(assets, "_installed", lambda name: None)
+    with pytest.raises(StylegraftError, match="run: stylegraft assets get mobile"):
+        load_source("mobile-faces-1024")

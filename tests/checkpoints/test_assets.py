@@ -17,20 +17,19 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
 
+from stylegraft.checkpoints import assets
+from stylegraft.checkpoints.assets import ASSETS, Asset
 from stylegraft.checkpoints.numpy_pickles import parse_arrays
-from stylegraft.encoders import assets
-from stylegraft.encoders.assets import ASSETS, Asset
 from stylegraft.errors import StylegraftError
 
 VALUES = np.arange(6, dtype=np.float32).reshape(2, 3)
 WEIGHTS = pickle.dumps({"layer": {"kernel": VALUES}}, 3)
 
 
-def _convert(files: object) -> dict[str, Tensor]:
+def _convert(files: object) -> dict[str, np.ndarray]:
     arrays = parse_arrays(files["weights/net.ckpt"], "net.ckpt")  # type: ignore[index]
-    return {f"net.{k}": torch.from_numpy(v.copy()) for k, v in arrays.items()}
+    return {f"net.{k}": v.copy() for k, v in arrays.items()}
 
 
 def _sdist(folder: Path, sentinel: Path) -> Path:
