@@ -19,6 +19,7 @@ from stylegraft.adaptation.plan import seconds_a_step
 from stylegraft.adaptation.recipes import ema_beta, recipe
 from stylegraft.adaptation.state import begin, pack
 from stylegraft.adaptation.views import Objective, Views
+from stylegraft.errors import StylegraftError
 from stylegraft.networks import ops
 
 from .toys import RECIPES, after, fresh, pictures, small, toy
@@ -247,6 +248,27 @@ def test_more_samples_do_not_change_the_first_ones():
     """Draws are keyed by sample, so a batch of 8 begins with the batch of 4."""
     four, eight = (sampling.Keyed(0, 3, n, torch.device("cpu"), "G") for n in (4, 8))
     assert torch.equal(sampling.free(four, "z", 8), sampling.free(eight, "z", 8)[:4])
+
+
+@pytest.mark.parametrize("name", ["tgan", "ada", "fixnoise"])
+def test_a_step_in_parts_is_the_step_of_the_whole_batch(name: str):
+    """The parts of two images are the groups of two of minibatch-std; nothing else in these recipes looks across."""
+    whole = fresh(name, "affine-light+", batch=4, mbstd=2, pl_weight=0.0)
+    parts = fresh(name, "affine-light+", batch=4, mbstd=2, pl_weight=0.0, micro=2)
+    for one, other in zip(train(whole, 6), train(parts, 6), strict=True):
+        assert one.keys() == other.keys()
+        for key in one.keys() - {key for key in one if key.startswith("time/")}:
+            assert one[key] == pytest.approx(other[key], rel=1e-3, abs=1e-6), (one["step"], key)
+
+
+def test_parts_of_path_length_and_of_contrasts_are_their_own_batches():
+    stats = list(train(fresh("dcl", "stylespace", batch=4, micro=2), 5))
+    assert stats[4]["G/cl1"] < torch.tensor(2.0).log() * 4  # two images a part: log 2 at chance, tau sharpens it
+    assert stats[4]["G/pl"] >= 0
+    with pytest.raises(StylegraftError, match="field micro is 3, expected a divisor of the batch, 4"):
+        recipe("tgan", batch=4, micro=3)
+    with pytest.raises(StylegraftError, match="expected a micro of at least 2"):
+        recipe("dcl", batch=4, micro=1)
 
 
 def test_every_image_is_seen_once_an_epoch():

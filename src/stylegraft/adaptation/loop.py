@@ -76,20 +76,26 @@ def phases(terms: Sequence[Objective]) -> dict[str, list[Objective]]:
 
 
 def teach(state: State, acting: Sequence[Objective], stats: Stats) -> None:
-    """One phase: the weighted losses of the acting objectives, one backward pass, one step of their owner's
-    Adam.
+    """One phase: the weighted losses of the acting objectives, one backward pass for each part of the batch that
+    fits in memory at once, one step of their owner's Adam.
     """
     owner = acting[0].owner
     learners = list(state.learners[owner].values())
     thaw_discriminator(state, owner == "D")
 
-    views = Views(state, acting)
-    losses = {term.name: term.loss(views) for term in acting}
-    total = torch.stack([term.scale * losses[term.name] for term in acting]).sum()
-
     optimizer = state.optimizers[owner]
     optimizer.zero_grad(set_to_none=True)
-    total.backward(inputs=learners)
+    parts = state.recipe.parts(lazy_pl=owner == "G" and acting[0].lazy)
+    losses: dict[str, Tensor] = {}
+    signs: list[Tensor] = []
+    for k in range(parts):
+        views = Views(state, acting, (k, parts))
+        own = {term.name: term.loss(views) / parts for term in acting}
+        torch.stack([term.scale * own[term.name] for term in acting]).sum().backward(inputs=learners)
+        losses = {name: losses.get(name, 0) + loss.detach() for name, loss in own.items()}
+        signs += views.signs
+    if signs:
+        state.real_sign = torch.stack(signs).mean()
     norm = gradient_norm(learners)
     report(state, owner, losses, norm, stats)
 

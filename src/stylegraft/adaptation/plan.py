@@ -15,6 +15,9 @@ from stylegraft.adaptation.recipes import Recipe, ema_beta, learning_rate
 from stylegraft.adaptation.state import State
 
 
+LARGE = 4 << 30  # bytes from which a way to need less is worth a word
+
+
 @dataclass(frozen=True)
 class Plan:
     """moves, count, share: what is trained in G; seconds a step on average, and for the whole run; peak
@@ -90,6 +93,8 @@ def measure(state: State, previews: int) -> Plan:
     cost = f"about {seconds:.2f} s a step, {duration(total)} for {steps} steps"
     if memory:
         cost += f"; peak memory {memory / 2**20:,.0f} MiB"
+        if memory > LARGE and recipe.at_once > 2:
+            cost += f" (--set micro={max(2, recipe.at_once // 2)} does a step in parts and needs about half)"
     return Plan(count, share, seconds, total, memory, cost)
 
 

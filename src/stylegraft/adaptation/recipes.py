@@ -44,6 +44,10 @@ class Recipe:
     """The least warm-up where the source has no discriminator and one is trained from random weights."""
     batch: int = 4
     """Images a step."""
+    micro: int = 0
+    """Images in memory at once: a step is done in parts of so many, whose gradients add up; 0: the whole batch. The
+    parts are the groups of minibatch-std, and terms that compare images of a batch (cl1, cl2) compare within a part.
+    """
     mbstd: int = 4
     """Group size of the minibatch standard deviation, at least 2: discriminators have an input for it."""
     lr: float = 0.002
@@ -90,6 +94,16 @@ class Recipe:
     """One step in so many is an anchor step."""
     anchor_sigma: float = 0.1
     """Standard deviation of the noise around an anchor."""
+
+    @property
+    def at_once(self) -> int:
+        """Images in memory at once."""
+        return min(self.micro or self.batch, self.batch)
+
+    def parts(self, lazy_pl: bool = False) -> int:
+        """In how many parts a phase is done; path length has half the batch."""
+        count = max(1, self.batch // 2) if lazy_pl else self.batch
+        return max(1, count // self.at_once)
 
 
 FIXED = ("name", "paper", "preset")  # fields that say which row it is, not what it does
@@ -201,7 +215,7 @@ def check(row: Recipe) -> Recipe:
     """Refuse impossible values; returns the recipe."""
     at_least = {
         "steps": 1, "batch": 1, "mbstd": 2, "r1_every": 1, "pl_every": 1, "anchors": 0, "anchor_period": 1,
-        "warmup": 0, "warmup_scratch": 0, "r1_gamma": 0, "pl_weight": 0, "anchor_sigma": 0,
+        "warmup": 0, "warmup_scratch": 0, "micro": 0, "r1_gamma": 0, "pl_weight": 0, "anchor_sigma": 0,
         "fm": 0, "cl1": 0, "cl2": 0, "lr": 0, "lr_d": 0, "ema_kimg": 0,
     }  # fmt: skip
     for field, least in at_least.items():
@@ -215,10 +229,15 @@ def check(row: Recipe) -> Recipe:
             raise StylegraftError(f"recipe field {field} is {getattr(row, field)}, expected more than 0")
     if row.augment != "none":
         parse_transforms(row.augment)
-    if row.cl1 and row.batch < 2:
+    if row.batch % row.at_once:
         raise StylegraftError(
-            f"recipe field cl1 is {row.cl1:g} and batch is {row.batch}: CL1 tells the images of a batch apart; "
-            "expected a batch of at least 2, or cl1=0"
+            f"recipe field micro is {row.micro}, expected a divisor of the batch, {row.batch}"
+        )
+    if row.cl1 and row.at_once < 2:
+        field = "micro" if row.micro else "batch"
+        raise StylegraftError(
+            f"recipe field cl1 is {row.cl1:g} and {field} is {row.at_once}: CL1 tells the images of a batch apart; "
+            f"expected a {field} of at least 2, or cl1=0"
         )
     return row
 

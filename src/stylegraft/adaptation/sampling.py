@@ -60,21 +60,27 @@ class Draws:
 
 @dataclass(frozen=True)
 class Keyed:
-    """The draws of one phase (`prefix`) of one step; every stream is named."""
+    """The draws of one phase (`prefix`) of one step; every stream is named.
+
+    part: (k, n), the samples k, k + n, k + 2n, ... of the batch, where a step is done in n parts.
+    """
 
     seed: int
     step: int
     batch: int
     device: torch.device
     prefix: str = ""
+    part: tuple[int, int] = (0, 1)
+
+    def indices(self, count: int | None = None) -> list[int]:
+        """Places in the whole batch (or in its first `count` samples) of the samples of this part."""
+        first, step = self.part
+        return list(range(self.batch if count is None else count))[first::step]
 
     def samples(self, stream: str, count: int | None = None) -> Draws:
-        """Draws of each sample of the batch (or of its first `count`)."""
+        """Draws of each sample of this part of the batch (or of its first `count` samples)."""
         name = f"{self.prefix}.{stream}"
-        seeds = [
-            seed_of(self.seed, self.step, name, i) for i in range(self.batch if count is None else count)
-        ]
-        return Draws(seeds, self.device)
+        return Draws([seed_of(self.seed, self.step, name, i) for i in self.indices(count)], self.device)
 
     def once(self, stream: str) -> float:
         """One uniform number in [0, 1) for the whole batch."""
@@ -159,7 +165,8 @@ def data_order(seed: int, step: int, batch: int, size: int) -> list[int]:
     return indices
 
 
-def mirror(images: Tensor, seed: int, step: int) -> Tensor:
-    """Mirror each image [B, C, R, R] left to right with probability 1/2."""
-    draws = Draws([seed_of(seed, step, "mirror", i) for i in range(len(images))], images.device)
+def mirror(images: Tensor, seed: int, step: int, places: Sequence[int] | None = None) -> Tensor:
+    """Mirror each image [B, C, R, R] left to right with probability 1/2; places: theirs in the whole batch."""
+    places = range(len(images)) if places is None else places
+    draws = Draws([seed_of(seed, step, "mirror", i) for i in places], images.device)
     return torch.where((draws.uniform() < 0.5)[:, None, None, None], images.flip(3), images)

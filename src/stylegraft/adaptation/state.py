@@ -67,12 +67,6 @@ class State:
         """Mean w of the source over the latents of `networks.generator.mean_w`: [w_dim], float64."""
         return mean_w(self.generator, device=self.device)
 
-    def observe_real(self, logits: Tensor) -> None:
-        """D's logits on real images of this step, for the statistics and for ADA."""
-        self.real_sign = logits.detach().sign().mean()
-        if self.ada:
-            self.ada.observe(logits)
-
     def averaged(self) -> Deltas:
         """The deltas of the averaged generator, copied to the CPU: what previews and the domain file show."""
         return {
@@ -182,7 +176,7 @@ def trained_copy(source: Source, seed: int, recipe: Recipe) -> Discriminator:
             torch.manual_seed(seed_of(seed, 0, "discriminator", 0))
             discriminator = build_discriminator(config)
     if discriminator.b4.group_size > 1:
-        discriminator.b4.group_size = mbstd_group(recipe.batch, recipe.mbstd)
+        discriminator.b4.group_size = mbstd_group(recipe.at_once, recipe.mbstd)
     return discriminator.eval().requires_grad_(False)
 
 

@@ -73,17 +73,19 @@ class Views:
     """The forward passes of one phase of one step, for the objectives that act in it.
 
     In a phase of D the generators run without a graph; in a phase of G the graph reaches the deltas. Asking
-    for a view that no acting objective declared is a programming error.
+    for a view that no acting objective declared is a programming error. part: (k, n), the k-th of n parts of the
+    batch, see `sampling.Keyed`; `signs`: the mean sign of D on the real images it has seen, one entry a pass.
     """
 
-    def __init__(self, state: State, acting: Sequence[Objective]) -> None:
+    def __init__(self, state: State, acting: Sequence[Objective], part: tuple[int, int] = (0, 1)) -> None:
         self.state, self.acting = state, acting
         self.recipe: Recipe = state.recipe
         self.generator: Generator = state.generator
         self.discriminator: Discriminator = state.discriminator
         self.owner = acting[0].owner
         phase = acting[0].name if acting[0].lazy else self.owner
-        self.keyed = sampling.Keyed(state.seed, state.step, self.recipe.batch, state.device, phase)
+        self.keyed = sampling.Keyed(state.seed, state.step, self.recipe.batch, state.device, phase, part)
+        self.signs: list[Tensor] = []
         self.needs = {need for objective in acting for need in objective.needs}
         turn = state.step // acting[0].every if acting[0].lazy else state.step
         # Lazy phases take their exit in turns of their own: R1's period is a multiple of the anchors', and
@@ -116,7 +118,7 @@ class Views:
         self._declared("fake")
         with torch.set_grad_enabled(self.owner == "G"):
             ws = self.latents.ws(self.student)
-            return self.student(ws=ws, noise=self._random_noise("noise", len(ws))).image
+            return self.student(ws=ws, noise=self._random_noise("noise")).image
 
     @cached_property
     def anchored_pair(self) -> Pair:
@@ -131,18 +133,22 @@ class Views:
         """Both generators at fresh unmixed z, with the same random noise; taps as the objectives name them."""
         self._declared("free_pair")
         z = sampling.free(self.keyed, "pair.z", self.generator.z_dim)
-        return self._pair(z, self._random_noise("pair.noise", len(z)), self._taps("free_pair"))
+        return self._pair(z, self._random_noise("pair.noise"), self._taps("free_pair"))
 
     @cached_property
     def paths(self) -> tuple[Tensor, Tensor]:
         """W+ rows that carry a gradient [B/2, num_ws, w_dim] and their images, style-mixed, with random noise."""
         self._declared("paths")
-        half = max(1, self.recipe.batch // 2)
-        latents = sampling.mixed(self.keyed, "z", self.generator, self.recipe.mixing, half)
+        latents = sampling.mixed(self.keyed, "z", self.generator, self.recipe.mixing, self.half)
         ws = latents.ws(self.student)
         if not ws.requires_grad:  # the mapping does not move
             ws.requires_grad_()
-        return ws, self.student(ws=ws, noise=self._random_noise("noise", half)).image
+        return ws, self.student(ws=ws, noise=self._random_noise("noise", self.half)).image
+
+    @property
+    def half(self) -> int:
+        """Samples of the path-length phase, all parts together."""
+        return max(1, self.recipe.batch // 2)
 
     def _pair(self, z: Tensor, noise: Noise, taps: tuple[str, ...]) -> Pair:
         with torch.no_grad():
@@ -151,7 +157,7 @@ class Views:
             target = self.student(z, noise=noise, taps=taps)
         return Pair(target, source)
 
-    def _random_noise(self, stream: str, count: int) -> Noise:
+    def _random_noise(self, stream: str, count: int | None = None) -> Noise:
         return sampling.random_noise(self.keyed, stream, self.generator.noise_shapes, count)
 
     def _taps(self, view: str) -> tuple[str, ...]:
@@ -164,12 +170,10 @@ class Views:
         """This step's training images [B, C, R, R] in [-1, 1], each mirrored or not."""
         self._declared("real")
         state = self.state
-        indices = sampling.data_order(state.seed, state.step, self.recipe.batch, len(state.images))
-        return (
-            sampling.mirror(state.images[indices], state.seed, state.step)
-            if self.recipe.xflip
-            else state.images[indices]
-        )
+        order = sampling.data_order(state.seed, state.step, self.recipe.batch, len(state.images))
+        places = self.keyed.indices()
+        images = state.images[[order[i] for i in places]]
+        return sampling.mirror(images, state.seed, state.step, places) if self.recipe.xflip else images
 
     @cached_property
     def real_fake_logits(self) -> tuple[Tensor, Tensor]:
@@ -213,11 +217,13 @@ class Views:
         p = self.state.ada.p if self.state.ada else 0.0
         if p == 0:
             return images
-        return augment(images, p, self.keyed.samples(f"augment.{stream}", len(images)), self.recipe.augment)
+        return augment(images, p, self.keyed.samples(f"augment.{stream}"), self.recipe.augment)
 
     def observe_real(self, logits: Tensor) -> None:
         """Let ADA and the statistics see D's logits on real images."""
-        self.state.observe_real(logits)
+        self.signs.append(logits.detach().sign().mean())
+        if self.state.ada:
+            self.state.ada.observe(logits)
 
     def running_path_mean(self, mean: Tensor) -> Tensor:
         """Move the running mean of path lengths towards this step's, which stays in the graph; return it."""

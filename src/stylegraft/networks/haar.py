@@ -8,6 +8,7 @@ gradient (8 x 512 channels of 32 px, two AVX-512 cores).
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.autograd import Function
 
@@ -27,10 +28,10 @@ class Merge(Function):
         top, bottom = low + vertical, low - vertical
         upper, lower = horizontal + diagonal, horizontal - diagonal
         image = bands.new_empty(b, h, 2, w, 2, c)
-        image[:, :, 0, :, 0] = top + upper
-        image[:, :, 0, :, 1] = top - upper
-        image[:, :, 1, :, 0] = bottom + lower
-        image[:, :, 1, :, 1] = bottom - lower
+        torch.add(top, upper, out=image[:, :, 0, :, 0])
+        torch.sub(top, upper, out=image[:, :, 0, :, 1])
+        torch.add(bottom, lower, out=image[:, :, 1, :, 0])
+        torch.sub(bottom, lower, out=image[:, :, 1, :, 1])
         return image.view(b, 2 * h, 2 * w, c).permute(0, 3, 1, 2)
 
     @staticmethod
@@ -53,11 +54,11 @@ class Split(Function):
         (tl, tr), (bl, br) = ([quads[:, :, i, :, j] for j in (0, 1)] for i in (0, 1))
         top, bottom, upper, lower = tl + tr, bl + br, tl - tr, bl - br
         bands = image.new_empty(b, h, w, 4 * c)
-        bands[..., :c] = top + bottom
+        torch.add(top, bottom, out=bands[..., :c])
         detail = bands[..., c:].unflatten(3, (c, 3))
-        detail[..., 0] = top - bottom
-        detail[..., 1] = upper + lower
-        detail[..., 2] = upper - lower
+        torch.sub(top, bottom, out=detail[..., 0])
+        torch.add(upper, lower, out=detail[..., 1])
+        torch.sub(upper, lower, out=detail[..., 2])
         return bands.permute(0, 3, 1, 2)
 
     @staticmethod
