@@ -6,12 +6,14 @@ Nothing here calls a pickler on foreign objects, so that a test can write what n
 from __future__ import annotations
 
 import io
+import json
+import pickletools
 import random
 import re
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -245,18 +247,22 @@ def tiny() -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
 
 def nvidia(g: Arrays, d: Arrays, protocol: int = 3, **more: Any) -> bytes:
     """A pickle of NVIDIA's PyTorch code, filters and all."""
+    return dump(nvidia_value(g, d) | more, protocol)
+
+
+def nvidia_value(g: Arrays, d: Arrays) -> dict[str, Any]:
+    """What it holds, as nodes."""
     fir = np.outer([1, 3, 3, 1], [1, 3, 3, 1]).astype(np.float32) / 64
-    value = {
+    return {
         "training_set_kwargs": Call("dnnlib.util", "EasyDict"),
         "G": None,
         "D": module(d, "Discriminator"),
         "G_ema": module({**g, "synthesis.b8.resample_filter": fir}),
         "augment_pipe": None,
     }
-    return dump(value | more, protocol)
 
 
-def rosinality(g: Arrays, d: Arrays | None = None) -> dict[str, dict[str, np.ndarray]]:
+def rosinality(g: Arrays, d: Arrays | None = None, resolution: int = 8) -> dict[str, dict[str, np.ndarray]]:
     """{g_ema, d} under the names and shapes of that code base."""
     from stylegraft.checkpoints.rosinality import discriminator_rows, generator_rows
 
@@ -267,8 +273,8 @@ def rosinality(g: Arrays, d: Arrays | None = None) -> dict[str, dict[str, np.nda
             if ours in own
         }
 
-    found = {"g_ema": state(g, generator_rows(8, 2))}
-    return found if d is None else {**found, "d": state(d, discriminator_rows(8))}
+    found = {"g_ema": state(g, generator_rows(resolution, 2))}
+    return found if d is None else {**found, "d": state(d, discriminator_rows(resolution))}
 
 
 def torch_value(value: Any, storages: dict[str, np.ndarray]) -> Any:
@@ -365,13 +371,18 @@ def network(pairs: Any, components: Any = None, **changed: Any) -> Call:
 
 def tensorflow(g: Arrays, d: Arrays, protocol: int = 3, **changed: Any) -> bytes:
     """The tuple (G, D, Gs); `changed` goes into the state of Gs."""
+    return dump(tensorflow_value(g, d, **changed), protocol)
+
+
+def tensorflow_value(g: Arrays, d: Arrays, **changed: Any) -> tuple[Any, ...]:
+    """What it holds, as nodes."""
     parts: dict[str, list[tuple[str, Any]]] = {"": [], "mapping": [], "synthesis": []}
     for name, values in variables(g):
         head, _, rest = name.partition("/")
         parts[head if rest else ""].append((rest or name, values))
     below = {name: network(pairs, name=name) for name, pairs in parts.items() if name}
     averaged = network(**{"pairs": parts[""], "components": below} | changed)
-    return dump((network(parts[""], below), network(variables(d), name="D"), averaged), protocol)
+    return network(parts[""], below), network(variables(d), name="D"), averaged
 
 
 def reseal(data: bytes) -> bytes:
@@ -388,44 +399,174 @@ def reseal(data: bytes) -> bytes:
     return bytes(fixed)
 
 
-def mutated(good: bytes, rng: random.Random) -> bytes:
-    """One to four of: bytes changed, cut, inserted, doubled, swapped; numbers replaced by what programs trip over."""
+def redigested(native: bytes, change: Callable[[dict[str, Any]], Any]) -> bytes:
+    """A file of ours whose config is changed, with a digest that fits: it is a checksum, not a signature."""
+    import safetensors.torch
+
+    from stylegraft.checkpoints import tensorfile
+
+    length = int.from_bytes(native[:8], "little")
+    header = json.loads(native[8 : 8 + length])
+    metadata = header["__metadata__"]
+    config = json.loads(metadata["config"])
+    change(config)
+    metadata["config"] = json.dumps(config)
+    texts = {key: metadata[key] for key in ("base", "config", "info")}
+    metadata["digest"] = tensorfile.digest(safetensors.torch.load(native), texts)
+    coded = json.dumps(header).encode()
+    return struct.pack("<Q", len(coded)) + coded + native[8 + length :]
+
+
+def opcodes(code: bytes) -> list[int]:
+    """Where the opcodes of a pickle begin."""
+    return [at for _, _, at in pickletools.genops(code) if at is not None]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One change: its kind, two places (from 0 to 1), a size in bytes and bytes of its own."""
+
+    kind: str
+    at: float
+    other: float
+    size: int
+    fresh: bytes
+
+
+KINDS_OF_STEPS = ("set", "flip", "cut", "delete", "insert", "double", "swap", "edge", "overwrite")
+SIZES = (1, 1, 2, 4, 8, 16, 100, 1000)
+EDGES = (0, 1, -1, 127, 255, 1 << 15, 1 << 16, (1 << 31) - 1, -(1 << 31), 1 << 40, (1 << 62) - 1)
+# opcodes that end things, call, refer, and the names that the readers know
+PIECES = (
+    b"(", b"t", b"0", b"1", b"2", b"h\x00", b"h\x05", b"q\x00", b"R", b"b", b"\x81", b"\x92", b"Q", b"N", b"}", b"]",
+    b")", b".", b"a", b"e", b"s", b"u", b"d", b"l", b"o", b"\x85", b"\x86", b"\x87", b"\x88", b"\x8f", b"\x90", b"\x91",
+    b"\x93", b"\x94", b"\x97", b"\x98", b"K\x00", b"K\x04", b"J\xff\xff\xff\xff", b"J\xff\xff\xff\x7f", b"G" + bytes(8),
+    b"G\x7f\xf8" + bytes(6), b"\x8a\x09" + b"\xff" * 8 + b"\x7f", b"I-1\n", b"L99999999999999999999L\n", b"Fnan\n",
+    b"V\\ud800\n", b"S'a'\n", b"B\x04\0\0\0abcd", b"C\x04abcd", b"\x96\x04" + bytes(7) + b"abcd", b"X\x01\0\0\0k",
+    b"X\x05\0\0\0state", b"X\x05\0\0\0G_ema", b"X\x07\0\0\0storage", b"X\x0b\0\0\0_parameters",
+    b"cposix\nsystem\n", b"(iposix\nsystem\n", b"\x82\x01", b"P0\n",
+    b"ccollections\nOrderedDict\n", b"cbuiltins\nset\n", b"cargparse\nNamespace\n", b"cnumpy\ndtype\n",
+    b"cnumpy\nndarray\n", b"cnumpy.core.multiarray\n_reconstruct\n", b"cnumpy.core.multiarray\nscalar\n",
+    b"cnumpy.core.numeric\n_frombuffer\n", b"c_codecs\nencode\n", b"ctorch._utils\n_rebuild_tensor_v2\n",
+    b"ctorch._utils\n_rebuild_parameter\n", b"ctorch\nFloatStorage\n", b"ctorch.storage\n_load_from_bytes\n",
+    b"ctorch_utils.persistence\n_reconstruct_persistent_obj\n", b"cdnnlib.util\nEasyDict\n",
+    b"cdnnlib.tflib.network\nNetwork\n",
+)  # fmt: skip
+
+
+def changed(good: bytes, steps: Iterable[Step], bounds: Sequence[int] = ()) -> bytes:
+    """A file after some changes. bounds: where its parts begin, to which the places are then drawn."""
     data = bytearray(good)
-    for _ in range(rng.choice((1, 1, 2, 4))):
-        at = rng.randrange(len(data)) if data else 0
-        if rng.random() < 0.3:
-            at = min(at, rng.choice((64, 512, 4096)))
-        size = rng.choice((1, 1, 2, 4, 8, 16, 100, 1000))
-        other = rng.randrange(len(data)) if data else 0
-        kind = rng.randrange(9)
-        if kind == 0:
-            data[at : at + 1] = bytes([rng.randrange(256)])
-        elif kind == 1:
-            data[at : at + 1] = bytes([data[at] ^ (1 << rng.randrange(8))]) if at < len(data) else b""
-        elif kind == 2:
+    for step in steps:
+        at, other = (
+            (bounds[int(x * len(bounds))] if bounds else int(x * len(data))) for x in (step.at, step.other)
+        )
+        end, other_end = (
+            (bounds[min(int(x * len(bounds)) + 1, len(bounds) - 1)] if bounds else y + step.size)
+            for x, y in ((step.at, at), (step.other, other))
+        )
+        if step.kind == "set":
+            data[at : at + 1] = step.fresh[:1]
+        elif step.kind == "flip" and at < len(data):
+            data[at] ^= 1 << step.size % 8
+        elif step.kind == "cut":
             del data[at:]
-        elif kind == 3:
-            del data[at : at + size]
-        elif kind == 4:
-            data[at:at] = rng.randbytes(size)
-        elif kind == 5:
-            data[at:at] = data[other : other + size]
-        elif kind == 6:
-            data[at : at + size], data[other : other + size] = (
-                data[other : other + size],
-                data[at : at + size],
-            )
-        elif kind == 7:
-            edge = rng.choice(
-                (0, 1, -1, 127, 255, 1 << 15, 1 << 16, (1 << 31) - 1, -(1 << 31), 1 << 40, 1 << 62)
-            )
-            width = rng.choice((1, 2, 4, 8))
-            data[at : at + width] = (edge & ((1 << 8 * width) - 1)).to_bytes(width, "little")
-        else:
-            data[at:at] = rng.choice(
-                (b"(", b"t", b"0", b"2", b"h\x00", b"R", b"b", b"\x81", b"Q", b"N", b"}", b".")
-            )
+        elif step.kind == "delete":
+            del data[at:end]
+        elif step.kind == "insert":
+            data[at:at] = step.fresh
+        elif step.kind == "double":
+            data[at:at] = data[other:other_end]
+        elif step.kind == "swap":
+            data[at:end], data[other:other_end] = data[other:other_end], data[at:end]
+        elif step.kind == "edge":
+            width = 1 << step.size % 4
+            edge = EDGES[int(step.other * len(EDGES))] & ((1 << 8 * width) - 1)
+            data[at : at + width] = edge.to_bytes(width, "little")
+        elif step.kind == "overwrite":
+            data[at:end] = step.fresh
     return bytes(data)
+
+
+def some_steps(rng: random.Random) -> list[Step]:
+    """One to four changes, more of them near the beginning than chance would have it."""
+    return [
+        Step(
+            rng.choice(KINDS_OF_STEPS),
+            rng.random() ** rng.choice((1, 1, 3)),
+            rng.random(),
+            rng.choice(SIZES),
+            rng.choice(PIECES) if rng.random() < 0.7 else rng.randbytes(rng.choice(SIZES)),
+        )
+        for _ in range(rng.choice((1, 1, 2, 4)))
+    ]
+
+
+def odd_values() -> list[Any]:
+    """What a reader may not expect at any place of a value."""
+    bomb = Raw(b")" + b"".join(put(i) + get(i) + b"\x86" for i in range(60)))
+    numbers = np.arange(4, dtype=np.float32)
+    return [
+        None, True, 0, -1, 1, 4, 1 << 40, 10**100, 0.5, float("nan"), float("inf"), "", "x", "\x1b[2J\n", "\ud800",
+        "n" * 300, b"", b"x" * 16, b"x" * 5000, (), (1,), (-1,), (1 << 31, 1 << 31), (0, 4), [], [1], ["x"], {},
+        {"x": 1}, {1: "x"}, bomb, numbers, *(numbers.astype(kind) for kind in (np.float64, np.float16, np.int64)),
+        np.zeros(()), np.zeros((0, 4), np.float32), np.full(4, np.nan, np.float32), tensor(numbers), blob(numbers),
+        ordered(), Call("argparse", "Namespace"), Call("dnnlib.util", "EasyDict"), network([]),
+        Call("dnnlib.tflib.network", "Network"), Global("numpy", "dtype"), Global("posix", "system"), persistent({}),
+        storage_id(numbers, "0"), *(Call("numpy", "dtype", (kind, False, True)) for kind in ("f4", "f2")),
+    ]  # fmt: skip
+
+
+def altered(value: Any, rng: random.Random, odd: Sequence[Any], share: float) -> Any:
+    """A tree of nodes, `share` of which are replaced by odd ones, left out or doubled."""
+
+    def inner(part: Any) -> Any:
+        return altered(part, rng, odd, share)
+
+    if rng.random() < share:
+        return rng.choice(odd)
+    if isinstance(value, Call):
+        return Call(
+            value.module, value.name, inner(value.args), None if value.state is None else inner(value.state)
+        )
+    if isinstance(value, Pid):
+        return Pid(inner(value.value))
+    if isinstance(value, tuple | list):
+        parts = [inner(part) for part in value if rng.random() >= share / 2]
+        return type(value)(parts + parts[:1] if rng.random() < share / 2 else parts)
+    if isinstance(value, dict):
+        return {
+            rng.choice(("x", "weight", 3)) if rng.random() < share / 2 else name: inner(part)
+            for name, part in value.items()
+            if rng.random() >= share / 2
+        }
+    return value
+
+
+def spoil(config: dict[str, Any], steps: Iterable[Step]) -> None:
+    """Other values in the config of one of our files, from the numbers of the changes."""
+    odd = [
+        -1,
+        0,
+        1,
+        1 << 40,
+        0.5,
+        "x",
+        None,
+        [],
+        {},
+        [1] * 3,
+        True,
+        10**400,
+        6,
+        1e300,
+        [[1]],
+        {"4": 4, "8": 4},
+    ]
+    for step in steps:
+        network = config["generator" if step.size % 2 else "discriminator"]
+        if network:
+            network[sorted(network)[int(step.at * len(network))]] = odd[int(step.other * len(odd))]
 
 
 def write(path: Path, data: bytes) -> Path:

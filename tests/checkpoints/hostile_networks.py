@@ -1,4 +1,4 @@
-"""Hostile networks: tensors that lie about their size, structure that multiplies, settings and numbers that are wrong."""
+"""Hostile networks: tensors that lie about their size, structure that multiplies, settings that are wrong."""
 
 from __future__ import annotations
 
@@ -37,6 +37,9 @@ for _name, _shape in SHAPES.items():
         {"first": FOUR, "x": h.rebuilt(h.storage_id(FOUR, "0"), *s)}), "refused")
 add("tensor: empty, with an offset out of bounds", lambda o: h.nvidia(
     {**o.g, "mapping.fc0.bias": h.rebuilt(h.blob(FOUR), (0,), (1,), 1 << 40)}, o.d))
+add("tensor: empty, of 0 x 2^47 x 2^47, in a direction", lambda o: h.legacy(
+    {"first": FOUR, "state_dict": {"heads.conv_0.params_in": h.rebuilt(
+        h.storage_id(FOUR, "0"), (0, 1 << 47, 1 << 47), (1, 1, 1))}}), "refused")
 add("tensor: empty, of 0 x 2^62", lambda o: h.nvidia(
     {**o.g, "mapping.fc0.bias": h.rebuilt(h.blob(FOUR), (0, 1 << 62), (1 << 62, 1))}, o.d))
 
@@ -193,12 +196,19 @@ for _top in (1 << 12, 1 << 16, 1 << 20, 1 << 40):
     add(f"size: {_top} px in 100 KB, pickle", lambda o, t=_top: o.nvidia(G_ema=h.module(_narrow(t))), "refused")
     add(f"size: {_top} px in 100 KB, zip", lambda o, t=_top: h.modern(h.rosinality(_narrow(t), None, t)), "refused")
 add("size: 2048 px in 100 KB, no noise maps", lambda o: o.nvidia(G_ema=h.module(_narrow(2048))), "loads")
+add("size: 2048 px, texts of 16 MB and 300,000 dicts", lambda o: o.nvidia(
+    G_ema=h.module(_narrow(2048)), training_set_kwargs=Raw(
+        b"(" + text("\U0001f600" + "x" * 4_000_000) * 4 + b"}" * 300_000 + b"l")), "loads")
+DIGITS = [c for c in map(chr, range(1 << 16)) if c.isdecimal()][:110]
 for _odd in ("synthesis.b99999999.conv0.weight", "synthesis.b1048576.conv1.weight", "x.b40000.conv0.weight",
              "conv0.weight", "synthesis.b.conv0.weight", "synthesis.b\u00b3.conv0.weight",
              "synthesis.b\u0664.conv0.weight", "convs.99.weight", "mapping.fc\u0663.weight"):
     add(f"named: {ascii(_odd)[1:-1]}", lambda o, n=_odd: o.nvidia(G_ema=h.module({**o.g, n: FOUR})))
 add("named: 300 tensors that ask for noise maps", lambda o: o.nvidia(
     G_ema=h.module({**o.g, **{f"q.b1024.x{i}.conv0.weight": FOUR for i in range(300)}})))
+add("named: 40,000 blocks in all digits of the world", lambda o: h.modern({"first": FOUR, "g_ema": {
+    "input.input": h.rebuilt(h.storage_id(FOUR, "0"), (1,)), **{f"to_rgbs.{a}{b}.bias": h.rebuilt(
+        h.storage_id(FOUR, "0"), ()) for a in DIGITS for b in DIGITS}}}), "refused")
 add("named: convs.99 of a small generator", lambda o: h.modern(
     {"g_ema": {**o.pt["g_ema"], "convs.99.conv.weight": FOUR}}), "refused")
 add("estimate: z of 500,000 numbers", lambda o: o.nvidia(G_ema=h.module(
@@ -245,7 +255,8 @@ add("components: 300 of 300 of 300 variables", lambda o: _components(o, 300, 300
 add("components: 90 of 90 of 9,000 variables", lambda o: _components(o, 90, 9_000), "entries")
 add("components: a name of 4 MB and 500 variables", lambda o: o.tensorflow(
     components={"n" * 4_000_000: h.network([(f"v{i}", FOUR) for i in range(500)])}), "refused")
-add("components: a variable with a name of 4 MB", lambda o: o.tensorflow(variables=[("n" * 4_000_000, FOUR)]), "letters")
+add("components: a variable with a name of 4 MB", lambda o: o.tensorflow(
+    variables=[("n" * 4_000_000, FOUR)]), "letters")
 add("components: within themselves", lambda o: o.tensorflow(components=Raw(
     b"}" + put(1) + text("mapping") + named("dnnlib.tflib.network", "Network") + b")R" + b"}(" + text("version")
     + number(4) + text("variables") + b"]" + text("components") + get(1) + b"ub" + b"s")))
@@ -349,9 +360,9 @@ def _grouped(o: Honest, group: Any) -> bytes:
 
 
 for _rated in (0.0, NAN, float("inf"), -1.0, 10**600, "0.01", True):
-    add(f"settings: a mapping whose rate is {ascii(_rated):.12}", lambda o, g=_rated: _rate(o, g), "refused")
+    add(f"settings: a mapping whose rate is {_rated!a:.12}", lambda o, g=_rated: _rate(o, g), "refused")
 for _group in (0, -1, 10**600, "4", NAN):
-    add(f"settings: minibatch-std of groups of {ascii(_group):.12}", lambda o, g=_group: _grouped(o, g), "refused")
+    add(f"settings: minibatch-std of groups of {_group!a:.12}", lambda o, g=_group: _grouped(o, g), "refused")
 for _name, _taps in {"sum 0": [[1, -1], [-1, 1]], "NaN": [[np.nan]], "zeros": [[0, 0]]}.items():
     add(f"settings: a filter of {_name}", lambda o, f=_taps: h.nvidia(
         {**o.g, "synthesis.b8.torgb.resample_filter": np.array(f, np.float32)}, o.d), "filter")

@@ -1,4 +1,4 @@
-"""Load files one by one, each in a process of its own, and tell what each cost and what came of it.
+"""Load files, each group in a process of its own, and tell what each cost and what came of it.
 
     python hostile_warden.py MANIFEST
 
@@ -9,6 +9,7 @@ forked from this one, so that its peak of memory above the start is what the fil
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import gc
 import json
@@ -68,52 +69,51 @@ def data_bytes() -> int:
         return int(file.read().split()[5]) * resource.getpagesize()
 
 
-def judge(paths: list[str]) -> dict[str, Any]:
-    """Load the files of one group and say the worst of each."""
+def judge(paths: list[str]) -> list[dict[str, Any]]:
+    """Load the files one after the other; of each, what it cost and what came of it."""
     from stylegraft.checkpoints import base_digest, load
     from stylegraft.errors import StylegraftError
 
     events: set[str] = set()
-    listening = [False]
+    listening = False
 
     def hear(event: str, args: Any) -> None:
-        if listening[0] and event not in ALLOWED and event.startswith(WATCHED):
-            write = event != "open" or (isinstance(args[1], str) and set(args[1]) & set("wax+"))
-            if write:
-                events.add(f"{event} {args[0] if args and isinstance(args[0], str) else ''}".strip())
+        if not listening or event in ALLOWED or not event.startswith(WATCHED):
+            return
+        if event != "open" or (isinstance(args[1], str) and set(args[1]) & set("wax+")):
+            events.add(f"{event} {args[0] if args and isinstance(args[0], str) else ''}".strip())
 
     sys.addaudithook(hear)
     modules = set(sys.modules)
     start = peak()
-    said: list[str] = []
-    verdicts: list[str] = []
-    slowest = 0.0
+    found = []
     for path in paths:
+        events.clear()
         began = time.process_time()
-        listening[0] = True
+        listening = True
         try:
             source = load(path)
-            verdict, words = "loads", base_digest(source.generator)
+            verdict, said = "loads", base_digest(source.generator)
         except StylegraftError as error:
-            verdict, words = "refused", str(error)
+            verdict, said = "refused", str(error)
         except BaseException as error:
-            verdict, words = "crash", f"{type(error).__name__}: {error}"
-        listening[0] = False
-        slowest = max(slowest, time.process_time() - began)
-        verdicts.append(verdict)
-        said.append(words.encode("utf-8", "backslashreplace").decode()[:5000])
-    return {
-        "verdicts": verdicts,
-        "said": said,
-        "seconds": slowest,
-        "bytes": peak() - start,
-        "events": sorted(events),
-        "modules": sorted(set(sys.modules) - modules),
-    }
+            verdict, said = "crash", f"{type(error).__name__}: {error}"
+        listening = False
+        found.append(
+            {
+                "verdict": verdict,
+                "said": said.encode("utf-8", "backslashreplace").decode()[:5000],
+                "seconds": time.process_time() - began,
+                "bytes": peak() - start,
+                "events": sorted(events),
+                "modules": sorted(set(sys.modules) - modules),
+            }
+        )
+    return found
 
 
 def in_its_own_process(paths: list[str]) -> dict[str, Any]:
-    """`judge` in a fork with bounds; what it printed comes with it."""
+    """{"files": what `judge` says in a fork with bounds, "printed": what it printed}."""
     result, into = os.pipe()
     noise, noise_into = os.pipe()
     child = os.fork()
@@ -134,8 +134,11 @@ def in_its_own_process(paths: list[str]) -> dict[str, Any]:
     with os.fdopen(noise, errors="replace") as file:
         printed = file.read(10_000)
     status = os.waitpid(child, 0)[1]
-    found = json.loads(text) if text else {"died": os.waitstatus_to_exitcode(status)}
-    return {**found, "printed": printed}
+    return {
+        "files": json.loads(text) if text else [],
+        "status": os.waitstatus_to_exitcode(status),
+        "printed": printed,
+    }
 
 
 def main() -> None:
@@ -143,9 +146,12 @@ def main() -> None:
         manifest = json.load(file)
     sys.path.insert(0, manifest["traps"])
     warnings.simplefilter("always")
+    import stylegraft.networks.mobile  # noqa: F401
     from stylegraft.checkpoints import base_digest, load
     from stylegraft.errors import StylegraftError
 
+    for codec in ("raw_unicode_escape", "unicode_escape", "latin-1", "cp437"):
+        codecs.lookup(codec)
     for path in manifest["warm"]:
         with contextlib.suppress(StylegraftError):
             base_digest(load(path).generator)

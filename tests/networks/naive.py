@@ -18,6 +18,12 @@ def lrelu(x):
     return F.leaky_relu(x, 0.2) * math.sqrt(2)
 
 
+def bound(x, k):
+    """Each number not above, and not below, what a network trained in fp16 was held to; its gain comes after."""
+    c = k.get("conv_clamp")
+    return x if c is None else torch.where(x.abs() > c, c * x.sign(), x)
+
+
 def upfirdn2d(x, f, up=1, down=1, pads=(0, 0, 0, 0), gain=1.0, flip=False):
     """Zeros, padding, one output sample at a time, decimation."""
     b, c, h, w = x.shape
@@ -91,7 +97,7 @@ def synthesis(p, k, ws, noise):
             x = modulated(x, p[f"{layer}.weight"], s, up=2 if conv == "conv0" else 1)
             if f"b{r}.{conv}" in noise:
                 x = x + noise[f"b{r}.{conv}"] * p[f"{layer}.noise_strength"]
-            x = lrelu(x + p[f"{layer}.bias"][:, None, None])
+            x = bound(lrelu(x + p[f"{layer}.bias"][:, None, None]), k)
             if conv == "conv1" and straight is not None:
                 x = x * math.sqrt(0.5)
             taps[f"b{r}.{conv}"] = x
@@ -102,7 +108,7 @@ def synthesis(p, k, ws, noise):
             s = fully_connected(p, f"{b}.torgb.affine", ws[:, row])
             weight = p[f"{b}.torgb.weight"]
             rgb = modulated(x, weight, s / math.sqrt(weight.shape[1]), demodulate=False)
-            rgb = rgb + p[f"{b}.torgb.bias"][:, None, None]
+            rgb = bound(rgb + p[f"{b}.torgb.bias"][:, None, None], k)
             image = rgb if image is None else up_image(image) + rgb
             taps[f"b{r}.rgb"] = image
         r *= 2
@@ -197,13 +203,14 @@ def discriminator(p, k, image, c=None):
         b = f"b{r}"
         if k["architecture"] == "skip" or r == k["resolution"]:
             y = conv(p, f"{b}.fromrgb", image)
+            y = y if r == 4 else bound(y, k)  # the last one is left free
             taps[f"{b}.fromrgb"] = y
             x = y if x is None else x + y
             if r > 4 and k["architecture"] == "skip":
                 image = down_image(image)
         if r > 4:
-            y = taps[f"{b}.conv0"] = conv(p, f"{b}.conv0", x)
-            y = conv(p, f"{b}.conv1", y, down=True)
+            y = taps[f"{b}.conv0"] = bound(conv(p, f"{b}.conv0", x), k)
+            y = bound(conv(p, f"{b}.conv1", y, down=True), k)
             if k["architecture"] == "resnet":
                 y = y * math.sqrt(0.5)
                 straight = conv(p, f"{b}.skip", x, down=True, activate=False) * math.sqrt(0.5)
@@ -212,10 +219,10 @@ def discriminator(p, k, image, c=None):
         r //= 2
     if k["mbstd_group_size"] > 1:
         x = torch.cat((x, minibatch_std(x, k["mbstd_group_size"])), 1)
-    x = conv(p, "b4.conv", x)
+    x = bound(conv(p, "b4.conv", x), k)
     x = lrelu(fully_connected(p, "b4.fc", x.flatten(1)))
     x = fully_connected(p, "b4.out", x)
     if c is not None:
-        label = mapping(p, "mapping", None, c, k["mapping_layers"])
+        label = mapping(p, "mapping", None, c, k["mapping_layers"], k.get("mapping_lr_multiplier", 0.01))
         x = (x * label).sum(1, keepdim=True) / math.sqrt(x.shape[1])
     return x, taps

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -20,6 +22,8 @@ GENERATORS = {
         {"z_dim": 7, "w_dim": 9, "mapping_layers": 5, "mapping_lr_multiplier": 0.3},
     ),
     "4 px": (toy_generator, {"resolution": 4}),
+    "clamped": (toy_generator, {"conv_clamp": 0.5}),
+    "clamped, resnet": (toy_generator, {"conv_clamp": 0.5, "variant": "resnet"}),
     "mobile": (toy_mobile, {}),
     "mobile, grey": (toy_mobile, {"img_channels": 1}),
     "mobile, conditional": (toy_mobile, {"c_dim": 5}),
@@ -32,8 +36,11 @@ DISCRIMINATORS = {
     "skip": {"architecture": "skip"},
     "grey": {"img_channels": 1},
     "conditional": {"c_dim": 5, "mapping_layers": 3},
+    "conditional, lr multiplier": {"c_dim": 5, "mapping_layers": 3, "mapping_lr_multiplier": 0.3},
     "no minibatch-std": {"mbstd_group_size": 1},
     "group larger than the batch": {"mbstd_group_size": 8},
+    "clamped": {"conv_clamp": 0.5},
+    "clamped, skip": {"conv_clamp": 0.5, "architecture": "skip"},
 }
 B = 4
 
@@ -62,6 +69,15 @@ def same_gradients(network, loss, state, naive_loss):
             assert (a - b).norm() < 1e-9 * b.norm() + 1e-12, name
 
 
+def require_clamped(taps, clamp):
+    """The clamp, times the gain of a residual branch, is where many numbers of a map are held, and none is beyond."""
+    for name, tap in taps.items() if clamp else ():
+        most = tap.abs().max()
+        if not name.endswith(".rgb") and name != "b4.fromrgb":  # images are sums; the other is left free
+            assert most.item() in (clamp, clamp * math.sqrt(0.5)), name
+            assert 0.05 < (tap.abs() == most).double().mean() < 0.95, name
+
+
 def state_of(network):
     return {name: tensor.detach().clone().requires_grad_() for name, tensor in network.state_dict().items()}
 
@@ -82,6 +98,7 @@ def test_generator(toy, changes, noise):
     assert image.shape == (B, g.img_channels, g.resolution, g.resolution)
     assert relative(image, expected) < 1e-9
     assert taps.keys() == expected_taps.keys()
+    require_clamped(expected_taps, k.get("conv_clamp"))
     for name, tap in taps.items():
         assert relative(tap, expected_taps[name]) < 1e-9, name
     same_gradients(g, (image * image).sum(), p, (expected * expected).sum())
@@ -97,6 +114,7 @@ def test_discriminator(changes):
     assert logits is not None
     assert logits.shape == (B, 1)
     assert relative(logits, expected) < 1e-9
+    require_clamped(expected_taps, d.config.get("conv_clamp"))
     for name, tap in taps.items():
         assert relative(tap, expected_taps[name]) < 1e-9, name
 

@@ -15,6 +15,7 @@ from stylegraft.checkpoints.pickles import Refused
 Shapes = Mapping[str, tuple[int, ...]]
 MAX_RESOLUTION = 2048
 FILTER = (1, 3, 3, 1)  # the published networks' FIR kernel
+WHOLE = 1 << 20  # a minibatch-std group as large as the batch
 
 
 def generator_config(shapes: Shapes, extra: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,9 @@ from torch.overrides import TorchFunctionMode
 from stylegraft.checkpoints.pickles import printable
 from stylegraft.errors import StylegraftError
 
+LARGE = 1e9  # of a gain, a tap of a filter, a clamp
+MAX_TAPS = 16
+MAX_LAYERS = 1000  # of a mapping network; the published have 8
 _CREATORS = {torch.randn, torch.zeros, torch.ones, torch.full, torch.empty}
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -34,18 +37,21 @@ def build(
     if not isinstance(config, dict):
         raise StylegraftError(f"{shown}: no usable config of the network {letter} in its metadata")
     resolution, depth = config.get("resolution"), config.get("mapping_layers", 0)
-    if type(resolution) is not int or type(depth) is not int or depth > len(mine):
+    if type(resolution) is not int or type(depth) is not int or depth > min(len(mine), MAX_LAYERS):
         raise StylegraftError(
             f"{shown}: its {letter} config does not describe a network of {len(mine)} tensors"
-            f" (resolution {resolution!r}, mapping_layers {depth!r})"
+            f" (resolution {printable(repr(resolution), 20)}, mapping_layers {printable(repr(depth), 20)})"
         )
     try:
+        _check_settings(config)
         with _Budget(sum(array.size for array in mine.values()) + 65_536):
             network = builder(config)
+        if not all(abs(gain) < LARGE for gain in getattr(network, "gains", {}).values()):
+            raise ValueError("a gain that is not finite")
     except StylegraftError as error:
-        raise StylegraftError(f"{shown}: {error}") from error
+        raise StylegraftError(f"{shown}: {printable(str(error), 200)}") from error
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError) as error:
-        what = f"its {letter} config does not describe a network ({error!r})"
+        what = f"its {letter} config does not describe a network ({printable(repr(error), 200)})"
         raise StylegraftError(f"{shown}: {what}") from error
     expected = network.state_dict()
     for name in sorted(expected.keys() ^ mine.keys()):
@@ -58,6 +64,17 @@ def build(
     for name, array in mine.items():
         np.copyto(expected[name].numpy(), array, casting="same_kind")
     return network.eval().requires_grad_(False)
+
+
+def _check_settings(config: dict[str, Any]) -> None:
+    """Raise ValueError for settings with which a network can be built but not run."""
+    taps, clamp = config.get("resample_filter", [1]), config.get("conv_clamp")
+    if not isinstance(taps, list | tuple) or not 0 < len(taps) <= MAX_TAPS:
+        raise ValueError("a resample_filter that is no short list")
+    if not all(abs(tap) < LARGE for tap in taps) or not abs(sum(taps)) > 1e-6:
+        raise ValueError("a resample_filter without a finite sum")
+    if clamp is not None and not 0 < clamp < LARGE:
+        raise ValueError("a conv_clamp that is no number above 0")
 
 
 class _Budget(TorchFunctionMode):

@@ -70,7 +70,8 @@ def _generator(shown: str, network: Network) -> Generator:
     _complete_noise(arrays, config["resolution"])
     if "mapping.w_avg" in arrays:
         return build(shown, build_generator, config, arrays, "G")
-    numbers = sum(array.size for name, array in arrays.items() if name.startswith("mapping."))
+    # a small layer takes as long as one of 8,192 numbers
+    numbers = sum(max(array.size, 8192) for name, array in arrays.items() if name.startswith("mapping."))
     if numbers > MAX_ESTIMATE or max(config["z_dim"], config["c_dim"]) > MAX_INPUTS:
         raise Refused(
             f"no mean of w (w_avg), and a mapping network of {numbers:,} numbers, too large to estimate it"

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from stylegraft.checkpoints import offsets, tensorflow
-from stylegraft.checkpoints.architecture import FILTER
+from stylegraft.checkpoints.architecture import FILTER, WHOLE
 from stylegraft.checkpoints.foreign import Foreign, Network
 from stylegraft.checkpoints.numpy_pickles import NAMES as NUMPY
 from stylegraft.checkpoints.pickles import (
@@ -31,14 +31,17 @@ from stylegraft.checkpoints.pickles import (
     positive,
     printable,
 )
-from stylegraft.checkpoints.torch_files import CONTAINERS, TENSORS, TensorRecord, load_from_bytes
+from stylegraft.checkpoints.torch_files import CONTAINERS, TENSORS, Inert, TensorRecord, load_from_bytes
 
 MAX_DEPTH = 16  # modules in modules
-WHOLE = 1 << 20  # a minibatch-std group as large as the batch
 FORMAT = "NVIDIA PyTorch pickle"
+METHODS = ("get_parameter", "get_buffer")
 
 # buffers that are made again, belong to FixNoise's training, or to the offsets that have been folded in
 _IGNORED = re.compile(r"(.*\.)?(resample_filter|noise_rand|offset_mask|ones|ones_weights)")
+
+# layers that do not resample; they have the published filter, whatever their network's is
+_SAME_SIZE = re.compile(r"(synthesis\.b\d{1,5}\.conv1|b\d{1,5}\.(conv0|conv|fromrgb))\.resample_filter")
 
 
 @dataclass(eq=False)
@@ -76,9 +79,24 @@ def _module(*args: Any) -> Module:
     return Module(class_name, state, source)
 
 
+def _method(*args: Any) -> Inert:
+    """StyleDomain's layers list the factors of their offsets with a bound method each; the list is not needed."""
+    if (
+        len(args) != 2
+        or not isinstance(args[0], Module)
+        or type(args[1]) is not str
+        or args[1] not in METHODS
+    ):
+        raise Refused(
+            "the name builtins.getattr for something else than a layer's get_parameter or get_buffer"
+        )
+    return Inert()
+
+
 def vocabulary(budget: Budget) -> Vocabulary:
     """Names of a pickle of networks, PyTorch's or TensorFlow's."""
     names = {**NUMPY, **CONTAINERS, **TENSORS, "torch.storage._load_from_bytes": load_from_bytes(budget)}
+    names |= {"builtins.getattr": _method, "__builtin__.getattr": _method}
     vendored = {
         "torch_utils.persistence._reconstruct_persistent_obj": _module,
         "dnnlib.util.EasyDict": CONTAINERS["easydict.EasyDict"],
@@ -90,6 +108,8 @@ def vocabulary(budget: Budget) -> Vocabulary:
 def read(data: memoryview, budget: Budget) -> Foreign:
     """The networks of a plain pickle, of either NVIDIA code base."""
     value = interpret(Cursor(data), vocabulary(budget), budget)
+    if isinstance(value, tensorflow.Network):
+        value = (value,)
     if type(value) is tuple and value and all(isinstance(part, tensorflow.Network) for part in value):
         return tensorflow.networks(value, budget)
     if isinstance(value, Module):
@@ -106,6 +126,8 @@ def read(data: memoryview, budget: Budget) -> Foreign:
     if key == "G":
         notes.append("no averaged generator (G_ema) in it: the last raw one is used")
     generator, more = _network(value[key], key, budget)
+    if "mapping.w_avg" not in generator.tensors:
+        notes.append("no w_avg in it: the mean of w is estimated from 10,000 latents")
     discriminator = _network(value["D"], "D", budget)[0] if isinstance(value.get("D"), Module) else None
     source = hashlib.sha256(value[key].source.encode("utf-8", "surrogatepass")).hexdigest()
     info = {"network": printable(value[key].class_name), "embedded source sha256": source}
@@ -141,7 +163,11 @@ def _network(module: Module, key: str, budget: Budget) -> tuple[Network, list[st
             "a StyleGAN3 generator (config T or R): it has no noise inputs and another synthesis network;"
             " stylegraft adapts StyleGAN2 networks, also those of the StyleGAN3 repository (its --cfg=stylegan2)"
         )
-    filters = [tensor.array() for name, tensor in tensors.items() if name.endswith("resample_filter")]
+    filters = [
+        tensor.array()
+        for name, tensor in tensors.items()
+        if name.endswith("resample_filter") and not _SAME_SIZE.fullmatch(name)
+    ]
     extra = _settings(attributes, key) | _filter(filters)
     tensors, notes = offsets.fold(tensors, attributes)
     kept = {name: tensor for name, tensor in tensors.items() if not _IGNORED.fullmatch(name)}
@@ -152,14 +178,13 @@ def _settings(attributes: dict[str, dict[Any, Any]], key: str) -> dict[str, Any]
     """What shapes do not tell, from the attributes of the modules; raises Refused for what we do not compute."""
 
     def said(name: str) -> set[Any]:
-        """The plain values that layers have for an attribute; a residual block's 1x1 is not clamped."""
-        found = [
-            state[name] for part, state in attributes.items() if name in state and not part.endswith("skip")
-        ]
+        """The plain values that layers have for an attribute, but for the two kinds that are never clamped."""
+        bounded = [state for part, state in attributes.items() if not part.endswith(("skip", "b4.fromrgb"))]
+        found = [state[name] for state in bounded if name in state]
         for value in found:
             plain = type(value) in (float, str, type(None)) or (type(value) is int and abs(value) < MAX_KEY)
             if not plain:
-                raise Refused(f"layers whose {name} is {article(value)} that it cannot be")
+                raise Refused(f"layers whose {name} ({article(value)}) makes no sense")
         return set(found)
 
     if odd := said("activation") - {"lrelu", "linear"}:
@@ -176,10 +201,9 @@ def _settings(attributes: dict[str, dict[Any, Any]], key: str) -> dict[str, Any]
             )
         if said("num_channels") - {0, 1}:
             raise Refused("a minibatch-std of several channels; stylegraft knows one")
-    else:
-        rate = attributes.get("mapping.fc0", {}).get("bias_gain", 0.01)
-        if positive(rate, "bias_gain of the mapping") != 0.01:
-            extra["mapping_lr_multiplier"] = rate
+    rate = attributes.get("mapping.fc0", {}).get("bias_gain", 0.01)
+    if positive(rate, "bias_gain of the mapping") != 0.01:
+        extra["mapping_lr_multiplier"] = rate
     return extra
 
 

@@ -74,6 +74,8 @@ def _layer(
         shift = _weight_offset(own, affine, weight.shape)
         if type(rule) is not str or shift is None:
             raise Refused(f"weight offsets of {printable(owner)} without a partner or their parametrization")
+        if "+" in rule:  # a sum of two vectors, which that code base cannot compute either
+            raise Refused(f"the weight offset {rule[:40]!a} of {printable(owner)}, which is unknown")
         if weight.ndim == 4 and shift.ndim == 2:
             shift = shift[:, :, None, None]
         _require_fit(owner, shift, weight.shape)

@@ -18,7 +18,7 @@ from typing import Any
 
 MAX_OPCODES = 400_000  # a 1024-px trainer checkpoint with its optimisers has 60,000
 MAX_TEXT = 4 << 20  # bytes of one text; NVIDIA's pickles carry source texts of 100 KB
-MAX_TEXTS = 32 << 20  # bytes of all texts, numbers and short bytes: what is copied out of the file
+MAX_TEXTS = 16 << 20  # bytes of all texts, numbers and short bytes: what is copied out of the file
 MAX_VISITS = 50_000  # entries of dicts and lists that a reader looks at; a 1024-px checkpoint has 3,000
 MAX_LINE = 4096  # bytes of a number, name or text in the line format of protocol 0
 MAX_NAME = 256  # letters of a global with its module, or of a tensor
@@ -106,9 +106,6 @@ class Items(dict, Record):
         """Attributes are not read."""
 
 
-Lookup = Callable[[str, str], Callable[..., Any] | None]
-
-
 @dataclass(frozen=True)
 class Vocabulary:
     """What one kind of pickle may say.
@@ -138,6 +135,9 @@ class Vocabulary:
 def article(value: Any) -> str:
     """What kind of thing a value is, without looking into it: `a dict`, `an int`."""
     kind = type(value).__name__.strip("_").lower()
+    kind = {"tensorrecord": "tensor", "items": "dict", "inert": "skipped object", "name": "class"}.get(
+        kind, kind
+    )
     return f"{'an' if kind[:1] in 'aeiou' else 'a'} {kind}"
 
 
@@ -182,9 +182,7 @@ class Cursor:
 
 _MARK = object()
 
-_TEXTS = {
-    "UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "STRING", "BINSTRING", "SHORT_BINSTRING"
-}  # fmt: skip
+_TEXTS = {"UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "BINSTRING", "SHORT_BINSTRING"}
 _BYTES = {"BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"}
 _NUMBERS = {"INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "FLOAT", "BINFLOAT"}
 _CONSTANTS: dict[str, Callable[[], Any]] = {
@@ -194,7 +192,6 @@ _CONSTANTS: dict[str, Callable[[], Any]] = {
     "EMPTY_TUPLE": tuple,
     "EMPTY_LIST": list,
     "EMPTY_DICT": dict,
-    "EMPTY_SET": set,
     "MARK": lambda: _MARK,
 }
 _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
@@ -249,8 +246,10 @@ class _Machine:
     def set_items(self, pairs: list[Any]) -> None:
         """Keys and values, alternating, into the dict below them."""
         target = self.stack[-1]
-        if not isinstance(target, dict) or len(pairs) % 2:
+        if not isinstance(target, dict):
             raise Refused(f"items set on {article(target)}")
+        if len(pairs) % 2:
+            raise ValueError("a key without its value")
         for key, value in zip(pairs[::2], pairs[1::2], strict=True):
             self.budget.key(key)
             target[key] = value
@@ -260,6 +259,11 @@ class _Machine:
         if type(self.stack[-1]) is not list:
             raise Refused(f"values appended to {article(self.stack[-1])}")
         self.stack[-1].extend(values)
+
+    def empty_set(self) -> None:
+        """An empty set, which takes the memory of four dicts."""
+        self.budget.opcodes -= 3
+        self.stack.append(set())
 
     def add(self, values: list[Any]) -> None:
         """Values into the set below them."""
@@ -302,6 +306,7 @@ _ACTIONS: dict[str, Callable[[_Machine], None]] = {
     "DICT": lambda m: (pairs := m.since_mark(), m.stack.append({}), m.set_items(pairs))[-1],
     "SETITEM": lambda m: m.set_items(m.take(2)),
     "SETITEMS": lambda m: m.set_items(m.since_mark()),
+    "EMPTY_SET": _Machine.empty_set,
     "APPEND": lambda m: m.append(m.take(1)),
     "APPENDS": lambda m: m.append(m.since_mark()),
     "ADDITEMS": lambda m: m.add(m.since_mark()),
@@ -323,6 +328,12 @@ def hashable(values: Any) -> list[str]:
     return list(values)
 
 
+def _two_lines(cursor: Cursor) -> tuple[str, str]:
+    """GLOBAL, in which `pickletools` would undo escapes."""
+    module, name = cursor.readline(), cursor.readline()
+    return module[:-1].decode(), name[:-1].decode()
+
+
 def _byte_array(cursor: Cursor) -> bytes | memoryview:
     """BYTEARRAY8, of which `pickletools` would make a copy."""
     size = int.from_bytes(cursor.read(8), "little")
@@ -330,6 +341,12 @@ def _byte_array(cursor: Cursor) -> bytes | memoryview:
     if len(data) != size:
         raise EOFError("it ends in the middle of bytes")
     return data
+
+
+_READERS: dict[str, Callable[[Cursor], Any]] = {"BYTEARRAY8": _byte_array, "GLOBAL": _two_lines}
+_KNOWN = {
+    *_TEXTS, *_BYTES, *_NUMBERS, *_CONSTANTS, *_TUPLES, *_ACTIONS, *_KEEP, *_RECALL, *_SKIPPED, "GLOBAL", "STOP"
+}  # fmt: skip
 
 
 def interpret(cursor: Cursor, vocabulary: Vocabulary, budget: Budget) -> Any:
@@ -350,13 +367,14 @@ def interpret(cursor: Cursor, vocabulary: Vocabulary, budget: Budget) -> Any:
             raise ValueError(f"byte {cursor.at} is no opcode")
         cursor.at += 1
         op = opcode.name
+        if op not in _KNOWN:
+            raise Refused(f"the opcode {op}, which {vocabulary.what} does not need")
         argument: Any = None
         if opcode.arg is not None:
             start = cursor.at
             cursor.views = op in _BYTES
             cursor.most = len(cursor.data) if op in _BYTES else MAX_TEXT if op in _TEXTS else PAGE
-            read = _byte_array if op == "BYTEARRAY8" else opcode.arg.reader
-            argument = read(cursor)  # type: ignore[arg-type]
+            argument = _READERS.get(op, opcode.arg.reader)(cursor)  # type: ignore[arg-type]
             if op not in _BYTES or cursor.at - start <= PAGE:
                 budget.copy(cursor.at - start)
         if op in _TEXTS or op in _BYTES or op in _NUMBERS:
@@ -372,9 +390,7 @@ def interpret(cursor: Cursor, vocabulary: Vocabulary, budget: Budget) -> Any:
         elif op in _TUPLES:
             stack.append(tuple(machine.take(_TUPLES[op])))
         elif op == "GLOBAL":
-            stack.append(machine.name(*argument.split(" ", 1)))
+            stack.append(machine.name(*argument))
         elif op == "STOP":
             (value,) = stack
             return value
-        elif op not in _SKIPPED:
-            raise Refused(f"the opcode {op}, which {vocabulary.what} does not need")

@@ -148,8 +148,8 @@ def _same(x: np.ndarray) -> np.ndarray:
 
 def _generator(state: Mapping[Any, Any], latent_avg: Any, budget: Budget) -> Network:
     own = _strip(state, "input.input", budget)
-    blocks = sum(re.fullmatch(r"to_rgbs\.\d{1,2}\.bias", name) is not None for name in own)
-    depth = sum(re.fullmatch(r"style\.\d{1,2}\.weight", name) is not None for name in own)
+    blocks = sum(re.fullmatch(r"to_rgbs\.[0-9]{1,2}\.bias", name) is not None for name in own)
+    depth = sum(re.fullmatch(r"style\.[0-9]{1,2}\.weight", name) is not None for name in own)
     tensors = _renamed(own, generator_rows(4 << blocks, depth))
     if isinstance(latent_avg, TensorRecord) and latent_avg.shape:
         budget.take(latent_avg.size)
@@ -162,7 +162,7 @@ def _discriminator(state: Mapping[Any, Any], budget: Budget) -> Network | None:
     if not any(type(name) is str and name.endswith("final_conv.0.weight") for name in state):
         return None
     own = _strip(state, "final_conv.0.weight", budget)
-    blocks = sum(re.fullmatch(r"convs\.\d{1,2}\.skip\.1\.weight", name) is not None for name in own)
+    blocks = sum(re.fullmatch(r"convs\.[0-9]{1,2}\.skip\.1\.weight", name) is not None for name in own)
     return Network(_renamed(own, discriminator_rows(4 << blocks)), {"mbstd_group_size": 4})
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from stylegraft.checkpoints import foreign
-from stylegraft.checkpoints.architecture import FILTER
+from stylegraft.checkpoints.architecture import FILTER, WHOLE
 from stylegraft.checkpoints.foreign import Foreign, Turned, Values
 from stylegraft.checkpoints.numpy_pickles import Array
 from stylegraft.checkpoints.pickles import MAX_NAME, Budget, Record, Refused, article, positive, printable
@@ -88,7 +88,7 @@ CONV: dict[str, tuple[str, Turn]] = {"weight": ("weight", _oihw), "bias": ("bias
 UP: dict[str, tuple[str, Turn]] = {"weight": ("weight", _turned)}
 
 # Pattern of a TensorFlow variable without its last word, our name for it ({0}, {1}: groups), the last words.
-# {r}: the resolution that a level of detail means.
+# {r}: the largest resolution. Networks that were grown keep image layers of smaller ones, which are not in use.
 Table = tuple[tuple[str, str, dict[str, tuple[str, Turn]]], ...]
 GENERATOR: Table = (
     (r"mapping/LabelEmbed", "mapping.embed", PLAIN),
@@ -118,7 +118,7 @@ IGNORED = set(
     "latent_size label_size dlatent_size resolution num_channels mapping_layers mapping_fmaps w_avg_beta fmap_base"
     " fmap_decay fmap_min fmap_max num_fp16_res architecture truncation_psi truncation_cutoff truncation_psi_val"
     " truncation_cutoff_val dlatent_avg_beta style_mixing_prob structure conditioning fused_modconv"
-    " func_name mapping_func synthesis_func is_template_graph dtype randomize_noise".split()
+    " func_name mapping_func synthesis_func is_template_graph dtype randomize_noise freeze_layers".split()
 )  # fmt: skip
 
 
@@ -146,10 +146,14 @@ def networks(value: tuple[Any, ...], budget: Budget) -> Foreign:
     discriminator = None
     if len(value) == 3:
         own = _settings(value[1])
-        group = {"mbstd_group_size": int(positive(own.get("mbstd_group_size", 4), "mbstd_group_size"))}
-        if own.get("mbstd_num_features", 1) != 1:
+        if own.get("mbstd_num_features", 1) not in (0, 1):
             raise Refused("a minibatch-std of several features; stylegraft knows one")
-        discriminator = foreign.Network(dict(_renamed(value[1], DISCRIMINATOR, budget)), group | _common(own))
+        parts = dict(_renamed(value[1], DISCRIMINATOR, budget))
+        more = _group(own, value[1].state["version"]) | _common(own)
+        rate = positive(own.get("mapping_lrmul", 0.1), "mapping_lrmul")
+        if rate != 0.01 and "mapping.fc0.weight" in parts:
+            more["mapping_lr_multiplier"] = rate
+        discriminator = foreign.Network(parts, more)
     name = generator.state.get("name")
     info = {"network": printable(name)} if type(name) is str else {}
     return Foreign(
@@ -183,9 +187,19 @@ def _settings(network: Network) -> dict[str, Any]:
     return {key: found[key] for key in known & found.keys()}
 
 
+def _group(settings: dict[str, Any], version: int) -> dict[str, Any]:
+    """The group of minibatch-std: 4 unless it is said in version 4, the batch in version 5."""
+    group = settings.get("mbstd_group_size", 4 if version == 4 else None)
+    if group == 0:  # none at all
+        group = 1
+    return {"mbstd_group_size": WHOLE if group is None else int(positive(group, "mbstd_group_size"))}
+
+
 def _common(settings: dict[str, Any]) -> dict[str, Any]:
     """Entries of our config that G and D share."""
-    kernel = settings.get("resample_kernel") or list(FILTER)
+    kernel = settings.get("resample_kernel", list(FILTER))
+    if kernel is None:  # no filter: each sample is repeated, or the mean of two taken
+        kernel = [1, 1]
     clamp = settings.get("conv_clamp")
     if (
         not isinstance(kernel, list)
@@ -226,6 +240,11 @@ def _variables(
 def _renamed(network: Network, table: Table, budget: Budget) -> Iterator[tuple[str, Turned]]:
     """(our name, numbers in our layout) of each variable that is a part of the network."""
     variables = dict(_variables(network, budget))
+    if any(name.endswith("LabelConcat/weight") for name in variables):
+        raise Refused(
+            "labels in the manner of the first StyleGAN2 code (LabelConcat): joined to z before it is normalised;"
+            " stylegraft normalises both, as StyleGAN2-ADA does"
+        )
     sizes = (re.match(r"(?:synthesis/)?(\d{1,5})x\d+/", name) for name in variables)
     top = max((int(match[1]) for match in sizes if match), default=4)
     for name, array in variables.items():
@@ -252,6 +271,8 @@ def _place(name: str, table: Table, top: int) -> tuple[str, Turn] | None:
     for pattern, ours, words in table:
         if last in words and (match := re.fullmatch(pattern, head)):
             number = match.groups()[0][:5] if match.groups() else "0"
+            if "{r}" in ours and int(number):
+                return None
             word, turn = words[last]
-            return f"{ours.format(number, r=top >> min(int(number), 16))}.{word}", turn
+            return f"{ours.format(number, r=top)}.{word}", turn
     return None

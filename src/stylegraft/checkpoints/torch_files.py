@@ -112,7 +112,8 @@ def _tensor(*args: Any) -> TensorRecord:
         raise Refused("a tensor whose offset, size and stride do not belong together")
     count = math.prod(shape)
     last = offset + sum((n - 1) * step for n, step in zip(shape, stride, strict=True)) if count else offset
-    if (count and last >= storage.count) or count > storage.count:
+    axes = math.prod(n or 1 for n in shape)  # numpy counts them even where there are no numbers
+    if (count and last >= storage.count) or count > storage.count or axes >= MAX_SIZE:
         raise Refused(
             f"a tensor of size {list(shape)}, stride {list(stride)} outside its {storage.count:,} numbers"
         )
@@ -144,10 +145,9 @@ def _kind(name: str) -> Callable[..., Any]:
     return storage
 
 
-def _items(pairs: Any = None) -> Items:
+def _items(*args: Any) -> Items:
     """OrderedDict() or OrderedDict([(key, value), ...])."""
-    if pairs is None:
-        return Items()
+    pairs = args[0] if len(args) == 1 else None if args else []
     if type(pairs) is not list or any(type(pair) not in (list, tuple) or len(pair) != 2 for pair in pairs):
         raise Refused("a dict made of something else than pairs")
     if any(type(key) is not str for key, _ in pairs):

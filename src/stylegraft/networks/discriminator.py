@@ -99,7 +99,8 @@ class Head(nn.Module):
     ):
         super().__init__()
         self.group_size = group_size
-        self.fromrgb = Conv(img_channels, channels, 1, clamp=clamp) if architecture == "skip" else None
+        # The one convolution that NVIDIA leaves without a clamp.
+        self.fromrgb = Conv(img_channels, channels, 1) if architecture == "skip" else None
         self.conv = Conv(channels + (1 if group_size > 1 else 0), channels, 3, clamp=clamp)
         self.fc = FullyConnected(channels * 16, channels, activation="lrelu")
         self.out = FullyConnected(channels, out_features)
@@ -140,7 +141,8 @@ class Discriminator(nn.Module):
     config: resolution, img_channels (3), c_dim (0), channel_base (32768), channel_max (512), mbstd_group_size (4;
     1 or less: no minibatch-std), resample_filter ([1, 3, 3, 1]), conv_clamp (None, as in the generator) and
     architecture: "resnet" (the published networks), "skip" (the image is read at each resolution) or "orig". With
-    c_dim > 0: mapping_layers (8) and cmap_dim (the width at 4 px) of the projection (Miyato and Koyama 2018).
+    c_dim > 0: mapping_layers (8), mapping_lr_multiplier (0.01) and cmap_dim (the width at 4 px) of the projection
+    (Miyato and Koyama 2018).
 
     tap_names: the maps that `forward` can hand out; groups: {"b64", "b64.fromrgb", ..., "head": parameter names};
     gains: {parameter name: equalised-lr scale}.
@@ -174,8 +176,9 @@ class Discriminator(nn.Module):
             clamp,
         )
         if self.c_dim:
-            layers = config.get("mapping_layers", 8)
-            self.mapping = Mapping(0, self.cmap_dim, self.c_dim, layers=layers, average=False)
+            layers, rate = config.get("mapping_layers", 8), config.get("mapping_lr_multiplier", 0.01)
+            sizes = 0, self.cmap_dim, self.c_dim
+            self.mapping = Mapping(*sizes, layers=layers, lr_multiplier=rate, average=False)
         self.register_buffer(
             "f", ops.setup_filter(config.get("resample_filter", (1, 3, 3, 1))), persistent=False
         )
