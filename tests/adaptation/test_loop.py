@@ -263,7 +263,9 @@ def test_a_step_in_parts_is_the_step_of_the_whole_batch(name: str):
 
 def test_parts_of_path_length_and_of_contrasts_are_their_own_batches():
     stats = list(train(fresh("dcl", "stylespace", batch=4, micro=2), 5))
-    assert stats[4]["G/cl1"] < torch.tensor(2.0).log() * 4  # two images a part: log 2 at chance, tau sharpens it
+    assert (
+        stats[4]["G/cl1"] < torch.tensor(2.0).log() * 4
+    )  # two images a part: log 2 at chance, tau sharpens it
     assert stats[4]["G/pl"] >= 0
     with pytest.raises(StylegraftError, match="field micro is 3, expected a divisor of the batch, 4"):
         recipe("tgan", batch=4, micro=3)

@@ -14,7 +14,6 @@ from stylegraft.adaptation.loop import PHASES, Stats, train
 from stylegraft.adaptation.recipes import Recipe, ema_beta, learning_rate
 from stylegraft.adaptation.state import State
 
-
 LARGE = 4 << 30  # bytes from which a way to need less is worth a word
 
 

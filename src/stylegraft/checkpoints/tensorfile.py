@@ -14,6 +14,7 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import safetensors
 import safetensors.torch
 import torch
@@ -238,7 +239,7 @@ def require_digest(path: str | os.PathLike[str], stored: str | None, computed: s
 def require_finite(path: str | os.PathLike[str], tensors: Mapping[str, Tensor]) -> None:
     """Refuse NaN and infinity, naming the tensor."""
     for name, tensor in tensors.items():
-        if not bool(torch.isfinite(tensor).all()):
+        if not np.isfinite(tensor.detach().cpu().numpy()).all():  # torch.isfinite takes ten times as long
             raise StylegraftError(
                 f"{os.fspath(path)}: {printable(name)} holds NaN or infinity; the run that wrote it diverged"
             )
