@@ -158,6 +158,14 @@ def _late(*_: Any) -> None:
     raise TooSlow
 
 
+def require_finite(source: Source) -> None:
+    """Raise ValueError where a network that was read holds NaN or infinity."""
+    for network in (source.generator, source.discriminator):
+        for name, tensor in network.state_dict().items() if network is not None else ():
+            if not bool(tensor.isfinite().all()):
+                raise ValueError(f"{name} is not finite")
+
+
 def read(path: Path, reader: str, data: bytes) -> tuple[str, str]:
     """(what came of it, the refusal); raises for anything but our own error in one line."""
     path.write_bytes(data)
@@ -166,7 +174,7 @@ def read(path: Path, reader: str, data: bytes) -> tuple[str, str]:
         if reader == "numpy":
             parse_arrays(data, str(path))
         else:
-            load(path)
+            require_finite(load(path))
         return "read", ""
     except StylegraftError as error:
         line = str(error).removeprefix(f"{path}: ")

@@ -104,7 +104,7 @@ def toy(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Monk
     return made
 
 
-def _check(found: dict[str, Tensor]) -> None:
+def _check(found: dict[str, torch.Tensor]) -> None:
     assert set(found) == {"layer/kernel"}
     assert torch.equal(found["layer/kernel"], torch.from_numpy(VALUES))
 

@@ -169,10 +169,11 @@ STEPS = st.lists(
 
 
 def check(path: Path, data: bytes) -> None:
-    """Load it, or refuse it in one line."""
+    """Load it whole, or refuse it in one line."""
     path.write_bytes(data)
     try:
-        load(path)
+        source = load(path)
+        assert all(bool(tensor.isfinite().all()) for tensor in source.generator.state_dict().values())
     except StylegraftError as error:
         line = str(error).removeprefix(f"{path}: ")
         assert line != str(error) and line.isprintable() and len(line) < LINE, line

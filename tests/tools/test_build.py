@@ -100,7 +100,9 @@ def test_a_build_is_saved_and_restored_exactly(tools, tmp_path: Path, config: di
 def test_states_of_the_first_builds_are_still_read(tools, tmp_path: Path):
     """They have no notes in the file and, distilled, bare names."""
     networks = trained(MOBILE)
-    save_file(networks["G"].state_dict(), tmp_path / "distilled.safetensors")
+    save_file(
+        {k: v.contiguous() for k, v in networks["G"].state_dict().items()}, tmp_path / "distilled.safetensors"
+    )
     (tmp_path / "distilled.json").write_text(tools.state.json.dumps({"generator": MOBILE, "step": 3}))
     stage, build = tools.state.newest(tmp_path)
     assert (stage, build.step) == ("distilled", 3)
