@@ -10,9 +10,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from stylegraft.adaptation.projected import Judge
 from stylegraft.errors import StylegraftError, nearest
 from stylegraft.networks import ops
-from stylegraft.networks.discriminator import Discriminator
 
 
 class PatchHead(nn.Module):
@@ -48,7 +48,7 @@ def exit_of(turn: int, cdc: bool, period: int) -> str:
     return "image" if not cdc or turn % period == 0 else "patch"
 
 
-def trainable(discriminator: Discriminator, policy: str) -> tuple[str, ...]:
+def trainable(discriminator: Judge, policy: str) -> tuple[str, ...]:
     """Names of the parameters that a policy lets learn: `all`, `upto-R`, or groups joined by commas.
 
     `upto-R`: the blocks of resolution <= R and the head (FreezeD freezes the rest). Raises StylegraftError

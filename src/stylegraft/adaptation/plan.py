@@ -46,7 +46,7 @@ def describe(state: State, space: str) -> list[str]:
         f"in {len(state.deltas)} of {len(state.base) - 1} tensors; Adam {lr:g}",
         f"D: {judges:,} of {whole:,} parameters learn (policy {recipe.discriminator}){patch}; Adam {recipe.lr_d:g}",
         f"{len(state.images)} images, batch {recipe.batch}, "
-        f"minibatch-std group {state.discriminator.b4.group_size}; average of G: {ema_beta(recipe):.4f} a step",
+        f"minibatch-std group {state.discriminator.group_size}; average of G: {ema_beta(recipe):.4f} a step",
     ]
     if recipe.cdc:
         tap = patch_tap(state.generator.resolution)

@@ -39,7 +39,7 @@ def introduce(say: Voice, source: Source, state: State, space: str, pictures: Im
         say(line)
     if state.recipe.name in recipes.NOTES:
         say(f"note: {recipes.NOTES[state.recipe.name]}")
-    if source.discriminator is None:
+    if source.discriminator is None and state.recipe.judge == "stylegan2":
         say(
             "note: the source has no discriminator; one is trained from random weights, all of it whatever the "
             "recipe's policy, which costs quality"

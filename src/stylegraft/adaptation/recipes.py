@@ -44,6 +44,10 @@ class Recipe:
     """The least warm-up where the source has no discriminator and one is trained from random weights."""
     batch: int = 4
     """Images a step."""
+    judge: str = "stylegan2"
+    """The discriminator: `stylegan2`, the source's own (or one of random weights), or `projected`, small heads on
+    frozen VGG16 features, for sources that have none (`stylegraft assets get lpips`; no patch exit, R1 or warm-up).
+    """
     micro: int = 0
     """Images in memory at once: a step is done in parts of so many, whose gradients add up; 0: the whole batch. The
     parts are the groups of minibatch-std, and terms that compare images of a batch (cl1, cl2) compare within a part.
@@ -158,6 +162,12 @@ SCALED: dict[str, dict[str, Any]] = {
     "dcl":      _SMALL | dict(steps=300),
 }  # fmt: skip
 
+# With the projected judge: its heads are bounded by spectral normalisation, so no R1; every logit is a patch's already,
+# so no patch exit; it sees from the first step on, so no warm-up.
+PROJECTED: dict[str, Any] = dict(
+    judge="projected", discriminator="all", r1_gamma=0.0, cdc=False, warmup=0, warmup_scratch=0
+)
+
 # G's step, relative to the space `full`: the rates of StyleDomain's runs (README of its few-shot half) over its 0.002.
 SPACE_LR: dict[str, float] = {
     "full": 1.0,           # 0.002, the configuration's default
@@ -188,6 +198,8 @@ def recipe(name: str, *, preset: str = "scaled", **changes: Any) -> Recipe:
     row = PAPER[name]
     if preset == "scaled":
         row = dataclasses.replace(row, preset="scaled", **SCALED[name])
+    if changes.get("judge") == "projected":
+        row = dataclasses.replace(row, **PROJECTED)
     return check(change(row, changes))
 
 
@@ -227,6 +239,12 @@ def check(row: Recipe) -> Recipe:
     for field in ("tau", "ada_kimg"):
         if not 0 < getattr(row, field) < math.inf:
             raise StylegraftError(f"recipe field {field} is {getattr(row, field)}, expected more than 0")
+    if row.judge not in ("stylegan2", "projected"):
+        raise StylegraftError(f"recipe field judge is {row.judge!r}, expected stylegan2 or projected")
+    if row.judge == "projected" and (row.cdc or row.discriminator != "all"):
+        raise StylegraftError(
+            "the projected judge has no patch exit and no blocks: expected cdc=no, discriminator=all"
+        )
     if row.augment != "none":
         parse_transforms(row.augment)
     if row.batch % row.at_once:
@@ -251,7 +269,7 @@ def fit(row: Recipe, images: int, judged: bool) -> Recipe:
     """
     if row.cdc and not row.anchors:
         row = dataclasses.replace(row, anchors=images)
-    if judged:
+    if judged or row.judge == "projected":
         return row
     return dataclasses.replace(row, discriminator="all", warmup=max(row.warmup, row.warmup_scratch))
 

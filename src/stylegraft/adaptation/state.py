@@ -18,6 +18,7 @@ from torch import Tensor
 
 from stylegraft.adaptation.augment import AdaController
 from stylegraft.adaptation.exits import PatchHead, patch_tap, trainable
+from stylegraft.adaptation.projected import Judge, load_projected
 from stylegraft.adaptation.recipes import Recipe, fit, learning_rate
 from stylegraft.adaptation.sampling import anchor_points, seed_of
 from stylegraft.checkpoints.source import Source
@@ -50,7 +51,7 @@ class State:
 
     step: int
     ema: dict[str, Tensor]
-    discriminator: Discriminator
+    discriminator: Judge
     patch: PatchHead | None
     optimizers: dict[str, torch.optim.Adam]
     ada: AdaController | None
@@ -116,7 +117,9 @@ def begin(
     judges: dict[str, Tensor] = {
         f"D.{name}": p for name, p in discriminator.named_parameters() if name in set(names)
     }
-    patch = patch_head(discriminator, seed).to(device) if recipe.cdc else None
+    patch = None
+    if recipe.cdc and isinstance(discriminator, Discriminator):
+        patch = patch_head(discriminator, seed).to(device)
     if patch is not None:
         judges |= {f"patch.{name}": p for name, p in patch.named_parameters()}
     ada = AdaController(target=recipe.ada_target, kimg=recipe.ada_kimg, p_max=recipe.ada_max)
@@ -156,10 +159,15 @@ def on_device(deltas: Mapping[str, tuple[Delta, ...]], device: str) -> tuple[Del
     return placed, leaves
 
 
-def trained_copy(source: Source, seed: int, recipe: Recipe) -> Discriminator:
-    """A copy of the source's discriminator, or a random one of the generator's size; frozen until a phase
-    thaws it.
+def trained_copy(source: Source, seed: int, recipe: Recipe) -> Judge:
+    """The recipe's judge: a copy of the source's discriminator, a random one of the generator's size, or heads on
+    VGG16; frozen until a phase thaws it.
     """
+    if recipe.judge == "projected":
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed_of(seed, 0, "discriminator", 0))
+            projected = load_projected(source.generator.resolution, source.generator.img_channels)
+        return projected.eval().requires_grad_(False)
     if source.discriminator is not None:
         discriminator = copy.deepcopy(source.discriminator)
     else:

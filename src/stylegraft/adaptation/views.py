@@ -19,10 +19,10 @@ from torch import Tensor
 from stylegraft.adaptation import sampling
 from stylegraft.adaptation.augment import augment
 from stylegraft.adaptation.exits import exit_of, patch_tap
+from stylegraft.adaptation.projected import Judge
 from stylegraft.adaptation.recipes import Recipe
 from stylegraft.domains.apply import Adapted
 from stylegraft.domains.deltas import effective
-from stylegraft.networks.discriminator import Discriminator
 from stylegraft.networks.generator import Generator, Noise, Output
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class Views:
         self.state, self.acting = state, acting
         self.recipe: Recipe = state.recipe
         self.generator: Generator = state.generator
-        self.discriminator: Discriminator = state.discriminator
+        self.discriminator: Judge = state.discriminator
         self.owner = acting[0].owner
         phase = acting[0].name if acting[0].lazy else self.owner
         self.keyed = sampling.Keyed(state.seed, state.step, self.recipe.batch, state.device, phase, part)

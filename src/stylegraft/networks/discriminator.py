@@ -227,6 +227,11 @@ class Discriminator(nn.Module):
             y = (y * self.mapping(None, c)).sum(1, keepdim=True) * self.cmap_dim**-0.5
         return DOutput(y, kept)
 
+    @property
+    def group_size(self) -> int:
+        """Of minibatch-std; 1: there is none."""
+        return self.b4.group_size
+
     def block(self, r: int) -> Block:
         """The block of resolution r > 4."""
         return cast(Block, self.get_submodule(f"b{r}"))

@@ -246,7 +246,7 @@ def clamped(x: Tensor, bound: float | None) -> Tensor:
 
 
 def normalise(x: Tensor) -> Tensor:
-    """Each row of [B, C] divided by its root mean square."""
+    """Each row of [B, C], each place of [B, C, r, r], divided by its root mean square over C."""
     return x * torch.rsqrt(x.square().mean(1, keepdim=True) + EPS)
 
 
