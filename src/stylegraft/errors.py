@@ -10,6 +10,11 @@ class StylegraftError(Exception):
     """One clear line: the file or flag, what was found, what was expected, what to do next."""
 
 
+def plain(text: str) -> str:
+    """Text that may come out of a file, as one line for a terminal: control characters are shown, not obeyed."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def nearest(name: str, names: Iterable[str]) -> str:
     """Returns `" (did you mean 'dcl'?)"` for the closest of `names`, or `""` when none is close."""
     close = get_close_matches(name.lower(), list(names), n=1, cutoff=0.5)

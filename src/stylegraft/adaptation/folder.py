@@ -28,7 +28,7 @@ from torch import Tensor
 from stylegraft.adaptation.place import check_folder
 from stylegraft.adaptation.state import State, pack, unpack
 from stylegraft.atomic import write_error, write_json, write_text
-from stylegraft.checkpoints import tensorfile
+from stylegraft.checkpoints import headers, tensorfile
 from stylegraft.data.pixels import to_float
 from stylegraft.errors import StylegraftError
 
@@ -102,10 +102,10 @@ class Folder:
         differs, or when its files are damaged.
         """
         tensors, texts = read_tensors(self.state, STATE, ("config", "numbers"))
-        saved = tensorfile.from_json(texts["config"], self.state, "its config")
+        saved = headers.from_json(texts["config"], self.state, "its config")
         compare(self.path, saved, config)
         try:
-            unpack(state, tensors, tensorfile.from_json(texts["numbers"], self.state, "its numbers"))
+            unpack(state, tensors, headers.from_json(texts["numbers"], self.state, "its numbers"))
         except StylegraftError as error:
             raise StylegraftError(f"{self.state}: {error}") from error
         state.images = to_float(read_tensors(self.targets, TARGETS)[0]["images"]).to(state.device)
@@ -241,7 +241,7 @@ def write_tensors(path: Path, kind: str, tensors: Mapping[str, Tensor], texts: M
 
 def read_tensors(path: Path, kind: str, keys: Sequence[str] = ()) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Tensors and texts of a file of this kind; raises StylegraftError when it is another one or damaged."""
-    tensorfile.require_format(path, tensorfile.read_metadata(path), kind, VERSIONS)
+    tensorfile.require_format(path, headers.read_metadata(path), kind, VERSIONS)
     tensors, metadata = tensorfile.read(path)
     texts = {key: metadata.get(key, "") for key in keys}
     tensorfile.require_digest(path, metadata.get("digest"), tensorfile.digest(tensors, texts))

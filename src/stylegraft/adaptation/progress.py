@@ -35,6 +35,8 @@ def introduce(say: Voice, source: Source, state: State, space: str, pictures: Im
     """Say what is about to happen, and what the user should know about it."""
     licence = source.info.get("licence")
     say(f"source {source.name}" + (f" (licence: {licence})" if licence else ""))
+    for note in source.info.get("notes", ()):
+        say(f"note: {note}")
     for line in (*describe(state, space), *pictures.notes):
         say(line)
     if state.recipe.name in recipes.NOTES:

@@ -11,7 +11,8 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from stylegraft.checkpoints.pickles import printable
+from stylegraft.checkpoints.foreign import Numbers
+from stylegraft.checkpoints.pickles import Refused, printable
 from stylegraft.errors import StylegraftError
 
 LARGE = 1e9  # of a gain, a tap of a filter, a clamp
@@ -26,12 +27,12 @@ def build(
     shown: str,
     builder: Callable[[dict[str, Any]], Network],
     config: Any,
-    mine: Mapping[str, np.ndarray],
+    mine: Mapping[str, Numbers],
     letter: str,
 ) -> Network:
-    """The network `builder(config)` filled with the arrays, frozen and in eval mode.
+    """The network `builder(config)` filled with the numbers, frozen and in eval mode.
 
-    Raises StylegraftError, naming the file `shown` and the network's letter, when config and arrays contradict each
+    Raises StylegraftError, naming the file `shown` and the network's letter, when config and numbers contradict each
     other; before that costs memory.
     """
     if not isinstance(config, dict):
@@ -44,7 +45,7 @@ def build(
         )
     try:
         _check_settings(config)
-        with _Budget(sum(array.size for array in mine.values()) + 65_536):
+        with _Budget(sum(math.prod(numbers.shape) for numbers in mine.values()) + 65_536):
             network = builder(config)
         if not all(abs(gain) < LARGE for gain in getattr(network, "gains", {}).values()):
             raise ValueError("a gain that is not finite")
@@ -57,12 +58,21 @@ def build(
     for name in sorted(expected.keys() ^ mine.keys()):
         what = "is missing" if name in expected else "is unknown to this architecture"
         raise StylegraftError(f"{shown}: tensor {letter}.{printable(name)} {what}")
-    for name, array in mine.items():
-        if array.shape != tuple(expected[name].shape):
-            found, wanted = list(array.shape), list(expected[name].shape)
+    for name, numbers in mine.items():
+        if tuple(numbers.shape) != tuple(expected[name].shape):
+            found, wanted = list(numbers.shape), list(expected[name].shape)
             raise StylegraftError(f"{shown}: tensor {letter}.{name} is {found}, expected {wanted}")
-    for name, array in mine.items():
-        np.copyto(expected[name].numpy(), array, casting="same_kind")
+    for (
+        name,
+        numbers,
+    ) in mine.items():  # one after the other: widened numbers live no longer than their copy takes
+        array, target = numbers.array(), expected[name].numpy()
+        if array.dtype.kind != "f":
+            raise Refused(f"a tensor {name} of {array.dtype}, expected real numbers")
+        with np.errstate(over="ignore", invalid="ignore"):
+            np.copyto(target, array, casting="same_kind")
+        if not np.isfinite(target).all():
+            raise Refused(f"NaN or infinity in {name}: the run that wrote it diverged")
     return network.eval().requires_grad_(False)
 
 

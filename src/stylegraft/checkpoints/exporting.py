@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -10,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stylegraft.atomic import write_bytes
-from stylegraft.checkpoints.architecture import FILTER
+from stylegraft.atomic import replacing
+from stylegraft.checkpoints.architecture import FILTER, WHOLE
 from stylegraft.checkpoints.rosinality import discriminator_rows, generator_rows
 from stylegraft.checkpoints.source import Source
 from stylegraft.errors import StylegraftError
@@ -31,21 +30,23 @@ def save_rosinality(path: str | os.PathLike[str], source: Source) -> tuple[str, 
     """
     shown = os.fspath(path)
     source.generator.require_ordinary(shown)
-    for what in (
-        *_lacks(source.generator),
-        *(_d_lacks(source.discriminator) if source.discriminator else ()),
-    ):
+    if lacks := _lacks(source.generator):
+        what = " and no ".join(lacks)
         raise StylegraftError(f"{shown}: the rosinality layout has no {what}; write a .safetensors instead")
     value: dict[str, Any] = {
         "g_ema": generator_state(source.generator),
         "latent_avg": source.generator.get_buffer("mapping.w_avg").detach().cpu().clone(),
     }
-    if source.discriminator is not None:
+    notes = list(_left_out(source))
+    if licence := source.info.get("licence"):
+        value["licence"] = str(licence)
+    if source.discriminator is not None and (lacks := _d_lacks(source.discriminator)):
+        notes.append(f"the discriminator is left out: the layout has no {' and no '.join(lacks)}")
+    elif source.discriminator is not None:
         value["d"] = discriminator_state(source.discriminator)
-    buffer = io.BytesIO()
-    torch.save(value, buffer)
-    write_bytes(path, [buffer.getvalue()])
-    return tuple(_left_out(source))
+    with replacing(path) as temporary:
+        torch.save(value, temporary)
+    return tuple(notes)
 
 
 def _left_out(source: Source) -> Iterator[str]:
@@ -54,7 +55,8 @@ def _left_out(source: Source) -> Iterator[str]:
     if config.get("conv_clamp") is not None:
         yield f"the clamp of fp16 layers at {config['conv_clamp']:g} is not in the layout (it hardly ever acts)"
     if d is not None and (group := d.config.get("mbstd_group_size", 4)) != 4:
-        yield f"minibatch-std groups of {group} are not in the layout: older tools take 4, and D's logits change"
+        shown = "the whole batch" if group >= WHOLE else group
+        yield f"minibatch-std groups of {shown} are not in the layout: older tools take 4, and D's logits change"
     for multiplier in (1, 2):
         usual = {
             r: 512 if r <= 32 else 16384 * multiplier // r for r in resolutions(source.generator.resolution)
@@ -100,17 +102,20 @@ def _kernel(gain: float) -> Tensor:
 
 def _lacks(generator: Generator) -> list[str]:
     """What keeps a generator out of the layout."""
-    config = generator.config
+    config, channels = generator.config, generator.img_channels
     if config["architecture"] != "stylegan2":
         return [f"{config['architecture']} generator"]
     return [
         what
         for what, found in (
             ("class labels", generator.c_dim),
-            (f"images of {generator.img_channels} channels", generator.img_channels != 3),
+            ("grey images" if channels == 1 else f"images of {channels} channels", channels != 3),
             (f"generator of the variant {config.get('variant')!r}", config.get("variant", "skip") != "skip"),
-            ("latent z of another size than w", generator.z_dim != generator.w_dim),
-            ("other rate of the mapping than 0.01", config.get("mapping_lr_multiplier", 0.01) != 0.01),
+            ("place for z and w of different sizes", generator.z_dim != generator.w_dim),
+            (
+                "place for a rate of the mapping that is not 0.01",
+                config.get("mapping_lr_multiplier", 0.01) != 0.01,
+            ),
             *_common(config),
         )
         if found
@@ -132,4 +137,6 @@ def _d_lacks(discriminator: Discriminator) -> list[str]:
 
 
 def _common(config: dict[str, Any]) -> list[tuple[str, bool]]:
-    return [("resampling filter but [1, 3, 3, 1]", tuple(config.get("resample_filter", FILTER)) != FILTER)]
+    return [
+        ("place for another filter than [1, 3, 3, 1]", tuple(config.get("resample_filter", FILTER)) != FILTER)
+    ]

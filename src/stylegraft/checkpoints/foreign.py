@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from stylegraft.checkpoints.opening import mapped
+from stylegraft.checkpoints.opening import KNOWN, SNIFF, mapped
 from stylegraft.checkpoints.pickles import DAMAGED, Budget, Refused
 from stylegraft.errors import StylegraftError
 
@@ -88,6 +88,14 @@ class Foreign:
     notes: tuple[str, ...] = ()
 
 
+def attempt(read: Callable[[], Network | None]) -> tuple[Network | None, tuple[str, ...]]:
+    """A discriminator, or none and a note why: forks change it most, and the generator does not need it."""
+    try:
+        return read(), ()
+    except Refused as refusal:
+        return None, (f"its discriminator is left out: {refusal}",)
+
+
 Reader = Callable[[memoryview, Budget], Foreign]
 
 
@@ -109,18 +117,21 @@ def _stream(data: memoryview, budget: Budget) -> Foreign:
     return rosinality.networks(torch_files.read_stream(data, budget), budget)
 
 
-# the first bytes; what such a file is; its reader
-READERS: tuple[tuple[bytes, str, Reader], ...] = (
-    (b"PK\x03\x04", "a zip of torch.save", _zip),
-    (b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.", "a stream of torch.save", _stream),
-    *((bytes([0x80, protocol]), "a pickle", _nvidia) for protocol in range(2, 6)),
+# what such a file is; how it begins; its reader. A stream of torch.save is a pickle that begins with a certain number.
+STREAM = bytes.fromhex("8a0a6cfc9c46f9206aa85019")
+READERS: tuple[tuple[str, Callable[[bytes], bool], Reader], ...] = (
+    ("a zip archive", lambda start: start.startswith(b"PK\x03\x04"), _zip),
+    ("a stream of torch.save", lambda start: start[:1] == b"\x80" and STREAM in start, _stream),
+    ("a pickle", lambda start: start[:1] == b"\x80" and start[1:2] in (b"\2", b"\3", b"\4", b"\5"), _nvidia),
 )
-KNOWN = "NVIDIA .pkl, rosinality .pt, .safetensors of stylegraft"
+# what to do about a name that a file of torch.save asks for
+STATES = "; where it was written, save state dicts alone: torch.save({'g_ema': generator.state_dict()}, path)"
 
 
 def is_foreign(path: str | os.PathLike[str]) -> bool:
     """Whether a file begins like one that `read` may know."""
-    return any(mapped(path)[: len(start)] == start for start, _, _ in READERS)
+    start = bytes(mapped(path)[:SNIFF])
+    return any(begins(start) for _, begins, _ in READERS)
 
 
 def read(path: str | os.PathLike[str]) -> Foreign:
@@ -129,23 +140,23 @@ def read(path: str | os.PathLike[str]) -> Foreign:
     Raises StylegraftError naming the file, what was found in it and what to do; imports and runs nothing of it.
     """
     shown, data = os.fspath(path), mapped(path)
-    for start, what, reader in READERS:
-        if data[: len(start)] != start:
-            continue
-        try:
-            with np.errstate(all="ignore"):  # what is not finite is refused where the numbers are read
-                foreign = reader(data, Budget(numbers=len(data) // 2))
-        except Refused as refusal:
-            raise StylegraftError(
-                f"{shown}: refused: {what} with {refusal}. Nothing of it was run."
-            ) from None
-        except DAMAGED as broken:
-            detail = f"{type(broken).__name__}: {str(broken)[:120]}"
-            raise StylegraftError(
-                f"{shown}: damaged: begins as {what}, but cannot be read ({detail}); fetch it again"
-            ) from None
-        return replace(foreign, info={"format": foreign.format, **foreign.info})
-    raise StylegraftError(f"{shown}: not a checkpoint that stylegraft knows; it reads {KNOWN}")
+    start = bytes(data[:SNIFF])
+    what, reader = next(((what, reader) for what, begins, reader in READERS if begins(start)), ("", None))
+    if reader is None:
+        raise StylegraftError(f"{shown}: not a checkpoint that stylegraft knows; it reads {KNOWN}")
+    try:
+        with np.errstate(all="ignore"):  # what is not finite is refused where the numbers are read
+            found = reader(data, Budget(numbers=len(data) // 2))
+    except Refused as refusal:
+        asked = str(refusal).startswith(("the name", "a call", "the opcode"))
+        more = f"{STATES if reader is not _nvidia else ''}. Nothing of it was run" if asked else ""
+        raise StylegraftError(f"{shown}: refused: {what} with {refusal}{more}") from None
+    except DAMAGED as broken:
+        detail = f"{type(broken).__name__}: {str(broken)[:120]}"
+        raise StylegraftError(
+            f"{shown}: damaged: begins as {what}, but cannot be read ({detail}); fetch it again"
+        ) from None
+    return replace(found, info={"format": found.format, **found.info})
 
 
 def stem(path: str | os.PathLike[str]) -> str:

@@ -11,6 +11,20 @@ PREFIX = "hf://"
 _NAME = re.compile(r"hf://([\w.-]+/[\w.-]+)/([^@]+?)(?:@([\w./-]+))?", re.ASCII)
 
 
+# errors of huggingface_hub, the narrower first, and what they mean
+REASONS = (
+    (
+        "LocalEntryNotFoundError",
+        "not in the local cache, and the hub cannot be reached; connect once, or give a path",
+    ),
+    ("GatedRepoError", "this repository asks for consent: give it on its page, then `hf auth login`"),
+    ("RepositoryNotFoundError", "no such repository, or a private one (`hf auth login`)"),
+    ("RevisionNotFoundError", "the repository has no such revision"),
+    ("EntryNotFoundError", "the repository has no such file in this revision"),
+    ("HFValidationError", "not a name of a repository"),
+)
+
+
 def is_hub(text: str) -> bool:
     """Whether a name is one of the hub's."""
     return text.startswith(PREFIX)
@@ -27,20 +41,18 @@ def fetch(text: str) -> tuple[Path, str]:
         raise StylegraftError(f"{text}: expected {PREFIX}OWNER/REPO/FILE@REVISION (a branch, tag or commit)")
     repo, file, revision = match.groups()
     try:
-        from huggingface_hub import hf_hub_download
-        from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+        from huggingface_hub import errors, hf_hub_download
     except ImportError as error:
         raise StylegraftError(
             f"{text}: names of the hub need an extra: pip install 'stylegraft[hub]'"
         ) from error
     try:
         path = Path(hf_hub_download(repo, file, revision=revision))
-    except LocalEntryNotFoundError as error:
-        raise StylegraftError(
-            f"{text}: not in the local cache, and the hub cannot be reached; connect once, or give the file's path"
-        ) from error
-    except (HfHubHTTPError, HFValidationError, OSError, ValueError) as error:
-        line = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-        raise StylegraftError(f"{text}: the hub does not give this file: {line}") from error
+    except Exception as error:  # its transport raises errors of its own
+        why = next((why for name, why in REASONS if isinstance(error, getattr(errors, name))), None)
+        if why is None:
+            line = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+            why = f"the hub does not give this file: {line}"
+        raise StylegraftError(f"{text}: {why}") from error
     commit = path.parents[len(Path(file).parts) - 1].name  # .../snapshots/COMMIT/path/to/file
     return path, f"{PREFIX}{repo}/{file}@{commit}"

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import os
+import re
 
 import numpy as np
 
 from stylegraft.checkpoints import architecture, foreign, native
 from stylegraft.checkpoints.building import build
-from stylegraft.checkpoints.foreign import Foreign, Network
-from stylegraft.checkpoints.pickles import DAMAGED, Refused, printable
+from stylegraft.checkpoints.foreign import Foreign, Network, Values
+from stylegraft.checkpoints.pickles import DAMAGED, Refused
 from stylegraft.checkpoints.source import Source
 from stylegraft.errors import StylegraftError
 from stylegraft.networks.discriminator import build_discriminator
 from stylegraft.networks.generator import Generator, build_generator, mean_w
-from stylegraft.networks.stylegan2 import resolutions
 
-MAX_ESTIMATE = (
-    1 << 22
-)  # numbers of a mapping network whose mean is estimated, in a second; the published have 2 million
+NOISY = r"synthesis\.b\d{1,4}\.conv[01]\.weight"  # the kernels of layers that take noise
+# Numbers of a mapping network whose mean is estimated, in a second; the published have 2 million.
+MAX_ESTIMATE = 1 << 22
 MAX_INPUTS = 4096  # of z or of labels, for the same
 UNSTATED = "not stated in the file: ask whoever published the weights"
 
@@ -48,36 +49,39 @@ def from_foreign(path: str | os.PathLike[str], found: Foreign) -> Source:
             try:
                 shapes = found.discriminator.shapes
                 config = architecture.discriminator_config(shapes, found.discriminator.extra)
-                discriminator = build(shown, build_discriminator, config, _arrays(found.discriminator), "D")
-            except Refused as refusal:
-                lost = (f"its discriminator is left out: {refusal}",)
+                discriminator = build(shown, build_discriminator, config, found.discriminator.tensors, "D")
+            except (Refused, StylegraftError) as refusal:
+                lost = (f"its discriminator is left out: {str(refusal).removeprefix(f'{shown}: ')}",)
     except Refused as refusal:
         raise StylegraftError(f"{shown}: refused: {found.format} with {refusal}") from None
     except DAMAGED as broken:
         raise StylegraftError(f"{shown}: damaged: {type(broken).__name__}: {str(broken)[:120]}") from None
     notes = [*found.notes, *lost]
+    for part, what in (("noise_strength", "no noise strengths"), ("noise_const", "no noise maps")):
+        if not any(name.endswith(part) for name in found.generator.tensors):
+            notes.append(f"{what} in it: they are 0 here, so Fix the Noise has no anchor")
     if found.discriminator is None:
         notes.append(
             "no discriminator in it: `adapt` trains one from the start, with more steps before G moves"
         )
-    info = {**found.info, "licence": UNSTATED, "notes": notes}
+    info = {"licence": UNSTATED, **found.info, "notes": notes}
     return Source(foreign.stem(path), generator, discriminator, info)
 
 
 def _generator(shown: str, network: Network) -> Generator:
     config = architecture.generator_config(network.shapes, network.extra)
-    arrays = _arrays(network)
-    _complete_noise(arrays, config["resolution"])
-    if "mapping.w_avg" in arrays:
-        return build(shown, build_generator, config, arrays, "G")
+    tensors = {**network.tensors, **_no_noise(network.shapes)}
+    if "mapping.w_avg" in tensors:
+        return build(shown, build_generator, config, tensors, "G")
     # a small layer takes as long as one of 8,192 numbers
-    numbers = sum(max(array.size, 8192) for name, array in arrays.items() if name.startswith("mapping."))
+    mapping = [shape for name, shape in network.shapes.items() if name.startswith("mapping.")]
+    numbers = sum(max(math.prod(shape), 8192) for shape in mapping)
     if numbers > MAX_ESTIMATE or max(config["z_dim"], config["c_dim"]) > MAX_INPUTS:
         raise Refused(
             f"no mean of w (w_avg), and a mapping network of {numbers:,} numbers, too large to estimate it"
         )
-    arrays["mapping.w_avg"] = np.zeros(config["w_dim"], np.float32)
-    generator = build(shown, build_generator, config, arrays, "G")
+    tensors["mapping.w_avg"] = Values(np.zeros(config["w_dim"], np.float32))
+    generator = build(shown, build_generator, config, tensors, "G")
     mean = mean_w(generator).float()
     if not bool(mean.isfinite().all()):
         raise Refused("no mean of w (w_avg), and a mapping network that overflows")
@@ -85,25 +89,16 @@ def _generator(shown: str, network: Network) -> Generator:
     return generator
 
 
-def _complete_noise(arrays: dict[str, np.ndarray], resolution: int) -> None:
-    """Layers without noise get a strength of 0; those whose maps the file left out get fixed normal ones."""
-    rng = np.random.default_rng(0)
-    for r in resolutions(resolution):
-        for layer in (f"synthesis.b{r}.conv0", f"synthesis.b{r}.conv1"):
-            if f"{layer}.weight" in arrays:
-                drawn = rng.standard_normal((r, r), np.float32)
-                arrays.setdefault(f"{layer}.noise_const", drawn)
-                arrays.setdefault(f"{layer}.noise_strength", np.zeros([], np.float32))
-
-
-def _arrays(network: Network) -> dict[str, np.ndarray]:
-    """Every tensor, views of the file where it holds fp32, so that filling the network is the only copy."""
-    arrays = {name: numbers.array() for name, numbers in network.tensors.items()}
-    for name, array in arrays.items():
-        if array.dtype.kind != "f":
-            raise Refused(f"a tensor {printable(name)} of {array.dtype}, expected real numbers")
-        with np.errstate(over="ignore"):
-            narrow = array.astype(np.float32, copy=False)
-        if not np.isfinite(narrow).all():
-            raise Refused(f"NaN or infinity in {printable(name)}: the run that wrote it diverged")
-    return arrays
+def _no_noise(shapes: architecture.Shapes) -> dict[str, Values]:
+    """Strengths and maps of 0 for the layers of a network that has none; raises Refused where some have them."""
+    layers = [name.removesuffix(".weight") for name in shapes if re.fullmatch(NOISY, name)]
+    made: dict[str, Values] = {}
+    for part in ("noise_strength", "noise_const"):
+        missing = [layer for layer in layers if f"{layer}.{part}" not in shapes]
+        if missing and len(missing) < len(layers):
+            raise Refused(f"layers with and without {part}: it is missing in {missing[0]}")
+        for layer in missing:
+            r = int(layer.split(".")[1][1:])
+            size = (r, r) if part == "noise_const" else ()
+            made[f"{layer}.{part}"] = Values(np.zeros(size, np.float32))
+    return made

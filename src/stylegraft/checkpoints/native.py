@@ -12,12 +12,12 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from stylegraft.checkpoints import tensorfile
+from stylegraft.checkpoints import headers, tensorfile
 from stylegraft.checkpoints.building import build
+from stylegraft.checkpoints.foreign import Values
 from stylegraft.checkpoints.identity import base_digest
 from stylegraft.checkpoints.opening import SNIFF, foreign_kind, opened
 from stylegraft.checkpoints.pickles import printable
@@ -69,7 +69,7 @@ def load(path: str | os.PathLike[str]) -> Source:
     """
     shown = os.fspath(path)
     try:
-        metadata = tensorfile.read_metadata(path)
+        metadata = headers.read_metadata(path)
     except StylegraftError as error:
         raise _not_a_source(path, error) from error
     if metadata.get("format") == "stylegraft-domain":
@@ -86,8 +86,8 @@ def load(path: str | os.PathLike[str]) -> Source:
     texts = {key: metadata[key] for key in _TEXTS if key in metadata}
     tensorfile.require_digest(path, metadata["digest"], tensorfile.digest(tensors, texts))
     tensorfile.require_finite(path, tensors)
-    configs = tensorfile.from_json(metadata["config"], path, "its config")
-    info = tensorfile.from_json(metadata["info"], path, "its info")
+    configs = headers.from_json(metadata["config"], path, "its config")
+    info = headers.from_json(metadata["info"], path, "its info")
     stray = sorted(name for name in tensors if not name.startswith(("G.", "D.")))
     if stray:
         raise StylegraftError(f"{shown}: unknown tensor '{printable(stray[0])}'; names start with G. or D.")
@@ -100,10 +100,10 @@ def load(path: str | os.PathLike[str]) -> Source:
     return Source(str(info.get("name") or Path(path).stem), generator, discriminator, info)
 
 
-def _of(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, np.ndarray]:
-    """The tensors of one network, as arrays under its own names."""
+def _of(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Values]:
+    """The tensors of one network, under its own names."""
     return {
-        name.removeprefix(prefix): tensor.numpy()
+        name.removeprefix(prefix): Values(tensor.numpy())
         for name, tensor in tensors.items()
         if name.startswith(prefix)
     }

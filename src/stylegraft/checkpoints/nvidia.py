@@ -16,7 +16,7 @@ import numpy as np
 
 from stylegraft.checkpoints import offsets, tensorflow
 from stylegraft.checkpoints.architecture import FILTER, WHOLE
-from stylegraft.checkpoints.foreign import Foreign, Network
+from stylegraft.checkpoints.foreign import Foreign, Network, attempt
 from stylegraft.checkpoints.numpy_pickles import NAMES as NUMPY
 from stylegraft.checkpoints.pickles import (
     MAX_KEY,
@@ -128,10 +128,11 @@ def read(data: memoryview, budget: Budget) -> Foreign:
     generator, more = _network(value[key], key, budget)
     if "mapping.w_avg" not in generator.tensors:
         notes.append("no w_avg in it: the mean of w is estimated from 10,000 latents")
-    discriminator = _network(value["D"], "D", budget)[0] if isinstance(value.get("D"), Module) else None
+    d = value.get("D")
+    discriminator, note = attempt(lambda: _network(d, "D", budget)[0] if isinstance(d, Module) else None)
     source = hashlib.sha256(value[key].source.encode("utf-8", "surrogatepass")).hexdigest()
     info = {"network": printable(value[key].class_name), "embedded source sha256": source}
-    return Foreign(FORMAT, generator, discriminator, info=info, notes=(*notes, *more))
+    return Foreign(FORMAT, generator, discriminator, info=info, notes=(*notes, *more, *note))
 
 
 def _walk(module: Module, budget: Budget) -> Iterator[tuple[str, Module]]:

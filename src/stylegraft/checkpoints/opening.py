@@ -11,13 +11,17 @@ from typing import BinaryIO
 from stylegraft.errors import StylegraftError
 
 MAX_FILE = 4 << 30  # bytes; a 1024-px checkpoint with its optimisers has 1 GB
+KNOWN = "NVIDIA's .pkl, rosinality's .pt and stylegraft's .safetensors"
 SNIFF = 32  # bytes that tell one kind of file from another
 
 # what a file that is none of ours begins with, and what to call it
 KINDS = (
     (b"PK\x03\x04", "a zip archive (as torch.save writes .pt files)"),
     *((bytes([0x80, protocol]), "a Python pickle") for protocol in range(2, 6)),
-    *((start, "an image") for start in (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM")),
+    *((start, "an image") for start in (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"RIFF")),
+    (b"\x1f\x8b", "a gzip archive: unpack it first"),
+    (b"\x93NUMPY", "an array of numpy"),
+    (b"\x89HDF", "an HDF5 file"),
     *((start, "a web page, which is what a failed download leaves") for start in (b"<!DOC", b"<!doc", b"<html")),
     (b"version https://git-lfs", "a pointer of git-lfs, not the file itself (git lfs pull fetches it)"),
 )  # fmt: skip

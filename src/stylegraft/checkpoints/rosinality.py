@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from stylegraft.checkpoints.foreign import Foreign, Network, Numbers, Turned
+from stylegraft.checkpoints.foreign import Foreign, Network, Numbers, Turned, attempt
 from stylegraft.checkpoints.pickles import Budget, Refused, article
 from stylegraft.checkpoints.torch_files import FLOATS, TensorRecord
 
@@ -88,9 +88,10 @@ def networks(value: Any, budget: Budget) -> Foreign:
         notes.append("no averaged generator (g_ema) in it: `g` is used")
     if "mapping.w_avg" not in generator.tensors:
         notes.append("no latent_avg in it: the mean of w is estimated from 10,000 latents")
-    d = value.get("d")
-    discriminator = _discriminator(d, budget) if isinstance(d, dict) and d else None
-    return Foreign(FORMAT, generator, discriminator, notes=tuple(notes))
+    licence = value.get("licence")  # of a file that stylegraft wrote
+    info = {"licence": licence[:2000]} if type(licence) is str else {}
+    discriminator, note = attempt(lambda: _discriminator(value.get("d"), budget))
+    return Foreign(FORMAT, generator, discriminator, info=info, notes=(*notes, *note))
 
 
 def _find_generator(value: Mapping[Any, Any]) -> tuple[str, dict[Any, Any]]:
@@ -158,7 +159,9 @@ def _generator(state: Mapping[Any, Any], latent_avg: Any, budget: Budget) -> Net
     return Network(tensors)
 
 
-def _discriminator(state: Mapping[Any, Any], budget: Budget) -> Network | None:
+def _discriminator(state: Any, budget: Budget) -> Network | None:
+    if not isinstance(state, dict):
+        return None
     if not any(type(name) is str and name.endswith("final_conv.0.weight") for name in state):
         return None
     own = _strip(state, "final_conv.0.weight", budget)

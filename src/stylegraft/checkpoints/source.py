@@ -45,7 +45,10 @@ class Source:
                 f"with_domain: found {type(domain).__name__}, expected a Domain: run.domain, or Domain.load(path)"
             )
         generator = domain.merge(self.generator, transfer=transfer)
-        return Source(self.name, generator, self.discriminator, {**self.info, "domain": domain.config})
+        info = {**self.info, "domain": domain.config}
+        if note := domain.config.get("note"):
+            info["notes"] = [*self.info.get("notes", ()), note]
+        return Source(self.name, generator, self.discriminator, info)
 
     def to(self, device: torch.device | str) -> Source:
         """Move both networks to `device` (in place, as `Module.to`) and return this source."""

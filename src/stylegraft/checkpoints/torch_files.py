@@ -314,7 +314,7 @@ def read_zip(data: memoryview, budget: Budget) -> Any:
         if name.endswith("/data.pkl") and name.count("/") == 1
     ]
     if len(roots) != 1:
-        raise Refused("a zip archive that torch.save did not write: it has no data.pkl in its one folder")
+        raise Refused("no data.pkl in its one folder: torch.save did not write it")
     (root,) = roots
     if f"{root}constants.pkl" in members:
         raise Refused("a TorchScript archive, which is a program and not weights")

@@ -7,6 +7,8 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from stylegraft.errors import plain
+
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None) -> None:
     """Print a table; a column whose name starts with `>` is aligned to the right. Long cells wrap, nothing is cut."""
@@ -22,7 +24,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title:
             column.lstrip(">"), justify="right" if right else "left", overflow="fold", no_wrap=right
         )
     for row in rows:
-        table.add_row(*(Text(str(cell)) for cell in row))
+        table.add_row(*(Text(plain(str(cell))) for cell in row))
     console = Console(highlight=False)
     with console.capture() as capture:
         console.print(table)
@@ -31,12 +33,12 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title:
 
 def say(text: str) -> None:
     """Print a paragraph, wrapped at words to the width of the terminal (80 where there is none)."""
-    print(textwrap.fill(text, min(100, shutil.get_terminal_size((80, 24)).columns)))
+    print(textwrap.fill(plain(text), min(100, shutil.get_terminal_size((80, 24)).columns)))
 
 
 def print_facts(facts: Iterable[tuple[str, object]]) -> None:
     """Print `name: value` lines, the values in one column, empty ones left out."""
-    shown = [(name, str(value)) for name, value in facts if value not in (None, "")]
+    shown = [(plain(name), plain(str(value))) for name, value in facts if value not in (None, "")]
     width = max((len(name) for name, _ in shown), default=0) + 2
     for name, value in shown:
         print(f"{name + ':':<{width}}{value}")

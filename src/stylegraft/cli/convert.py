@@ -25,7 +25,7 @@ class Options:
     """What `stylegraft convert` takes."""
 
     model: Annotated[Positional[str], arg(metavar="MODEL")]
-    """A source (name, .safetensors, .pkl, .pt, hf://...), or a domain or run, which is folded into its source."""
+    """A source (name, .safetensors, .pkl, .pt, hf://...); or a domain, run or direction, folded into its source."""
     out: Annotated[Positional[Path], arg(metavar="OUT")]
     """NAME.safetensors (ours), or NAME.pt (rosinality's layout, for older tools)."""
     source: Annotated[
@@ -47,6 +47,7 @@ def run(options: Options) -> None:
 
     check(options)
     model = find_model(options.model, options.source)
+    check_out(options.out, model)
     if options.as_domain:
         write_domain(options, model)
         return
@@ -63,7 +64,7 @@ def run(options: Options) -> None:
     print(f"{options.model}: {options.out} ({file_size(options.out)}, {discriminator})")
     for note in (*source.info.get("notes", ()), *lost):
         say(f"note: {note}")
-    print(f"licence: {source.info.get('licence', 'not stated')}")
+    say(f"licence: {source.info.get('licence', 'not stated')}")
 
 
 def check(options: Options) -> None:
@@ -79,10 +80,20 @@ def check(options: Options) -> None:
         raise StylegraftError(f"{options.out}: the end of the name says the format: {known}")
     if options.half and suffix != ".safetensors":
         raise StylegraftError("--half: only .safetensors is written in fp16")
-    if options.out.exists() and Path(options.model).exists() and options.out.samefile(options.model):
-        raise StylegraftError(f"{options.out}: this would overwrite the file that is being converted")
     if not options.out.parent.is_dir():
         raise StylegraftError(f"{options.out}: the folder {options.out.parent} does not exist")
+
+
+def check_out(out: Path, model: Model) -> None:
+    """Refuse to write over what is read, or into a run."""
+    for path, what in (
+        (model.found.path, "the file that is being converted"),
+        (model.base.path, "its source"),
+    ):
+        if out.exists() and out.samefile(path):
+            raise StylegraftError(f"{out}: this would overwrite {what}; choose another name")
+    if (out.parent / "config.json").exists() and (out.parent / "stats.jsonl").exists():
+        raise StylegraftError(f"{out}: this is inside the run {out.parent}; choose a place outside")
 
 
 def write(options: Options, source: Source) -> tuple[str, ...]:
@@ -94,11 +105,15 @@ def write(options: Options, source: Source) -> tuple[str, ...]:
     if options.out.suffix.lower() == ".pt":
         return save_rosinality(options.out, source)
     save_source(options.out, source, torch.float16 if options.half else torch.float32)
+    if options.half:
+        return ("fp16 rounds the weights: domains that were learnt on the file before do not fit this one",)
     return ()
 
 
 def write_domain(options: Options, model: Model) -> None:
     """A direction as a domain file of ours."""
+    import torch
+
     from stylegraft.cli.console import file_size
     from stylegraft.domains.directions import read_direction
     from stylegraft.sources import load_source
@@ -108,5 +123,6 @@ def write_domain(options: Options, model: Model) -> None:
     if options.out.suffix.lower() != ".safetensors":
         raise StylegraftError(f"{options.out}: a domain file ends in .safetensors")
     domain = read_direction(model.found.path, load_source(model.base_text))
-    (domain if options.strength == 1.0 else domain * options.strength).save(options.out)
+    domain = domain if options.strength == 1.0 else domain * options.strength
+    domain.save(options.out, torch.float16 if options.half else torch.float32)
     print(f"{options.model}: {options.out} ({file_size(options.out)}, {domain.count:,} numbers)")

@@ -67,6 +67,7 @@ def show_source(found: Found, options: Options) -> None:
          f"{count(discriminator):,} parameters{settings(discriminator.config)}" if discriminator else "none"),
         *((key, value) for key, value in source.info.items()
           if key not in shown and isinstance(value, str | int | float)),
+        ("domain in it", json.dumps(source.info["domain"]) if "domain" in source.info else None),
         ("licence", source.info.get("licence", "not stated")),
         ("base sha256", base_digest(generator)),
         ("file digest", found.metadata.get("digest")),
@@ -82,7 +83,7 @@ def show_source(found: Found, options: Options) -> None:
     print()
     print_table(("parameter group", ">tensors", ">parameters"), rows)
     if options.sample:
-        draw(source)
+        draw(source, found.path.stem)
 
 
 # entries of a config that the counts do not show, and how they read
@@ -99,8 +100,10 @@ SETTINGS = {
 
 def settings(config: dict[str, Any]) -> str:
     """The part of a config that counts do not tell: ` (skip, 32768 / 512 channels, mapping of 8)`."""
+    from stylegraft.checkpoints.architecture import WHOLE
+
     parts = [
-        text.format(config[key])
+        text.format("the whole batch" if key == "mbstd_group_size" and config[key] >= WHOLE else config[key])
         for key, text in SETTINGS.items()
         if key in config and config[key] not in ("stylegan2", "mobile")
     ]
@@ -115,12 +118,12 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def draw(source: Source) -> None:
-    """Sixteen samples at psi 0.7."""
+def draw(source: Source, stem: str) -> None:
+    """Sixteen samples at psi 0.7, in this folder, whatever the file says of its own name."""
     from stylegraft.cli.model import render
     from stylegraft.data.grids import save_grid
 
-    out = Path(f"{source.name}-sample.png")
+    out = Path(f"{stem}-sample.png")
     save_grid(render(source, range(16)), out)
     print(f"\n16 images, psi 0.7: {out}")
 
@@ -128,6 +131,7 @@ def draw(source: Source) -> None:
 def show_direction(found: Found) -> None:
     """What a direction file says of itself; its base is not in it."""
     from stylegraft.cli.console import file_size, print_facts
+    from stylegraft.domains.directions import KINDS, REFERENCE
 
     theirs = found.foreign
     assert theirs is not None and theirs.heads is not None
@@ -138,6 +142,8 @@ def show_direction(found: Found) -> None:
         *theirs.info.items(),
         ("layers", f"{1 + max(k for k, _ in heads)} convolutions"),
         ("base", "not in it: the generator it was trained on, given with --source"),
+        ("note", REFERENCE if theirs.heads["styled"] else None),
+        ("note", None if theirs.info.get("patch_key") in KINDS else f"stylegraft reads {' and '.join(KINDS)} alone"),
         ("file sha256", sha256(found.path)),
     ))  # fmt: skip
 

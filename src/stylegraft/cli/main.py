@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from stylegraft.errors import StylegraftError, nearest
+from stylegraft.errors import StylegraftError, nearest, plain
 from stylegraft.version import __version__
 
 VERBS: dict[str, tuple[str, str]] = {
@@ -82,7 +82,7 @@ def refuse(line: str, error: BaseException) -> int:
     """Print one line on stderr, without a traceback unless STYLEGRAFT_DEBUG is set."""
     if os.environ.get("STYLEGRAFT_DEBUG"):
         raise error
-    print(f"error: {line}", file=sys.stderr)
+    print(f"error: {plain(line)}", file=sys.stderr)
     return 2
 
 

@@ -49,7 +49,7 @@ def base_name(found: Found, given: str | None) -> str:
             f"{found.path}: a direction of StyleDomain or HyperDomainNet, which does not hold its generator: give the"
             " rosinality .pt that it was trained on with --source"
         )
-    name = found.says("base", "name")
+    name = found.says(str, "base", "name")
     if name not in SOURCES:
         raise StylegraftError(
             f"{found.path}: its base {name!r} does not ship with stylegraft: give the file of that source with --source"
@@ -59,10 +59,11 @@ def base_name(found: Found, given: str | None) -> str:
 
 def check_base(domain: Found, base: Found) -> None:
     """Refuse another base by the two headers alone; loading compares the weights themselves."""
-    wanted, found = domain.says("base", "sha256"), base.metadata.get("base", "")
+    wanted, found = domain.says(str, "base", "sha256"), base.metadata.get("base", "")
     if found and found != wanted:
+        name = domain.says(str, "base", "name")
         raise StylegraftError(
-            f"{domain.path}: the domain stands on the base {domain.says('base', 'name')!r} (sha256 {str(wanted)[:12]}),"
+            f"{domain.path}: the domain stands on the base {name!r} (sha256 {wanted[:12]}),"
             f" {base.path} is another one (sha256 {found[:12]}); give its own base with --source"
         )
 

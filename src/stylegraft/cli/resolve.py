@@ -6,12 +6,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from stylegraft.errors import StylegraftError, nearest
 
 if TYPE_CHECKING:
     from stylegraft.checkpoints.foreign import Foreign
+
+T = TypeVar("T")
 
 # A direction is a domain in the file of StyleDomain or HyperDomainNet.
 Kind = Literal["source", "domain", "direction", "run"]
@@ -35,15 +37,17 @@ class Found:
         if self.foreign is not None and self.foreign.generator is not None:
             return 4 << sum(name.endswith(".conv0.weight") for name in self.foreign.generator.shapes)
         known = self.metadata.get("resolution")  # of a source that is made of an asset
-        return int(known or self.says("config", "generator", "resolution"))
+        return int(known) if known else self.says(int, "config", "generator", "resolution")
 
-    def says(self, *keys: str) -> Any:
-        """What the header says at these keys: the first names a text of JSON, the rest lead into it."""
+    def says(self, kind: type[T], *keys: str) -> T:
+        """What the header says at these keys, of this type: the first names a text of JSON, the rest lead into it."""
         try:
             value = json.loads(self.metadata[keys[0]])
             for key in keys[1:]:
                 value = value[key]
         except (KeyError, ValueError, TypeError, RecursionError):
+            value = None
+        if type(value) is not kind:
             raise StylegraftError(
                 f"{self.path}: damaged {self.kind}: no {'.'.join(keys)} in its header"
             ) from None
@@ -66,6 +70,10 @@ def find(text: str, wanted: Sequence[Kind]) -> Found:
         found = run_folder(path)
     elif path.exists():
         found = of_file(path)
+    elif "://" in text:
+        raise StylegraftError(
+            f"{text}: fetch it first and give the file, or a name of the hub (hf://OWNER/REPO/FILE)"
+        )
     else:
         names = (
             [*SOURCES, *(sibling.name for sibling in path.parent.glob("*"))]
@@ -114,21 +122,14 @@ def run_folder(folder: Path) -> Found:
 
 def header(path: Path) -> dict[str, str]:
     """The metadata of one of our files; raises StylegraftError when it is something else or damaged."""
-    from safetensors import SafetensorError, safe_open
-
-    from stylegraft.checkpoints.opening import SNIFF, foreign_kind, mapped
+    from stylegraft.checkpoints.headers import read_metadata
+    from stylegraft.checkpoints.pickles import printable
 
     try:
-        with safe_open(path, framework="np") as file:
-            metadata = file.metadata() or {}
-    except SafetensorError as error:
-        if kind := foreign_kind(bytes(mapped(path)[:SNIFF])):
-            raise StylegraftError(f"{path}: not a source and not a domain: it is {kind}") from error
-        raise StylegraftError(
-            f"{path}: not a source and not a domain: it is no intact safetensors file ({error});"
-            " `stylegraft sources` lists the shipped sources"
-        ) from error
+        metadata = read_metadata(path)
+    except StylegraftError as error:
+        raise StylegraftError(f"{error}; so it is not a source and not a domain") from error
     if metadata.get("format") not in FORMATS:
-        what = metadata.get("format") or "tensors without stylegraft's metadata"
+        what = printable(metadata.get("format", "")) or "tensors without stylegraft's metadata"
         raise StylegraftError(f"{path}: not a source and not a domain: it holds {what}")
     return metadata

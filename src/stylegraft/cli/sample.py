@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from stylegraft.cli.resolve import Found
 
 MOST_SEEDS = 4096  # in one picture
+MOST_PIXELS = 1 << 27  # the same
 LAST_SEED = 2**32 - 1  # torch's CPU generator keeps 32 bits: beyond, faces would come back
 
 
@@ -74,6 +75,11 @@ def run(options: Options) -> None:
         have = f"has the classes 0 to {classes - 1}" if classes else "has no classes"
         raise StylegraftError(f"--label {options.label}: {options.model} {have}")
     seeds = seeds or list(range(64 if source.generator.resolution <= 128 else 16))
+    side = max(source.generator.resolution, 128)
+    if len(seeds) * side**2 > MOST_PIXELS:
+        raise StylegraftError(
+            f"--seeds: {len(seeds)} images of {side} px are too many for one picture; at most {MOST_PIXELS // side**2}"
+        )
     images = render(
         source.to(device),
         seeds,
@@ -86,7 +92,7 @@ def run(options: Options) -> None:
     for note in source.info.get("notes", ()):
         say(f"note: {note}")
     print(f"{len(seeds)} images of {options.model}: {options.out}")
-    print(f"licence: {source.info.get('licence', 'not stated')}")
+    say(f"licence: {source.info.get('licence', 'not stated')}")
 
 
 def check(options: Options, found: Found) -> None:

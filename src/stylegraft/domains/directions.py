@@ -21,6 +21,10 @@ from stylegraft.domains.deltas import Delta
 from stylegraft.domains.domain import Domain
 from stylegraft.errors import StylegraftError
 
+REFERENCE = (
+    "trained with the rows of W+ from 7 on replaced by its reference's (MindTheGap), which no domain holds"
+)
+
 # patch_key there: (the tensor that the vector of a layer moves, the space as we call it)
 KINDS: dict[str, tuple[Callable[[str], str], str]] = {
     "s_delta": (lambda layer: f"synthesis.{layer}.affine.bias", "stylespace"),
@@ -55,6 +59,8 @@ def read_direction(path: str | os.PathLike[str], source: Source) -> Domain:
     layers = [layer for layer in source.generator.layers if layer.kind == "conv"]
     heads = found.heads["heads"]
     count = 1 + max(k for k, _ in heads)
+    if len(heads) != count or {k for k, _ in heads} != set(range(count)):
+        raise StylegraftError(f"{shown}: a direction with {len(heads)} vectors for {count} convolutions")
     if count != len(layers):
         raise StylegraftError(
             f"{shown}: a direction of {count} convolutions ({_pixels(count)}), the source {source.name!r} has"
@@ -71,9 +77,7 @@ def read_direction(path: str | os.PathLike[str], source: Source) -> Domain:
         deltas[target(layers[k].name)] = (Delta(1.0, "dense", {"D": vector}),)
     config = {"space": space, "from": Path(shown).name, **found.info}
     if found.heads["styled"]:
-        config["note"] = (
-            "trained with the rows of W+ from 7 on replaced by those of its reference (MindTheGap)"
-        )
+        config["note"] = REFERENCE
     domain = Domain(deltas, config, describe_base(source))
     domain.check(source.generator)
     return domain

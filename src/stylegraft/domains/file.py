@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stylegraft.checkpoints import tensorfile
+from stylegraft.checkpoints import headers, tensorfile
 from stylegraft.domains.deltas import FORMS, Delta, Parts
 from stylegraft.errors import StylegraftError
 
@@ -65,7 +65,7 @@ def read(path: str | os.PathLike[str]) -> tuple[Deltas, dict[str, Any], dict[str
     parts.
     """
     shown = os.fspath(path)
-    tensorfile.require_format(path, tensorfile.read_metadata(path), FORMAT, VERSIONS)
+    tensorfile.require_format(path, headers.read_metadata(path), FORMAT, VERSIONS)
     tensors, metadata = tensorfile.read(path)
     for key in sorted(metadata.keys() ^ _KEYS):
         what = "missing" if key in _KEYS else "unknown to this version"
@@ -73,8 +73,8 @@ def read(path: str | os.PathLike[str]) -> tuple[Deltas, dict[str, Any], dict[str
     texts = {key: metadata[key] for key in ("config", "base")}
     tensorfile.require_digest(path, metadata["digest"], tensorfile.digest(tensors, texts))
     tensorfile.require_finite(path, tensors)
-    config = tensorfile.from_json(metadata["config"], path, "its config")
-    base = tensorfile.from_json(metadata["base"], path, "its base")
+    config = headers.from_json(metadata["config"], path, "its config")
+    base = headers.from_json(metadata["base"], path, "its base")
     for key in BASE_KEYS:
         if not isinstance(base.get(key), str):
             raise StylegraftError(f"{shown}: its base has no {key!r}; expected text")
