@@ -331,7 +331,7 @@ add("shapes: a name with escapes, zip", lambda o: h.modern({"g_ema": {**o.pt["g_
 add("shapes: a name of 1 MB, zip", lambda o: h.modern({"g_ema": {**o.pt["g_ema"], "n" * MB: FOUR}}), "refused")
 add("shapes: keys with escapes", lambda o: h.modern({"\x1b[2J\n" + "n" * MB: 1, "\ud800": 2, 10**600: 3}), "refused")
 add("shapes: a discriminator that does not fit", lambda o: h.nvidia(
-    o.g, {**o.d, "b4.fc.weight": np.zeros((4, 4), np.float32)}))
+    o.g, {**o.d, "b4.fc.weight": np.zeros((4, 4), np.float32)}), "loads")
 for _name, _attributes in {
     "conv_clamp of NaN": {"conv_clamp": NAN}, "conv_clamp below 0": {"conv_clamp": -256},
     "conv_clamp of 600 digits": {"conv_clamp": 10**600}, "conv_clamp that is text": {"conv_clamp": "256"},
@@ -362,7 +362,7 @@ def _grouped(o: Honest, group: Any) -> bytes:
 for _rated in (0.0, NAN, float("inf"), -1.0, 10**600, "0.01", True):
     add(f"settings: a mapping whose rate is {_rated!a:.12}", lambda o, g=_rated: _rate(o, g), "refused")
 for _group in (0, -1, 10**600, "4", NAN):
-    add(f"settings: minibatch-std of groups of {_group!a:.12}", lambda o, g=_group: _grouped(o, g), "refused")
+    add(f"settings: minibatch-std of groups of {_group!a:.12}", lambda o, g=_group: _grouped(o, g), "loads")
 for _name, _taps in {"sum 0": [[1, -1], [-1, 1]], "NaN": [[np.nan]], "zeros": [[0, 0]]}.items():
     add(f"settings: a filter of {_name}", lambda o, f=_taps: h.nvidia(
         {**o.g, "synthesis.b8.torgb.resample_filter": np.array(f, np.float32)}, o.d), "filter")

@@ -372,7 +372,7 @@ PLACES: dict[str, tuple[Callable[[Honest, Any], bytes], str | None]] = {
     "conv_clamp": (lambda o, b: o.inside(conv_clamp=b), "refused"),
     "activation": (lambda o, b: o.inside(activation=b), "refused"),
     "bias_gain": (lambda o, b: h.nvidia({**o.g, "mapping.fc0.bias_gain": b}, o.d), "refused"),
-    "group_size": (lambda o, b: o.nvidia(D=h.module(o.d, group_size=b)), "refused"),
+    "group_size": (lambda o, b: o.nvidia(D=h.module(o.d, group_size=b)), "refused|loads"),
     "static_kwargs": (lambda o, b: o.tensorflow(static_kwargs=b), "refused"),
     "a setting": (lambda o, b: o.tensorflow(**_kwargs(resample_kernel=b)), "refused"),
     "a setting's part": (lambda o, b: o.tensorflow(**_kwargs(resample_kernel=[b])), "refused"),

@@ -87,11 +87,11 @@ def test_what_the_layout_leaves_out_is_said(tmp_path: Path):
     ("changes", "message"),
     [
         ({"c_dim": 4}, "no class labels"),
-        ({"img_channels": 1}, "no images of 1 channels"),
+        ({"img_channels": 1}, "no grey images"),
         ({"variant": "resnet"}, "no generator of the variant 'resnet'"),
-        ({"z_dim": 8}, "no latent z of another size than w"),
-        ({"mapping_lr_multiplier": 0.1}, "no other rate of the mapping"),
-        ({"resample_filter": [1, 2, 1]}, "no resampling filter but"),
+        ({"z_dim": 8}, "no place for z and w of different sizes"),
+        ({"mapping_lr_multiplier": 0.1}, "no place for a rate of the mapping"),
+        ({"resample_filter": [1, 2, 1]}, "no place for another filter"),
     ],
 )
 def test_what_the_layout_cannot_hold_is_refused_by_name(changes, message, tmp_path: Path):
@@ -107,3 +107,65 @@ def test_a_mobile_generator_is_refused_by_name(tmp_path: Path):
 
     with pytest.raises(StylegraftError, match=r"no mobile generator; write a \.safetensors"):
         save_rosinality(tmp_path / "a.pt", load_source("faces-64"))
+
+
+def test_the_licence_travels_and_a_discriminator_that_does_not_fit_is_left_out(tmp_path: Path):
+    source = toy({"architecture": "skip"})
+    notes = save_rosinality(
+        tmp_path / "a.pt", Source("a", source.generator, source.discriminator, {"licence": "CC0-1.0"})
+    )
+    assert any(
+        "the discriminator is left out: the layout has no discriminator of the architecture 'skip'" in n
+        for n in notes
+    )
+    back = load(tmp_path / "a.pt")
+    assert back.discriminator is None and back.info["licence"] == "CC0-1.0"
+    assert base_digest(back.generator) == base_digest(source.generator)
+
+
+def test_a_fork_with_another_discriminator_still_gives_its_generator(tmp_path: Path):
+    source = toy()
+    save_rosinality(tmp_path / "a.pt", source)
+    value = torch.load(tmp_path / "a.pt", weights_only=True)
+    value["d"]["extra.weight"] = torch.zeros(3)
+    torch.save(value, tmp_path / "fork.pt")
+    back = load(tmp_path / "fork.pt")
+    assert back.discriminator is None
+    assert any(
+        "its discriminator is left out" in note and "extra.weight" in note for note in back.info["notes"]
+    )
+
+
+def test_noise_is_never_invented(tmp_path: Path):
+    save_rosinality(tmp_path / "a.pt", toy())
+    value = torch.load(tmp_path / "a.pt", weights_only=True)
+    kept = dict(value["g_ema"])
+    del value["g_ema"]["noises.noise_2"]
+    torch.save(value, tmp_path / "one.pt")
+    with pytest.raises(
+        StylegraftError, match="layers with and without noise_const: it is missing in synthesis.b8.conv1"
+    ):
+        load(tmp_path / "one.pt")
+    value["g_ema"] = {name: tensor for name, tensor in kept.items() if not name.startswith("noises.")}
+    torch.save(value, tmp_path / "none.pt")
+    back = load(tmp_path / "none.pt")
+    assert not back.generator.synthesis.get_buffer("b8.conv1.noise_const").any()
+    assert any("no noise maps in it" in note for note in back.info["notes"])
+
+
+def test_half_precision_costs_no_more_memory_than_its_network(tmp_path: Path):
+    """Widened numbers live one tensor at a time: no list of them is ever complete."""
+    import tracemalloc
+
+    save_rosinality(tmp_path / "a.pt", toy(None, channel_base=8192, channel_max=256))
+    value = torch.load(tmp_path / "a.pt", weights_only=True)
+    torch.save(
+        {"g_ema": {k: v.half() for k, v in value["g_ema"].items()}, "latent_avg": value["latent_avg"]},
+        tmp_path / "h.pt",
+    )
+    load(tmp_path / "h.pt")
+    tracemalloc.start()
+    load(tmp_path / "h.pt")
+    peak = tracemalloc.get_traced_memory()[1]  # numpy's share; the network is torch's
+    tracemalloc.stop()
+    assert peak < 0.5 * (tmp_path / "h.pt").stat().st_size

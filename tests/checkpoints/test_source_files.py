@@ -19,6 +19,7 @@ from stylegraft.checkpoints import (
     base_digest,
     describe_base,
     fingerprint,
+    headers,
     load,
     save_source,
     tensorfile,
@@ -77,7 +78,7 @@ def test_the_header_alone_tells_which_base_a_source_is(
 ) -> None:
     path = tmp_path / "source.safetensors"
     save_source(path, source, dtype)
-    assert tensorfile.read_metadata(path)["base"] == base_digest(load(path).generator)
+    assert headers.read_metadata(path)["base"] == base_digest(load(path).generator)
 
 
 def test_a_source_without_that_line_in_its_header_loads_all_the_same(source: Source, saved: Path) -> None:

@@ -50,7 +50,7 @@ def pixels(path: Path) -> bytes:
 
 def test_one_command_from_file_to_grid(ros: Path, toy_file: Path, tmp_path: Path, say):
     told = say("sample", ros, "--seeds", "0-3", "--out", tmp_path / "ros.png")
-    assert "licence: not stated in the file" in told
+    assert "licence: CC0-1.0 (random numbers)" in told
     say("sample", toy_file, "--seeds", "0-3", "--out", tmp_path / "toy.png")
     assert pixels(tmp_path / "ros.png") == pixels(tmp_path / "toy.png")
 
@@ -64,7 +64,7 @@ def test_inspect_says_what_a_foreign_file_is_and_draws_it(
     assert d is not None
     for part in ("rosinality checkpoint", base_digest(g), "16 px, 3 channels", "minibatch-std of 4", "mapping of 2",
                  f"{sum(p.numel() for p in g.parameters()):,}", f"{sum(p.numel() for p in d.parameters()):,}",
-                 "not stated in the file"):  # fmt: skip
+                 "CC0-1.0 (random numbers)"):  # fmt: skip
         assert part in told, part
     assert (tmp_path / "stylegan2-toy-sample.png").is_file()
 
@@ -140,6 +140,9 @@ def test_a_conditional_source_draws_its_classes(tmp_path: Path, say):
         (("convert", "ROS", "OUT/a.onnx"), "the end of the name says the format: .safetensors is ours"),
         (("convert", "ROS", "OUT/a.pt", "--half"), "--half: only .safetensors"),
         (("convert", "ROS", "ROS"), "this would overwrite the file that is being converted"),
+        (("convert", "HEADS", "ROS", "--source", "ROS"), "this would overwrite its source"),
+        (("convert", "HEADS", "TOY", "--as-domain", "--source", "TOY"), "this would overwrite its source"),
+        (("sample", "https://somewhere.example/ffhq.pkl"), "fetch it first"),
         (("convert", "ROS", "OUT/none/a.pt"), "does not exist"),
         (("convert", "ROS", "OUT/a.pt", "--strength", "0.5"), "is a source; only domains have one"),
         (("convert", "ROS", "OUT/a.safetensors", "--as-domain"), "is a source, not a direction file"),
@@ -151,10 +154,14 @@ def test_a_conditional_source_draws_its_classes(tmp_path: Path, say):
     ],
     ids=lambda value: value[:40] if isinstance(value, str) else "-".join(value[:2]),
 )  # fmt: skip
-def test_a_wrong_guess_gets_a_line_of_help(line, message, ros: Path, direction: Path, tmp_path: Path, say):
-    names = {"ROS": ros, "HEADS": direction}
+def test_a_wrong_guess_gets_a_line_of_help(
+    line, message, ros: Path, toy_file: Path, direction: Path, tmp_path: Path, say
+):
+    names = {"ROS": ros, "HEADS": direction, "TOY": toy_file}
+    before = [path.read_bytes() for path in names.values()]
     told = say(*(names.get(part, part.replace("OUT", str(tmp_path))) for part in line), status=2)
     assert message in told and told.count("\n") == 1 and told.startswith("error: ")
+    assert [path.read_bytes() for path in names.values()] == before
 
 
 def test_inspect_reads_a_direction(direction: Path, say):
@@ -186,3 +193,51 @@ def test_what_is_often_mistaken_for_a_checkpoint_is_called_by_its_name(
 
     with pytest.raises(StylegraftError, match=message):
         load(tmp_path / "ffhq.pkl")
+
+
+def test_nothing_is_written_into_a_run(ros: Path, toy_images: Path, tmp_path: Path, say):
+    line = ("--space", "stylespace", "--steps", 1, "--batch", 2, "--align", "off", "--set", "warmup=0")
+    say("adapt", ros, toy_images, "--out", tmp_path / "run", *line)
+    told = say("convert", tmp_path / "run", tmp_path / "run" / "mine.pt", "--source", ros, status=2)
+    assert "inside the run" in told
+
+
+def test_what_a_file_says_of_itself_neither_leads_out_of_the_folder_nor_to_the_terminal(
+    toy_file: Path, tmp_path: Path, say, monkeypatch
+):
+    from stylegraft.checkpoints import save_source
+
+    toy = load(toy_file)
+    save_source(
+        tmp_path / "a.safetensors",
+        Source("../../ESCAPED", toy.generator, None, {"licence": "free\x1b[2J\nlicence: MIT"}),
+    )
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    told = say("inspect", tmp_path / "a.safetensors", "--sample")
+    assert [path.name for path in tmp_path.rglob("*.png")] == ["a-sample.png"]
+    assert (tmp_path / "here" / "a-sample.png").exists()
+    assert "\x1b" not in told and not any(line.startswith("licence: MIT") for line in told.splitlines())
+    assert "\\x1b[2J\\nlicence: MIT" in say("sample", tmp_path / "a.safetensors", "--seeds", "0")
+
+
+@pytest.mark.parametrize("resolution", ['"abc"', "null", "[16]", "1e999"])
+def test_a_header_that_lies_is_refused_in_one_line(resolution: str, toy_file: Path, tmp_path: Path, say):
+    data = toy_file.read_bytes()
+    size = int.from_bytes(data[:8], "little")
+    header = (
+        data[8 : 8 + size]
+        .decode()
+        .replace('\\"resolution\\":16', f'\\"resolution\\":{resolution}'.replace('"abc"', '\\"abc\\"'), 2)
+    )
+    (tmp_path / "lie.safetensors").write_bytes(
+        len(header.encode()).to_bytes(8, "little") + header.encode() + data[8 + size :]
+    )
+    told = say("adapt", tmp_path / "lie.safetensors", "pencil", status=2)
+    assert "lie.safetensors" in told and told.count("\n") == 1
+
+
+def test_a_huge_header_costs_nothing(tmp_path: Path, say):
+    header = b"{" + b",".join(b'"%x":0' % i for i in range(1_000_000)) + b"}"
+    (tmp_path / "huge.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+    assert "the limit is" in say("sample", tmp_path / "huge.safetensors", status=2)

@@ -143,6 +143,15 @@ def test_a_direction_of_another_size_or_kind_is_refused(source: Source, tmp_path
         read_direction(tmp_path / "c.pt", source)
 
 
+def test_a_direction_with_a_missing_vector_is_refused(source: Source, tmp_path: Path):
+    write(tmp_path / "a.pt", source, "s_delta")
+    value = torch.load(tmp_path / "a.pt", weights_only=False)
+    del value["state_dict"]["heads.conv_3.params_in"]
+    torch.save(value, tmp_path / "a.pt")
+    with pytest.raises(StylegraftError, match="a direction with 6 vectors for 7 convolutions"):
+        read_direction(tmp_path / "a.pt", source)
+
+
 def test_mind_the_gap_directions_say_that_rows_were_replaced(source: Source, tmp_path: Path):
     write(tmp_path / "mtg.pt", source, "s_delta", style_latents=torch.zeros(1, 11, 16))
     assert "rows of W+ from 7 on" in read_direction(tmp_path / "mtg.pt", source).config["note"]

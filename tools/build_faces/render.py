@@ -20,7 +20,7 @@ from PIL import Image
 from torch import Tensor
 
 from stylegraft.atomic import replacing, write_bytes
-from stylegraft.checkpoints import tensorfile
+from stylegraft.checkpoints import headers, tensorfile
 from stylegraft.data.grids import to_uint8
 from stylegraft.networks.generator import Generator
 from teacher import teacher
@@ -67,10 +67,8 @@ def main() -> None:
     faces.mkdir(parents=True, exist_ok=True)
     settings = {"psi": str(args.psi), "seed": str(args.seed)}
     marker = args.out / "latents.safetensors"
-    if marker.exists() and tensorfile.read_metadata(marker) != settings:
-        raise SystemExit(
-            f"{args.out}: holds pairs of {tensorfile.read_metadata(marker)}, asked for {settings}"
-        )
+    if marker.exists() and headers.read_metadata(marker) != settings:
+        raise SystemExit(f"{args.out}: holds pairs of {headers.read_metadata(marker)}, asked for {settings}")
     generator = teacher().requires_grad_(False)
     z, w = latents(generator, args.seed, args.count)
     tensorfile.write(marker, {"z": z, "w": w, "w_mean": generator.mapping.w_avg}, settings)

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from stylegraft.atomic import write_json
-from stylegraft.checkpoints import tensorfile
+from stylegraft.checkpoints import headers, tensorfile
 from stylegraft.errors import StylegraftError
 from stylegraft.networks import build_discriminator, build_generator
 from stylegraft.networks.generator import Generator
@@ -165,7 +165,7 @@ def _base_tensors(base: str) -> dict[str, Tensors]:
 def _digest(base: str) -> str:
     if not base:
         return ""
-    return tensorfile.read_metadata(source_path(base) if base in SOURCES else Path(base))["digest"]
+    return headers.read_metadata(source_path(base) if base in SOURCES else Path(base))["digest"]
 
 
 def main() -> None:
