@@ -322,7 +322,7 @@ def test_the_averaged_generator_is_taken_and_the_raw_one_only_without_it(tmp_pat
     data = files.nvidia_pickle(g, d, raw=raw, keep=["G", "D"])
     source = load(kept(tmp_path / "b.pkl", data))
     require_equal(source.generator, raw)
-    assert source.info["notes"] == ["no averaged generator (G_ema) in it: the last raw one is used"]
+    assert source.info["notes"] == ["no averaged generator (G_ema) in the .pkl: the last raw one was used"]
 
 
 def test_a_generator_pickled_alone_is_read(tmp_path: Path):
@@ -349,7 +349,7 @@ def test_a_mean_of_w_that_is_not_in_the_file_is_estimated_and_said(tmp_path: Pat
         assert torch.equal(found, mean_w(g).float())
         assert base_digest(source.generator) == base_digest(g)
         (note,) = source.info["notes"]
-        assert "the mean of w is estimated from 10,000 latents" in note
+        assert "the mean of w was estimated from 10,000 latents" in note
 
 
 def test_what_the_file_said_of_itself_is_kept(tmp_path: Path):
@@ -739,7 +739,7 @@ def test_the_trainers_checkpoint_loads_with_its_optimisers_and_arguments(
     require_equal(source.generator, g)
     require_equal(source.discriminator, d)
     assert source.info["format"] == "rosinality checkpoint"
-    assert [note.split(":")[0] for note in source.info["notes"]] == ["no latent_avg in it"]
+    assert [note.split(":")[0] for note in source.info["notes"]] == ["no latent_avg in the .pt"]
 
 
 LAYOUTS: dict[str, dict[str, Any]] = {
@@ -758,7 +758,9 @@ def test_layouts_of_the_port_and_its_forks(layout: dict[str, Any], new: bool, tm
     source = load(files.rosinality_file(tmp_path / "a.pt", g, new=new, **layout))
     require_equal(source.generator, g)
     notes = [note for note in source.info["notes"] if not note.startswith(NO_D)]
-    assert notes == (["no averaged generator (g_ema) in it: `g` is used"] if "g" in layout["keep"] else [])
+    assert notes == (
+        ["no averaged generator (g_ema) in the .pt: `g` was used"] if "g" in layout["keep"] else []
+    )
     assert len(source.info["notes"]) == len(notes) + 1
 
 

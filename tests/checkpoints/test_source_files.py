@@ -255,3 +255,20 @@ def test_a_source_on_meta_costs_nothing_to_describe() -> None:
     with torch.device("meta"):
         generator = build_generator({"architecture": "stylegan2", "resolution": 1024})
     assert fingerprint(generator.config).startswith("stylegan2-1024px-")
+
+
+@pytest.mark.parametrize("length", [0x0280, 0x0380, 0x0480, 0x0580])
+def test_a_header_whose_length_begins_like_a_pickle_is_still_ours(
+    saved: Path, tmp_path: Path, length: int
+) -> None:
+    from stylegraft.checkpoints.foreign import is_foreign
+
+    data = saved.read_bytes()
+    size = int.from_bytes(data[:8], "little")
+    length += -(-(size - length) // 0x10000) * 0x10000 if length < size else 0
+    padded = data[8 : 8 + size] + b" " * (length - size)
+    path = tmp_path / "padded.safetensors"
+    path.write_bytes(length.to_bytes(8, "little") + padded + data[8 + size :])
+    assert path.read_bytes()[:1] == b"\x80"
+    assert not is_foreign(path)
+    assert base_digest(load(path).generator) == base_digest(load(saved).generator)

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from stylegraft.checkpoints.opening import KNOWN, SNIFF, mapped
+from stylegraft.checkpoints.opening import KNOWN, SNIFF, is_safetensors, mapped
 from stylegraft.checkpoints.pickles import DAMAGED, Budget, Refused
 from stylegraft.errors import StylegraftError
 
@@ -131,7 +131,7 @@ STATES = "; where it was written, save state dicts alone: torch.save({'g_ema': g
 def is_foreign(path: str | os.PathLike[str]) -> bool:
     """Whether a file begins like one that `read` may know."""
     start = bytes(mapped(path)[:SNIFF])
-    return any(begins(start) for _, begins, _ in READERS)
+    return not is_safetensors(start) and any(begins(start) for _, begins, _ in READERS)
 
 
 def read(path: str | os.PathLike[str]) -> Foreign:

@@ -124,10 +124,10 @@ def read(data: memoryview, budget: Budget) -> Foreign:
     notes = []
     key = "G_ema" if isinstance(value.get("G_ema"), Module) else "G"
     if key == "G":
-        notes.append("no averaged generator (G_ema) in it: the last raw one is used")
+        notes.append("no averaged generator (G_ema) in the .pkl: the last raw one was used")
     generator, more = _network(value[key], key, budget)
     if "mapping.w_avg" not in generator.tensors:
-        notes.append("no w_avg in it: the mean of w is estimated from 10,000 latents")
+        notes.append("no w_avg in the .pkl: the mean of w was estimated from 10,000 latents")
     d = value.get("D")
     discriminator, note = attempt(lambda: _network(d, "D", budget)[0] if isinstance(d, Module) else None)
     source = hashlib.sha256(value[key].source.encode("utf-8", "surrogatepass")).hexdigest()

@@ -1,7 +1,8 @@
 """The offset parameters of StyleDomain's few-shot networks, folded into the parameters they stand beside.
 
 Alanov et al., ICCV 2023: a style offset moves the style of a layer, a weight offset its kernel, an affine offset the
-kernel of its affine layer. All of them are linear in parameters of the layer, so an ordinary generator holds them.
+kernel of its affine layer (products are averaged for kernels and summed for affine layers, as the released code does,
+whatever the paper says). All of them are linear in parameters of the layer, so an ordinary generator holds them.
 (A layer's style is affine(w), for toRGB times 1 / sqrt(C_in); the offset is added after that gain.)
 """
 

@@ -27,13 +27,17 @@ KINDS = (
 )  # fmt: skip
 
 
-def foreign_kind(prefix: bytes) -> str | None:
-    """What a file that is not safetensors looks like from its first SNIFF bytes, or None.
+def is_safetensors(start: bytes) -> bool:
+    """Whether a file begins as safetensors: a length of the header below 4 GB, any bytes, and the brace that opens it.
 
-    The ninth byte of safetensors is the brace that opens the header; the eight before it are a length, any
-    bytes.
+    A length of 640 begins like a pickle, so this is asked first.
     """
-    if prefix[8:9] == b"{":
+    return start[4:9] == b"\0\0\0\0{"
+
+
+def foreign_kind(prefix: bytes) -> str | None:
+    """What a file that is not safetensors looks like from its first SNIFF bytes, or None."""
+    if is_safetensors(prefix):
         return None
     return next((kind for start, kind in KINDS if prefix.startswith(start)), None)
 

@@ -85,9 +85,9 @@ def networks(value: Any, budget: Budget) -> Foreign:
     generator = _generator(averaged, value.get("latent_avg"), budget)
     notes = []
     if key == "g":
-        notes.append("no averaged generator (g_ema) in it: `g` is used")
+        notes.append("no averaged generator (g_ema) in the .pt: `g` was used")
     if "mapping.w_avg" not in generator.tensors:
-        notes.append("no latent_avg in it: the mean of w is estimated from 10,000 latents")
+        notes.append("no latent_avg in the .pt: the mean of w was estimated from 10,000 latents")
     licence = value.get("licence")  # of a file that stylegraft wrote
     info = {"licence": licence[:2000]} if type(licence) is str else {}
     discriminator, note = attempt(lambda: _discriminator(value.get("d"), budget))

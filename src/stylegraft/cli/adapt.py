@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -100,13 +101,13 @@ def show_result(done: Run, folder: Path, options: Options) -> None:
     from stylegraft.cli.console import file_size
     from stylegraft.sources import SOURCES
 
-    domain = folder / "domain.safetensors"
-    base = "" if options.source in SOURCES else f" --source {options.source}"
+    domain, shown = folder / "domain.safetensors", shlex.quote(str(folder))
+    base = "" if options.source in SOURCES else f" --source {shlex.quote(options.source)}"
     print(f"""
 pictures   {folder / "grid.png"}     source above, {Path(options.target).stem} below
            {folder / "previews"}     the same along the way
 domain     {domain}     {file_size(domain)}, {done.domain.count:,} numbers
 
-next       stylegraft sample {folder}{base} --seeds 0-63 --out grid.png
-           stylegraft sample {folder}{base} --strength 0.5 --out half.png
-           stylegraft inspect {folder}""")
+next       stylegraft sample {shown}{base} --seeds 0-63 --out grid.png
+           stylegraft sample {shown}{base} --strength 0.5 --out half.png
+           stylegraft inspect {shown}""")

@@ -23,6 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from stylegraft.checkpoints.foreign import is_foreign
 from stylegraft.checkpoints.identity import base_digest, fingerprint
 from stylegraft.domains import deltas as algebra
 from stylegraft.domains import file
@@ -55,6 +56,11 @@ class Domain:
         """
         path = Path(path)
         path = path / "domain.safetensors" if path.is_dir() else path
+        if path.is_file() and is_foreign(path):
+            raise StylegraftError(
+                f"{path}: a zip archive or a Python pickle, not a domain file; the directions of StyleDomain and"
+                " HyperDomainNet are read by stylegraft.domains.directions.load_domain(path, source)"
+            )
         domain = cls(*file.read(path))
         if generator is not None:
             try:
