@@ -62,10 +62,8 @@ def build(
         if tuple(numbers.shape) != tuple(expected[name].shape):
             found, wanted = list(numbers.shape), list(expected[name].shape)
             raise StylegraftError(f"{shown}: tensor {letter}.{name} is {found}, expected {wanted}")
-    for (
-        name,
-        numbers,
-    ) in mine.items():  # one after the other: widened numbers live no longer than their copy takes
+    # One after the other: widened numbers live no longer than their copy takes.
+    for name, numbers in mine.items():
         array, target = numbers.array(), expected[name].numpy()
         if array.dtype.kind != "f":
             raise Refused(f"a tensor {name} of {array.dtype}, expected real numbers")

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -47,13 +46,18 @@ class Values:
         return self.numbers
 
 
+def same(x: np.ndarray) -> np.ndarray:
+    """The turn that leaves numbers as they lie."""
+    return x
+
+
 @dataclass(frozen=True)
 class Turned:
     """Numbers in another layout, made when they are asked for."""
 
     source: Numbers
     shape: tuple[int, ...]
-    turn: Callable[[np.ndarray], np.ndarray]
+    turn: Callable[[np.ndarray], np.ndarray] = same
 
     def array(self) -> np.ndarray:
         """Its numbers."""
@@ -157,8 +161,3 @@ def read(path: str | os.PathLike[str]) -> Foreign:
             f"{shown}: damaged: begins as {what}, but cannot be read ({detail}); fetch it again"
         ) from None
     return replace(found, info={"format": found.format, **found.info})
-
-
-def stem(path: str | os.PathLike[str]) -> str:
-    """The name that a source gets from its file."""
-    return Path(path).stem

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
+from pathlib import Path
 
 import numpy as np
 
@@ -65,7 +66,7 @@ def from_foreign(path: str | os.PathLike[str], found: Foreign) -> Source:
             "no discriminator in it: `adapt` trains one from the start, with more steps before G moves"
         )
     info = {"licence": UNSTATED, **found.info, "notes": notes}
-    return Source(foreign.stem(path), generator, discriminator, info)
+    return Source(Path(path).stem, generator, discriminator, info)
 
 
 def _generator(shown: str, network: Network) -> Generator:

@@ -11,8 +11,6 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import numpy as np
-
 from stylegraft.checkpoints.foreign import Foreign, Network, Numbers, Turned, attempt
 from stylegraft.checkpoints.pickles import Budget, Refused, article
 from stylegraft.checkpoints.torch_files import FLOATS, TensorRecord
@@ -139,12 +137,8 @@ def _renamed(state: Mapping[str, TensorRecord], rows: Iterator[Row]) -> dict[str
         inner = tensor.shape[lead : len(tensor.shape) - trail]
         if tensor.shape != (1,) * lead + inner + (1,) * trail or tensor.storage.kind not in FLOATS:
             raise Refused(f"a tensor {theirs} of shape {list(tensor.shape)} and kind {tensor.storage.kind}")
-        found[ours] = Turned(tensor, inner, _same)
+        found[ours] = Turned(tensor, inner)
     return found
-
-
-def _same(x: np.ndarray) -> np.ndarray:
-    return x
 
 
 def _generator(state: Mapping[Any, Any], latent_avg: Any, budget: Budget) -> Network:

@@ -15,7 +15,7 @@ import numpy as np
 
 from stylegraft.checkpoints import foreign
 from stylegraft.checkpoints.architecture import FILTER, WHOLE
-from stylegraft.checkpoints.foreign import Foreign, Turned, Values
+from stylegraft.checkpoints.foreign import Foreign, Turned, Values, same
 from stylegraft.checkpoints.numpy_pickles import Array
 from stylegraft.checkpoints.pickles import MAX_NAME, Budget, Record, Refused, article, positive, printable
 
@@ -39,10 +39,6 @@ class Network(Record):
 
 
 Turn = Callable[[np.ndarray], np.ndarray]
-
-
-def _same(x: np.ndarray) -> np.ndarray:
-    return x
 
 
 def _oihw(x: np.ndarray) -> np.ndarray:
@@ -73,18 +69,18 @@ SHAPES: dict[Turn, Callable[[tuple[int, ...]], tuple[int, ...]]] = {
     _first: lambda s: s[1:],
     _map: lambda s: s[2:],
     np.transpose: lambda s: s[::-1],
-    _same: lambda s: s,
+    same: lambda s: s,
     _from_one: lambda s: s,
 }
 MODULATED: dict[str, tuple[str, Turn]] = {
     "weight": ("weight", _oihw),
     "mod_weight": ("affine.weight", np.transpose),
     "mod_bias": ("affine.bias", _from_one),
-    "bias": ("bias", _same),
-    "noise_strength": ("noise_strength", _same),
+    "bias": ("bias", same),
+    "noise_strength": ("noise_strength", same),
 }
-PLAIN: dict[str, tuple[str, Turn]] = {"weight": ("weight", np.transpose), "bias": ("bias", _same)}
-CONV: dict[str, tuple[str, Turn]] = {"weight": ("weight", _oihw), "bias": ("bias", _same)}
+PLAIN: dict[str, tuple[str, Turn]] = {"weight": ("weight", np.transpose), "bias": ("bias", same)}
+CONV: dict[str, tuple[str, Turn]] = {"weight": ("weight", _oihw), "bias": ("bias", same)}
 UP: dict[str, tuple[str, Turn]] = {"weight": ("weight", _turned)}
 
 # Pattern of a TensorFlow variable without its last word, our name for it ({0}, {1}: groups), the last words.
@@ -263,7 +259,7 @@ def _renamed(network: Network, table: Table, budget: Budget) -> Iterator[tuple[s
 def _place(name: str, table: Table, top: int) -> tuple[str, Turn] | None:
     """Our name of a TensorFlow variable and what turns its numbers round; None for what is no part of a network."""
     if name == "dlatent_avg":
-        return "mapping.w_avg", _same
+        return "mapping.w_avg", same
     if match := re.fullmatch(r"synthesis/noise(\d{1,2})", name):  # noise maps are counted in forward order
         k = int(match[1])
         return f"synthesis.b{4 << (k + 1) // 2}.conv{1 - k % 2}.noise_const", _map
