@@ -13,7 +13,6 @@ from safetensors.torch import load_file
 
 from stylegraft.adaptation import resampling
 from stylegraft.adaptation.augment import (
-    AdaController,
     augment,
     band_gains,
     inverse_affine,
@@ -21,6 +20,8 @@ from stylegraft.adaptation.augment import (
     scaling,
     translation,
 )
+from stylegraft.adaptation.controller import AdaController, controller
+from stylegraft.adaptation.recipes import recipe
 from stylegraft.adaptation.sampling import Draws, seed_of
 from stylegraft.adaptation.transforms import SETS, TRANSFORMS, parse_transforms
 from stylegraft.errors import StylegraftError
@@ -102,7 +103,13 @@ def test_a_transform_fires_with_probability_p(name):
         ((augment(x, p, draws_for(400), name) - x).abs().amax((1, 2, 3)) > 1e-4).float().mean().item()
         for p in (0.3, 1.0)
     ]
-    idle = {"xflip": 1 / 2, "rotate90": 1 / 4, "lumaflip": 1 / 2, "xint": 1 / 4}.get(name, 0.0)  # i = 0
+    idle = {
+        "xflip": 1 / 2,
+        "rotate90": 1 / 4,
+        "lumaflip": 1 / 2,
+        "xint": 1 / 4,
+        "diff-translation": 1 / 9,
+    }.get(name, 0.0)  # i = 0
     expected = [(1 - idle) * p for p in (0.3, 1.0)]
     if name == "imgfilter":
         expected[0] = 1 - 0.7**4  # one gate a band
@@ -273,8 +280,10 @@ def test_the_lookup_for_older_pytorch_equals_the_native_one(monkeypatch):
 
 
 def test_sets_hold_the_papers_transforms():
-    assert len(TRANSFORMS) == 15  # 16 with both rotations
-    assert parse_transforms("bgcfnc") == set(TRANSFORMS)
+    assert len(SETS["bgcfnc"]) == 15  # 16 with both rotations
+    assert len(SETS["diffaugment"]) == 5  # brightness, saturation, contrast, translation, cutout
+    assert set(TRANSFORMS) == {*SETS["bgcfnc"], *SETS["diffaugment"]}
+    assert parse_transforms("diff-color,diff-translation,diff-cutout") == parse_transforms("diffaugment")
     assert parse_transforms("blit, color,cutout") == {*SETS["blit"], *SETS["color"], "cutout"}
     assert parse_transforms("bgc") == parse_transforms("bg,color")
 
@@ -289,6 +298,7 @@ def test_sets_hold_the_papers_transforms():
         (lambda: augment(pictures(1, 8, channels=4), 0.5, draws_for(1)), r"\[1, 4, 8, 8\]"),
         (lambda: AdaController(p_max=1.2), "p_max = 1.2"),
         (lambda: AdaController(interval=0), "interval = 0"),
+        (lambda: AdaController(mode="slow"), "mode 'slow'"),
     ],
 )
 def test_bad_input_is_refused_with_what_was_found(call, message):
@@ -353,10 +363,34 @@ def test_an_image_counts_once_however_many_logits_judge_it():
 def test_no_logits_leave_p_alone_and_a_fixed_p_never_moves():
     ada = AdaController(p=0.3, interval=1)
     assert ada.step(4) == 0.3
-    fixed = AdaController(target=None, p=0.9, interval=1)
+    fixed = AdaController(mode="fixed", p=0.9, interval=1)
     fixed.observe(torch.ones(8))
     assert fixed.step(8) == fixed.p == 0.9 and not fixed.capped
     assert "fixed" in str(fixed)
+
+
+def test_a_ramp_rises_at_its_speed_whatever_the_discriminator_says():
+    ramp = AdaController(mode="ramp", p=0.1, kimg=0.4, p_max=0.5, interval=4)
+    for iteration in range(1, 81):
+        ramp.observe(-torch.ones(4, 1))
+        assert ramp.step(batch=4) == pytest.approx(min(0.1 + iteration // 4 * 16 / 400, 0.5))
+    assert "rising to 0.5" in str(ramp)
+
+
+def test_a_recipe_says_how_p_moves():
+    assert controller(recipe("tgan")) is None
+    ada = controller(recipe("ada", preset="paper"))
+    assert ada is not None and (ada.mode, ada.p, ada.p_max, ada.kimg) == ("adaptive", 0.0, 0.8, 100.0)
+    diff = controller(recipe("diffaugment"))
+    assert diff is not None and (diff.mode, diff.p) == ("fixed", 1.0)
+    half = controller(recipe("ada", ada_mode="fixed", ada_p=0.3))
+    assert half is not None and (half.mode, half.p) == ("fixed", 0.3)
+    with pytest.raises(StylegraftError, match="ada_p is 0 and ada_mode is fixed"):
+        recipe("ada", ada_mode="fixed")
+    with pytest.raises(StylegraftError, match=r"ada_mode is 'ramped' \(did you mean 'ramp'\?\)"):
+        recipe("ada", ada_mode="ramped")
+    with pytest.raises(StylegraftError, match=r"ada_p is 1\.5, expected 0 to 1"):
+        recipe("ada", ada_p=1.5)
 
 
 @pytest.mark.parametrize("stop", [0, 1, 6, 11])

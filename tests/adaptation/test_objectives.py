@@ -12,7 +12,7 @@ from torch import Tensor
 
 from stylegraft.adaptation.loop import train
 from stylegraft.adaptation.objectives import objectives
-from stylegraft.adaptation.objectives.dcl import cl1, cl2, discriminator_tap, generator_tap
+from stylegraft.adaptation.objectives.dcl import cl1, cl2, discriminator_taps, generator_taps
 from stylegraft.adaptation.objectives.feature_matching import DEAD_NOISE, feature_matching, noise_effect
 from stylegraft.adaptation.views import Views
 
@@ -87,7 +87,7 @@ def test_dcl_draws_its_taps_alone_and_never_the_4x4_map_of_g():
         of_d = Views(
             state, [term for term in objectives(state.recipe) if term.owner == "D" and not term.lazy]
         )
-        (g,), (d,) = generator_tap(of_g), discriminator_tap(of_d)
+        (g,), (d,) = generator_taps(of_g), discriminator_taps(of_d)
         seen["G"].add(g)
         seen["D"].add(d)
         together.add((g, d))

@@ -112,7 +112,7 @@ def test_the_same_run_writes_the_same_bytes(tmp_path):
         ({"cl1": 1.0}, "recipe.cl1 = 2.0, the command now asks for 1.0"),
         ({"batch": 2}, "recipe.batch = 4"),
         ({"recipe": "tgan"}, "recipe.name = 'dcl'"),
-        ({"space": "stylespace"}, "space = 'affine-light+'"),
+        ({"space": "stylespace"}, "space = 'affine-light+@8'"),
         ({"seed": 1}, "seed = 0"),
         ({"source": toy("mobile")}, "source.fingerprint"),
         ({"source": Source("toy", toy().generator)}, "discriminator = "),

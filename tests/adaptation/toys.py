@@ -27,7 +27,9 @@ DISCRIMINATOR = {
     "channel_max": 8,
     "mbstd_group_size": 4,
 }
-RECIPES = ("tgan", "ada", "freezed", "fixnoise", "dcl")
+RECIPES = ("tgan", "ada", "freezed", "fixnoise", "dcl", "cdc", "rssa", "maskedd", "freezesg", "weditgan")
+# What a method goes without on an architecture that lacks it: MobileStyleGAN has no running images.
+WITHOUT: dict[str, dict[str, dict[str, Any]]] = {"mobile": {"freezesg": {"structure": 0.0}}}
 
 
 @cache
@@ -60,6 +62,8 @@ def small(name: str, **changes: Any) -> Recipe:
         "freezed": {"discriminator": "upto-8"},
         "ada": {"ada_kimg": 0.05},
         "fixnoise": {"ada_kimg": 0.05},
+        "freezesg": {"batch": 4, "ada_kimg": 0.05, "discriminator": "upto-8"},
+        "weditgan": {"ada_kimg": 0.05, "perp": 1e-4},
     }
     return recipe(name, **{"warmup": 0, "lr": 0.002, **own.get(name, {}), **changes})
 
@@ -69,6 +73,7 @@ def fresh(
 ) -> State:
     """A state before its first step."""
     images = pictures().float() / 127.5 - 1
+    changes = WITHOUT.get(architecture, {}).get(name, {}) | changes
     return begin(toy(architecture), images, small(name, **changes), space)
 
 

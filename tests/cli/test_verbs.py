@@ -173,6 +173,16 @@ def test_spaces_counts_on_a_source(toy_file: Path, say):
     assert "30.3M" in say("spaces")
 
 
+def test_spaces_counts_an_expression_by_group(toy_file: Path, say):
+    told = say("spaces", toy_file, "affine@8.. + lowrank:2( conv@8 )")
+    generator = load(toy_file).generator
+    assert "affine@8.. + lowrank:2(conv@8) on" in told
+    assert f"{count('affine@8.. + lowrank:2(conv@8)', generator):,} numbers" in told
+    rows = [line.split() for line in told.splitlines()]
+    assert ["conv@8", "lowrank:2", "2", f"{count('lowrank:2(conv@8)', generator):,}"] in rows
+    assert ["affine@8", "dense", "6", f"{count('affine@8', generator):,}"] in rows
+
+
 def test_recipes_prints_the_papers_settings_and_ours(say):
     told = say("recipes")
     for name, row in PAPER.items():

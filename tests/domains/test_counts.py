@@ -11,7 +11,7 @@ import functools
 import pytest
 import torch
 
-from stylegraft.domains import SPACES, count, default_block, resolve
+from stylegraft.domains import SPACES, canonical, count, default_block, resolve
 from stylegraft.errors import StylegraftError
 from stylegraft.networks.generator import Generator, build_generator
 
@@ -26,6 +26,21 @@ COUNTS = {
     "affine+":       (5_187_968, 5_122_304, 4_990_976, 4_005_888),
     "affine-light+": (637_824, 629_504, 620_544, 285_696),
     "stylespace":    (9_088, 8_960, 8_704, 7_424),
+    "stylespace-conv":   (6_048, 5_952, 5_760, 4_928),
+    "stylespace-sparse": (6_048, 5_952, 5_760, 4_928),  # before pruning
+    "style+":            (534_912, 534_784, 534_528, 204_800),
+    "style-mult":        (9_088, 8_960, 8_704, 7_424),
+    "style-linear":      (18_176, 17_920, 17_408, 14_848),
+    "hdn":               (6_048, 5_952, 5_760, 4_928),
+    "hdn-before":        (6_048, 5_952, 5_760, 4_928),
+    # Ours from here on: StyleDomain has no count of these.
+    "w-offset":          (18 * 512, 16 * 512, 14 * 512, 14 * 512),
+    "w-offset@res":      (9 * 512, 8 * 512, 7 * 512, 7 * 512),
+    "scale-shift":       (14_683, 14_488, 14_101, 11_925),
+    "singular-values":   (18_779, 18_584, 18_197, 16_021),
+    "rank-1":            (97_056, 94_272, 90_240, 78_400),
+    "adam":              (24_171_318, 24_091_696, 23_878_698, 18_832_426),
+    "late":              (8_846_585, 8_753_108, 8_510_863, 3_243_983),
 }  # fmt: skip
 
 # Extra kernel numbers of one block of the plus-spaces at 1024.
@@ -93,7 +108,22 @@ def test_the_conv_only_sizes_quoted_by_the_paper_are_in_the_groups(
 @pytest.mark.parametrize("block", BLOCKS)
 def test_the_block_of_affine_plus_can_be_any_resolution(block: int) -> None:
     network = paper_network("1024")
-    assert count("affine+", network, block) - count("affine", network) == BLOCKS[block]
+    for plus, without in (
+        ("affine+", "affine"),
+        ("style+", "stylespace"),
+        ("affine-light+", "lowrank:5(affine)"),
+    ):
+        assert count(f"{plus}@{block}", network) - count(without, network) == BLOCKS[block]
+
+
+@pytest.mark.parametrize("column", COLUMNS)
+def test_low_rank_affine_layers_have_rank_times_the_sum_of_their_sides(column: str) -> None:
+    network = paper_network(column)
+    for rank in (1, 5, 20):
+        expected = sum(rank * (512 + layer.channels) for layer in network.layers)
+        assert count(f"lowrank:{rank}(affine)", network) == expected
+        block = count("affine+", network) - count("affine", network)
+        assert count(f"affine-light+:{rank}", network) == expected + block
 
 
 @pytest.mark.parametrize(
@@ -112,13 +142,14 @@ def test_the_default_block_is_64_px_or_the_second_highest_resolution(resolution:
             }
         )
     assert default_block(network) == block
-    boxes = [name for name, spec in resolve("affine+", network).items() if spec.form == "box"]
+    boxes = [name for name, (spec,) in resolve("affine+", network).items() if spec.form == "box"]
+    assert canonical("affine+", network) == f"affine+@{block}"
     assert boxes == [f"synthesis.b{block}.{layer}.weight" for layer in ("conv0", "conv1", "torgb")]
 
 
 def test_a_block_that_the_network_lacks_is_refused_with_the_ones_it_has() -> None:
-    with pytest.raises(StylegraftError, match=r"no block of 48 px.*4, 8, .*1024"):
-        resolve("affine+", paper_network("1024"), block=48)
+    with pytest.raises(StylegraftError, match=r"no block of 48 px; it has 4, 8, .*1024"):
+        resolve("affine+@48", paper_network("1024"))
 
 
 def test_an_unknown_space_is_refused_with_the_nearest_name() -> None:
@@ -135,10 +166,10 @@ def test_spaces_map_onto_mobilestylegan_by_group(last: int) -> None:
                                    "z_dim": 512, "w_dim": 512, "c_dim": 0})  # fmt: skip
     assert default_block(network) == 32
     forms = resolve("affine-light+", network)
-    boxes = {name for name, spec in forms.items() if spec.form == "box"}
+    boxes = {name for name, (spec,) in forms.items() if spec.form == "box"}
     head = {"synthesis.b32.torgb.weight"} if last == 32 else set()
     assert boxes == {"synthesis.b32.conv0.pointwise", "synthesis.b32.conv1.pointwise"} | head
-    lowrank = {name for name, spec in forms.items() if spec.form == "lowrank"}
+    lowrank = {name for name, (spec,) in forms.items() if spec.form == "lowrank"}
     assert lowrank == {f"synthesis.{layer.name}.affine.weight" for layer in network.layers}
     channels = sum(layer.channels for layer in network.layers)
     assert count("stylespace", network) == channels

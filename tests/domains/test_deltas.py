@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
@@ -15,6 +16,17 @@ SPECS = [
     ("lowrank:2", (6, 7)),
     ("box", (4, 3, 3, 3)),
     ("box", (4, 3, 1, 1)),
+    ("scale", (4, 3, 3, 3)),
+    ("scale", (5, 4)),
+    ("scale", (5,)),
+    ("scale", ()),
+    ("scale-in", (4, 3, 3, 3)),
+    ("scale-in", (5, 4)),
+    ("rank1", (4, 3, 3, 3)),
+    ("rank1", (5, 4)),
+    ("singular", (4, 3, 3, 3)),
+    ("singular", (5, 4)),
+    ("singular", (4, 1, 3, 3)),
 ]
 
 
@@ -37,6 +49,80 @@ def test_the_table_agrees_with_itself(spec: str, shape: tuple[int, ...]) -> None
     assert tuple(parts) == FORMS[form.form].names
     assert form.count(shape) == delta.count == sum(part.numel() for part in parts.values())
     check_parts("p", delta, shape)
+
+
+def explicit(form: str, p: dict[str, np.ndarray], theta: np.ndarray) -> np.ndarray:
+    """The equation of each form, channel by channel."""
+    flat = theta.reshape(len(theta), -1) if theta.ndim else theta.reshape(1, 1)
+    if form == "dense":
+        return theta + p["D"]
+    if form == "box":
+        return theta + p["D"]
+    if form == "lowrank":
+        return theta + (p["U"] @ p["V"]).reshape(theta.shape)
+    if form == "scale":
+        return (flat * (1 + p["d"].reshape(-1, 1))).reshape(theta.shape)
+    if form == "scale-in":
+        return np.stack([theta[:, i] * (1 + d) for i, d in enumerate(p["d"])], 1)
+    if form == "rank1":
+        return np.stack([t * (1 + u * p["v"]) for t, u in zip(flat, p["u"], strict=True)]).reshape(
+            theta.shape
+        )
+    assert form == "singular"
+    u, s, vt = np.linalg.svd(flat, full_matrices=False)
+    return (u @ np.diag(s + p["d"]) @ vt).reshape(theta.shape)
+
+
+@pytest.mark.parametrize(("spec", "shape"), SPECS)
+def test_each_form_is_its_equation(spec: str, shape: tuple[int, ...]) -> None:
+    form = FormSpec.parse(spec)
+    theta = torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    parts = {name: torch.randn(p.shape, dtype=torch.float64) for name, p in form.init(shape).items()}
+    expected = explicit(form.form, {name: p.numpy() for name, p in parts.items()}, theta.numpy())
+    found = moved(theta, [Delta(1.0, form.form, parts)])
+    torch.testing.assert_close(found, torch.from_numpy(np.asarray(expected)), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize(("spec", "shape"), SPECS)
+def test_each_form_is_differentiable_to_second_order(spec: str, shape: tuple[int, ...]) -> None:
+    form = FormSpec.parse(spec)
+    theta = torch.randn(shape, dtype=torch.float64)
+    names = FORMS[form.form].names
+    parts = [torch.randn(form.parts(shape)[n], dtype=torch.float64, requires_grad=True) for n in names]
+
+    def value(*parts: torch.Tensor) -> torch.Tensor:
+        return moved(theta, [Delta(1.0, form.form, dict(zip(names, parts, strict=True)))]).square()
+
+    assert torch.autograd.gradcheck(value, parts)
+    assert torch.autograd.gradgradcheck(value, parts)
+
+
+def test_the_forms_that_read_the_base_say_so() -> None:
+    for spec, shape in SPECS:
+        form = FormSpec.parse(spec)
+        parts = {name: torch.randn(p.shape) for name, p in form.init(shape).items()}
+        delta = FORMS[form.form].delta
+        same = torch.equal(delta(parts, torch.randn(shape)), delta(parts, torch.randn(shape)))
+        assert same != FORMS[form.form].reads_base, spec
+
+
+def test_modulation_and_offsets_add_on_one_parameter() -> None:
+    """AdAM: theta (1 + u v^T) + D, both from the base's theta."""
+    theta, u, v, d = torch.randn(4, 3, 3, 3), torch.randn(4), torch.randn(27), torch.randn(4, 3, 3, 3)
+    terms = [Delta(1.0, "rank1", {"u": u, "v": v}), Delta(1.0, "dense", {"D": d})]
+    expected = theta * (1 + torch.outer(u, v).view(4, 3, 3, 3)) + d
+    torch.testing.assert_close(moved(theta, terms), expected)
+
+
+def test_a_singular_delta_of_a_layout_is_that_of_the_other() -> None:
+    theta, d = torch.randn(4, 3, 3, 3), {"d": torch.randn(4)}
+    other = theta.contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(
+        moved(theta, [Delta(1.0, "singular", d)]),
+        moved(other, [Delta(1.0, "singular", d)]),
+        rtol=1e-5,
+        atol=1e-5,
+    )
 
 
 def test_low_rank_starts_with_unit_rows_and_zero_columns() -> None:

@@ -101,13 +101,15 @@ def half_anchored(generator: Generator, w: Tensor, rng: torch.Generator) -> Tens
     return generator(ws=torch.cat((generator.ws(w[:half]), fresh)), noise=noise).image
 
 
-def moved(images: Sequence[Tensor], rng: torch.Generator, reach: int = 4) -> list[Tensor]:
-    """Sets of images, all shifted by the same up to `reach` pixels and all mirrored or not: what the critic sees."""
-    top, left = torch.randint(2 * reach + 1, (2,), generator=rng).tolist()
+def moved(images: Sequence[Tensor], rng: torch.Generator, size: int, reach: int = 4) -> list[Tensor]:
+    """The same square of `size` px of each set of images, which may reach `reach` px over their edge, all mirrored or
+    not: what the critic sees.
+    """
+    room = images[0].shape[-1] + 2 * reach - size
+    top, left = torch.randint(room + 1, (2,), generator=rng).tolist()
     mirrored = bool(torch.rand([], generator=rng) < 0.5)
     out = []
     for x in images:
-        size = x.shape[-1]
         x = pad(x, (reach,) * 4, mode="reflect")[:, :, top : top + size, left : left + size]
         out.append(x.flip(3) if mirrored else x)
     return out
@@ -130,7 +132,7 @@ def restored(
 ) -> tuple[Generator, Generator, Discriminator, Tensors, dict[str, Any]]:
     """(generator, its average, discriminator, critic's tensors, notes) of the newest stage.
 
-    A distilled one gets the discriminator of the source `judge`, else a new one.
+    A distilled one gets a new discriminator, with the blocks that the source `judge` has as well.
     """
     stage, build = state.newest(folder)
     resolution, channels = build.notes["generator"]["resolution"], build.notes["generator"]["img_channels"]
@@ -140,8 +142,11 @@ def restored(
     if "D" in build.parts:
         discriminator.load_state_dict(build.parts["D"])
     elif judge:
-        discriminator = load_source(judge).discriminator
-        assert discriminator is not None, f"{judge} has no discriminator"
+        trained = load_source(judge).discriminator
+        assert trained is not None, f"{judge} has no discriminator"
+        own = discriminator.state_dict()
+        fitting = {k: v for k, v in trained.state_dict().items() if k in own and own[k].shape == v.shape}
+        discriminator.load_state_dict(own | fitting)
     notes = build.notes if stage == "finished" else {"step": 0, "images": 0}
     return build.generator("G"), build.generator("E"), discriminator, build.parts.get("C", {}), notes
 
@@ -164,6 +169,7 @@ def main() -> None:
     parser.add_argument("--d-lr", type=float, default=2e-3)
     parser.add_argument("--gamma", type=float, default=0.02)
     parser.add_argument("--critic", type=float, default=1.0, help="weight of the critic on VGG16 features")
+    parser.add_argument("--see", type=int, default=96, help="px of the squares that VGG16 looks at")
     parser.add_argument("--tie", type=float, default=4.0, help="weight of the L1 to the pairs")
     parser.add_argument("--lpips", type=float, default=2.0, help="weight of LPIPS-VGG to the pairs")
     parser.add_argument(
@@ -204,7 +210,7 @@ def main() -> None:
         critic.requires_grad_(False)
         generator.synthesis.requires_grad_(learning)
         fake = half_anchored(generator, w, rng)
-        fake_seen, real_seen = moved((fake, real), rng)
+        fake_seen, real_seen = moved((fake, real), rng, min(args.see, generator.resolution))
         with torch.no_grad():
             real_maps = maps(perceptual, real_seen)
         fake_maps = maps(perceptual, fake_seen)

@@ -1,7 +1,7 @@
-"""Adaptive discriminator augmentation (ADA): the 16 transforms, and the controller of their probability.
+"""Adaptive discriminator augmentation (ADA): the 16 transforms; `controller` steers their probability.
 
 Source: Karras et al., "Training Generative Adversarial Networks with Limited Data", arXiv 2006.06676,
-section 3 (controller) and appendix B (transforms, order, distributions).
+appendix B (transforms, order, distributions). The transforms of DiffAugment follow them where they are in use.
 
 Each transform fires per sample with probability p; either rotation fires with 1 - sqrt(1 - p), so that p is
 the probability of any rotation. Draws are consumed in the order of this table, for the transforms in use only,
@@ -24,34 +24,26 @@ fired or not, so they do not depend on p (u: uniform in [0, 1), the gate first; 
     imgfilter   4 u, 4 n        amplify each of 4 frequency bands by 2^n (one gate a band), power normalised
     noise       u, n, CHW n     add white noise of standard deviation |0.1 n|
     cutout      u, u, u         zero a square of half the size at a uniform centre x, y
+    diff-...                    `diffaugment`
 """
 
 from __future__ import annotations
 
 import math
 from functools import reduce
-from typing import Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from stylegraft.adaptation.controller import AdaController
+from stylegraft.adaptation.diffaugment import diff_augment
 from stylegraft.adaptation.resampling import filter_bank, warp
-from stylegraft.adaptation.transforms import parse_transforms
+from stylegraft.adaptation.transforms import Randomness, parse_transforms
 from stylegraft.errors import StylegraftError
 from stylegraft.networks import ops
 
-
-class Randomness(Protocol):
-    """What `augment` needs of its draws: `sampling.Draws`, or fixed numbers in a test."""
-
-    def uniform(self, *shape: int) -> Tensor:
-        """Uniform in [0, 1), `[B, *shape]`."""
-        ...
-
-    def normal(self, *shape: int) -> Tensor:
-        """Standard normal, `[B, *shape]`."""
-        ...
+__all__ = ["AdaController", "Randomness", "augment"]
 
 
 def augment(images: Tensor, p: float, draws: Randomness, transforms: str = "bgc") -> Tensor:
@@ -87,7 +79,7 @@ def augment(images: Tensor, p: float, draws: Randomness, transforms: str = "bgc"
         x = add_noise(x, p, draws)
     if "cutout" in names:
         x = cut_out(x, p, draws)
-    return x
+    return diff_augment(x, p, draws, names)
 
 
 def fired(p: float, gate: Tensor, value: Tensor) -> Tensor:
@@ -268,97 +260,3 @@ def cut_out(images: Tensor, p: float, draws: Randomness) -> Tensor:
     far_y = (((torch.arange(height).to(y) + 0.5) / height)[None] - y[:, None]).abs() >= half[:, None]
     kept = far_x[:, None, None, :] | far_y[:, None, :, None]
     return images * kept.to(images)
-
-
-# The controller ---------------------------------------------------------------------------------------------
-
-
-class AdaController:
-    """Steers p by the overfitting heuristic r_t = E[sign(D(real))] (section 3, equation 1).
-
-    Call `observe(logits)` with the discriminator's outputs on real images and `step(batch)` once an iteration.
-    Every `interval` iterations p moves by (images since the last move) / (1000 * kimg) towards r_t = target,
-    within [0, p_max]; so kimg is the thousands of images in which p can go from 0 to 1. target None keeps p fixed
-    at its starting value, which p_max then does not bound.
-
-    Defaults: target and interval are the paper's; kimg 100 is what the authors' code takes for transfer (500 from
-    scratch); above p_max 0.8 augmentations start to leak into generated images (section 2 of the paper).
-    The authors' p has no upper bound.
-    """
-
-    def __init__(
-        self,
-        *,
-        target: float | None = 0.6,
-        interval: int = 4,
-        kimg: float = 100.0,
-        p_max: float = 0.8,
-        p: float = 0.0,
-    ) -> None:
-        if not 0 <= p_max <= 1 or not 0 <= p <= 1 or interval < 1 or kimg <= 0:
-            raise StylegraftError(
-                f"ADA got p = {p}, p_max = {p_max}, interval = {interval}, kimg = {kimg}; "
-                "expected p and p_max in [0, 1], interval at least 1, kimg above 0"
-            )
-        self.target, self.interval, self.kimg = target, interval, kimg
-        self.p_max = p_max if target is not None else p
-        self.p = min(p, self.p_max)
-        self.r_t = float("nan")  # of the last update; nan before the first
-        self.capped = False  # whether the last update asked for more than p_max
-        self._steps = 0
-        self._images = 0
-        self._signs: Tensor | float = 0.0
-        self._observed = 0
-
-    def observe(self, logits: Tensor) -> None:
-        """Add discriminator outputs on B real images, [B, ...]; no host sync.
-
-        Each image counts once, by the mean sign of its logits, whether D judged it whole or by patches.
-        """
-        self._signs = self._signs + logits.detach().sign().reshape(len(logits), -1).mean(1).sum()
-        self._observed += len(logits)
-
-    def step(self, batch: int) -> float:
-        """Count an iteration of `batch` images; returns the p to use from now on."""
-        if self.target is None:
-            return self.p
-        self._steps += 1
-        self._images += batch
-        if self._steps % self.interval:
-            return self.p
-        if self._observed:
-            self.r_t = float(self._signs) / self._observed
-            direction = (self.r_t > self.target) - (self.r_t < self.target)
-            p = self.p + direction * self._images / (1000 * self.kimg)
-            self.capped = p > self.p_max
-            self.p = min(max(p, 0.0), self.p_max)
-        self._signs, self._observed, self._images = 0.0, 0, 0
-        return self.p
-
-    def __str__(self) -> str:
-        """One phrase for the log."""
-        if self.target is None:
-            return f"augmentation p {self.p:.3f} (fixed)"
-        text = f"augmentation p {self.p:.3f} (r_t {self.r_t:.2f}, target {self.target:g})"
-        if self.capped:
-            text += (
-                f", capped at {self.p_max:g}: the discriminator overfits more than augmentation can prevent"
-            )
-        return text
-
-    def state_dict(self) -> dict[str, float]:
-        """Plain numbers, enough to continue bit for bit between any two steps."""
-        return {
-            "p": self.p,
-            "r_t": self.r_t,
-            "capped": float(self.capped),
-            "steps": float(self._steps),
-            "images": float(self._images),
-            "signs": float(self._signs),
-            "observed": float(self._observed),
-        }
-
-    def load_state_dict(self, state: dict[str, float]) -> None:
-        self.p, self.r_t, self.capped = state["p"], state["r_t"], bool(state["capped"])
-        self._steps, self._images = int(state["steps"]), int(state["images"])
-        self._signs, self._observed = state["signs"], int(state["observed"])

@@ -3,9 +3,16 @@
 CDC (Ojha et al., "Few-shot Image Generation via Cross-domain Correspondence", CVPR 2021, section 3.2)
 judges whole images only near a few anchor latents; images of free latents are judged by patches, so that
 they need not be one of the few.
+
+MaskedD (Zhu et al., "Few-shot Image Generation via Masked Discrimination", arXiv 2210.15194) hides random
+features from the last layers of the image exit, so that what shares some features with a training image
+passes for real.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +20,7 @@ from torch import Tensor, nn
 from stylegraft.adaptation.projected import Judge
 from stylegraft.errors import StylegraftError, nearest
 from stylegraft.networks import ops
+from stylegraft.networks.discriminator import Discriminator
 
 
 class PatchHead(nn.Module):
@@ -46,6 +54,46 @@ def patch_tap(resolution: int) -> str:
 def exit_of(turn: int, cdc: bool, period: int) -> str:
     """`image` or `patch`: with CDC one turn in `period` is an anchor turn and uses the image exit."""
     return "image" if not cdc or turn % period == 0 else "patch"
+
+
+def image_logits(
+    discriminator: Judge, patch: PatchHead | None, images: Tensor, halves: int, mask: Tensor | None
+) -> Tensor:
+    """Logits [B, 1] of whole images; `mask` [B, C * 16] multiplies the features before the last two layers."""
+    if mask is None:
+        return discriminator(images, halves=halves).logits
+    assert isinstance(discriminator, Discriminator)  # `fields.check` refuses the other
+    # A hook, so that the network need not know of masks; the head is never computed again in a backward pass.
+    hide = discriminator.b4.conv.register_forward_hook(lambda _, __, y: _times(y, mask))
+    try:
+        return discriminator(images, halves=halves).logits
+    finally:
+        hide.remove()
+
+
+def _times(y: Any, mask: Tensor) -> Tensor:
+    return y * mask.view_as(y)
+
+
+def patch_logits(
+    discriminator: Judge, patch: PatchHead | None, images: Tensor, halves: int, mask: Tensor | None
+) -> Tensor:
+    """Logits [B, 1, r, r] of the patches of images [B, C, R, R]; nothing is hidden from them."""
+    assert patch is not None
+    tap = patch_tap(discriminator.resolution)
+    return patch(discriminator(images, taps=(tap,), stop=tap).taps[tap])
+
+
+EXITS: dict[str, Callable[[Judge, PatchHead | None, Tensor, int, Tensor | None], Tensor]] = {
+    "image": image_logits,
+    "patch": patch_logits,
+}
+
+
+def head_features(discriminator: Judge) -> int:
+    """How many numbers the last two layers look at: C * 16."""
+    assert isinstance(discriminator, Discriminator)
+    return discriminator.b4.fc.weight.shape[1]
 
 
 def trainable(discriminator: Judge, policy: str) -> tuple[str, ...]:

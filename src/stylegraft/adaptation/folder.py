@@ -7,7 +7,8 @@ log.txt              what was printed
 stats.jsonl          one line a step
 previews/            fixed latents, source above target, the step in the name
 state.safetensors    everything a resume needs
-domain.safetensors   the averaged domain so far
+domain.safetensors   the averaged domain so far; with `--keep best` that of the best point
+last.safetensors     with `--keep best`, that of the last save
 grid.png             the end
 """
 
@@ -16,7 +17,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -30,12 +31,16 @@ from stylegraft.adaptation.state import State, pack, unpack
 from stylegraft.atomic import write_error, write_json, write_text
 from stylegraft.checkpoints import headers, tensorfile
 from stylegraft.data.pixels import to_float
+from stylegraft.domains.domain import Domain
 from stylegraft.errors import StylegraftError
 
 STATE, TARGETS = "stylegraft-run", "stylegraft-targets"  # formats of the two files
 VERSIONS = range(1, 2)
 FREE = ("preset", "paper", "steps")  # recipe fields that may differ on resume: they change no step
-IDENTITY = {"source": ("fingerprint", "sha256"), "target": ("count", "align", "sha256")}  # names may change
+IDENTITY = {
+    "source": ("fingerprint", "sha256"),
+    "target": ("count", "align", "sha256", "held_out"),
+}  # names may change
 
 
 @dataclass
@@ -44,6 +49,8 @@ class Folder:
 
     path: Path
     lines: list[str] = field(default_factory=list)  # statistics not yet on the disk
+    memory: dict[str, Any] = field(default_factory=dict)  # what `rules` remember of the run's evaluations
+    written: Domain | None = None  # the best domain that is on the disk
 
     @property
     def state(self) -> Path:
@@ -52,8 +59,13 @@ class Folder:
 
     @property
     def domain(self) -> Path:
-        """The averaged domain of the last save."""
+        """The averaged domain: of the last save, or of the best point."""
         return self.path / "domain.safetensors"
+
+    @property
+    def last(self) -> Path:
+        """The averaged domain of the last save, where `domain` is the best point's."""
+        return self.path / "last.safetensors"
 
     @property
     def targets(self) -> Path:
@@ -77,11 +89,16 @@ class Folder:
         """Append a line to log.txt."""
         self._append("log.txt", line + "\n")
 
-    def start(self, state: State, config: dict[str, Any], images: Tensor) -> None:
-        """Write config and training images (uint8) of a new run; forget what an earlier one, that never saved,
-        may have left.
+    def start(
+        self, state: State, config: dict[str, Any], images: Tensor, held_out: Tensor | None = None
+    ) -> None:
+        """Write config and images (uint8), those to train on and those to judge by, of a new run; forget what an
+        earlier one, that never saved, may have left.
         """
-        write_tensors(self.targets, TARGETS, {"images": images.half()}, {})  # fp16 holds 0 to 255 exactly
+        sets = {"images": images.half()}  # fp16 holds 0 to 255 exactly
+        if held_out is not None:
+            sets["held_out"] = held_out.half()
+        write_tensors(self.targets, TARGETS, sets, {})
         self._enter(state, config, [])
         self._keep_lines(0)
 
@@ -89,11 +106,51 @@ class Folder:
         """Write statistics, then the state, each atomically; a failure leaves the previous state in place."""
         self.flush()
         tensors, numbers = pack(state)
+        if self.memory:
+            numbers["watch"] = self.memory
         texts = {
             "config": tensorfile.to_json(config, "the config"),
             "numbers": tensorfile.to_json(numbers, "the state"),
         }
         write_tensors(self.state, STATE, tensors, texts)
+
+    def keep(
+        self, state: State, config: Mapping[str, Any], domain: Domain, best: Domain | None = None
+    ) -> None:
+        """`save`, and the domain of this step; where there is a best one, that is `domain` and this one `last`."""
+        if best and best is not self.written:
+            best.save(
+                self.domain
+            )  # before the state, which must not speak of a best point that is not on the disk
+            self.written = best
+        self.save(state, config)
+        self.write(domain, best)
+
+    def write(self, domain: Domain, best: Domain | None = None) -> None:
+        """The domain of this step, as `domain`, or where that is the best one, as `last`."""
+        domain.save(self.last if best else self.domain)
+        if not best:
+            self.last.unlink(missing_ok=True)
+
+    def best(self, say: Callable[[str], None]) -> Domain | None:
+        """The best point of the sessions before, where it was kept; else its memory is dropped."""
+        if "best" not in self.memory:
+            return None
+        step = self.memory["best"]["step"]
+        with contextlib.suppress(StylegraftError):
+            domain = Domain.load(self.domain)
+            if domain.config.get("steps") == step:
+                self.written = domain
+                return domain
+        say(
+            f"warning: the best point so far, step {step}, is not in {self.domain}; the best is sought from here on"
+        )
+        del self.memory["best"]
+        return None
+
+    def held_out(self) -> Tensor:
+        """The images that this run judges by, uint8."""
+        return read_tensors(self.targets, TARGETS)[0]["held_out"].to(torch.uint8)
 
     def load(self, state: State, config: dict[str, Any]) -> list[str]:
         """Continue the saved run on its own training images; returns warnings.
@@ -104,8 +161,10 @@ class Folder:
         tensors, texts = read_tensors(self.state, STATE, ("config", "numbers"))
         saved = headers.from_json(texts["config"], self.state, "its config")
         compare(self.path, saved, config)
+        numbers = headers.from_json(texts["numbers"], self.state, "its numbers")
+        self.memory = numbers.get("watch", {})
         try:
-            unpack(state, tensors, headers.from_json(texts["numbers"], self.state, "its numbers"))
+            unpack(state, tensors, numbers)
         except StylegraftError as error:
             raise StylegraftError(f"{self.state}: {error}") from error
         state.images = to_float(read_tensors(self.targets, TARGETS)[0]["images"]).to(state.device)
@@ -201,7 +260,7 @@ def machine(device: torch.device) -> dict[str, Any]:
 
 def compare(path: Path, saved: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
     """Refuse to continue a run under another config; the line names the first field that differs."""
-    for name in ("source", "discriminator", "target", "recipe", "space", "block", "seed"):
+    for name in ("source", "discriminator", "target", "recipe", "space", "seed"):
         before, now = saved.get(name), asked[name]
         if not isinstance(now, dict):
             if before != now:
@@ -209,8 +268,9 @@ def compare(path: Path, saved: Mapping[str, Any], asked: Mapping[str, Any]) -> N
             continue
         before = before if isinstance(before, dict) else {}
         for key in IDENTITY.get(name, [key for key in now if key not in FREE]):
-            if before.get(key) != now[key]:
-                _refuse(path, f"{name}.{key}", before.get(key), now[key])
+            was = before.get(key, 0 if key == "held_out" else None)  # runs from before it had a name
+            if was != now[key]:
+                _refuse(path, f"{name}.{key}", was, now[key])
 
 
 def _refuse(path: Path, name: str, before: Any, now: Any) -> None:

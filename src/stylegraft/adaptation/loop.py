@@ -27,6 +27,7 @@ from stylegraft.adaptation.recipes import ema_beta
 from stylegraft.adaptation.state import State
 from stylegraft.adaptation.views import Objective, Views
 from stylegraft.errors import StylegraftError
+from stylegraft.networks.recompute import recomputing
 
 Stats = dict[str, Any]
 PHASES = ("D", "R1", "G", "PL")
@@ -89,11 +90,9 @@ def teach(state: State, acting: Sequence[Objective], stats: Stats) -> None:
     losses: dict[str, Tensor] = {}
     signs: list[Tensor] = []
     for k in range(parts):
-        views = Views(state, acting, (k, parts))
-        own = {term.name: term.loss(views) / parts for term in acting}
-        torch.stack([term.scale * own[term.name] for term in acting]).sum().backward(inputs=learners)
-        losses = {name: losses.get(name, 0) + loss.detach() for name, loss in own.items()}
-        signs += views.signs
+        own, seen = backward(state, acting, (k, parts))
+        losses = {name: losses.get(name, 0) + loss for name, loss in own.items()}
+        signs += seen
     if signs:
         state.real_sign = torch.stack(signs).mean()
     norm = gradient_norm(learners)
@@ -102,6 +101,21 @@ def teach(state: State, acting: Sequence[Objective], stats: Stats) -> None:
     # Fused Adam raises no tensor's version; a hook of `ops` forgets what was computed from the old weights.
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
+
+
+def backward(
+    state: State, acting: Sequence[Objective], part: tuple[int, int]
+) -> tuple[dict[str, Tensor], list[Tensor]]:
+    """Forward and backward pass of one part of a phase: gradients add up in its learners.
+
+    Returns each term's share of its loss, and the signs of D on the real images it has seen.
+    """
+    views = Views(state, acting, part)
+    learners = list(state.learners[acting[0].owner].values())
+    with recomputing(state.recipe.recompute):
+        own = {term.name: term.loss(views) / part[1] for term in acting}
+        torch.stack([term.scale * own[term.name] for term in acting]).sum().backward(inputs=learners)
+    return {name: loss.detach() for name, loss in own.items()}, views.signs
 
 
 def thaw_discriminator(state: State, thawed: bool) -> None:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
 from stylegraft.adaptation.exits import patch_tap
 from stylegraft.adaptation.loop import PHASES, Stats, train
-from stylegraft.adaptation.recipes import Recipe, ema_beta, learning_rate
+from stylegraft.adaptation.memory import costliest_step, step_memory
+from stylegraft.adaptation.recipes import Recipe, ema_half_life, learning_rate
 from stylegraft.adaptation.state import State
 
-LARGE = 4 << 30  # bytes from which a way to need less is worth a word
+LARGE = 4 * 128**2  # pixels in memory at once from which memory is worth a word before the first step
 
 
 @dataclass(frozen=True)
@@ -43,11 +44,18 @@ def describe(state: State, space: str) -> list[str]:
     lines = [
         f"recipe {recipe.name} ({recipe.preset} settings): {recipe.paper}",
         f"G: space {space} moves {count:,} numbers, {share:.2%} of the generator's size, "
-        f"in {len(state.deltas)} of {len(state.base) - 1} tensors; Adam {lr:g}",
+        f"in {len(state.deltas)} of {len(state.base) - 1} tensors; Adam {lr:g}"
+        + (f", rising to it over its first {recipe.lr_warmup} steps" if recipe.lr_warmup else ""),
         f"D: {judges:,} of {whole:,} parameters learn (policy {recipe.discriminator}){patch}; Adam {recipe.lr_d:g}",
         f"{len(state.images)} images, batch {recipe.batch}, "
-        f"minibatch-std group {state.discriminator.group_size}; average of G: {ema_beta(recipe):.4f} a step",
+        f"minibatch-std group {state.discriminator.group_size}; {averages(recipe)}",
     ]
+    if ema_half_life(recipe) > recipe.steps:
+        lines.append(
+            f"warning: the averaged G lags: in this run's {recipe.steps} steps it does not come half way to the "
+            "trained one, so previews and the domain stay close to the source; expected an ema_kimg of at most "
+            f"{recipe.steps * recipe.batch / 5000:.2g}"
+        )
     if recipe.cdc:
         tap = patch_tap(state.generator.resolution)
         lines.append(
@@ -55,16 +63,29 @@ def describe(state: State, space: str) -> list[str]:
             f"image; other steps by patches at D's {tap} (R1 takes the two exits in the same proportion)"
         )
     if state.ada:
-        lines.append(
-            f"ADA {recipe.augment}: p from 0, towards sign {recipe.ada_target:g}, at most {recipe.ada_max:g}, "
-            f"0 to 1 in {recipe.ada_kimg * 1000 / recipe.batch:,.0f} steps"
-        )
+        lines.append(f"D sees images augmented ({recipe.augment}), {probability(recipe)}")
     if recipe.warmup:
         lines.append(
             f"{state.end} steps: the first {recipe.warmup} train the discriminator alone, "
             f"then come the recipe's {recipe.steps}"
         )
     return lines
+
+
+def averages(recipe: Recipe) -> str:
+    """How fast the averaged generator follows, in steps and images."""
+    if not recipe.ema_kimg:
+        return "no average of G"
+    return f"EMA half life {ema_half_life(recipe):,.0f} steps ({recipe.ema_kimg * 1000:,.0f} images)"
+
+
+def probability(recipe: Recipe) -> str:
+    """How the probability of the augmentations moves."""
+    if recipe.ada_mode == "fixed":
+        return "always" if recipe.ada_p == 1 else f"p fixed at {recipe.ada_p:g}"
+    towards = "" if recipe.ada_mode == "ramp" else f" towards sign {recipe.ada_target:g},"
+    steps = recipe.ada_kimg * 1000 / recipe.batch
+    return f"p from {recipe.ada_p:g},{towards} at most {recipe.ada_max:g}, 0 to 1 in {steps:,.0f} steps"
 
 
 def moving(state: State) -> tuple[int, float]:
@@ -80,7 +101,7 @@ def measure(state: State, previews: int) -> Plan:
     The state is spoilt for anything else.
     """
     recipe, steps = state.recipe, state.end
-    state.step = math.lcm(recipe.r1_every, recipe.pl_every, recipe.anchor_period) * (recipe.warmup + 1)
+    state.step = costliest_step(recipe)
     next(train(state, state.step + 1))
     state.step -= 1
     stats = list(train(state, state.step + 2))
@@ -92,8 +113,6 @@ def measure(state: State, previews: int) -> Plan:
     cost = f"about {seconds:.2f} s a step, {duration(total)} for {steps} steps"
     if memory:
         cost += f"; peak memory {memory / 2**20:,.0f} MiB"
-        if memory > LARGE and recipe.at_once > 2:
-            cost += f" (--set micro={max(2, recipe.at_once // 2)} does a step in parts and needs about half)"
     return Plan(count, share, seconds, total, memory, cost)
 
 
@@ -111,6 +130,40 @@ def seconds_a_step(recipe: Recipe, stats: list[Stats], phases: Sequence[str] = P
             mean = sum(w * seconds for w, seconds in timed) / sum(w for w, _ in timed)
             total += mean / every.get(phase, 1)
     return total
+
+
+def forecast(state: State) -> list[str]:
+    """What the run will take of the memory, if that is much, and how to need less; found without running a step."""
+    recipe, size = state.recipe, state.generator.resolution
+    if recipe.at_once * size**2 < LARGE:
+        return []
+    needed = (peak_memory(state.device) or 0) + step_memory(state)
+    free = free_memory(state.device)
+    lines = [f"memory: about {gib(needed)}" + (f", {gib(free)} are free" if free else "")]
+    if free and needed > free:
+        lines[0] = f"warning: {lines[0]}"
+        ways = [f"micro={max(2, recipe.at_once // 2)}"] if recipe.at_once > 2 else []
+        ways += ["recompute=yes"] if not recipe.recompute else []
+        ways += ["judge=projected"] if recipe.judge == "stylegan2" else []
+        lines.append("to need less: " + ", ".join(f"--set {way}" for way in ways) + ", or a smaller --batch")
+    return lines
+
+
+def gib(size: float) -> str:
+    """Bytes as `3.2 GiB`."""
+    return f"{size / 2**30:.1f} GiB"
+
+
+def free_memory(device: torch.device) -> int | None:
+    """Bytes of memory (on a GPU: of its own) that are free and that this process holds, where the system tells."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device)
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    sizes = {name: int(value.split()[0]) * 1024 for name, value in (line.split(":") for line in lines)}
+    return sizes["MemAvailable"] + (peak_memory(device) or 0) if "MemAvailable" in sizes else None
 
 
 def peak_memory(device: torch.device) -> int | None:

@@ -44,6 +44,6 @@ class Previews:
 
 
 @torch.no_grad()
-def render(generator: Generator | Adapted, z: Tensor) -> Tensor:
-    """Images at the previews' truncation, with the network's own noise, eight at a time."""
-    return torch.cat([generator(part, psi=PSI, noise="const").image for part in z.split(8)])
+def render(generator: Generator | Adapted, z: Tensor, psi: float = PSI) -> Tensor:
+    """Images with the network's own noise, eight at a time."""
+    return torch.cat([generator(part, psi=psi, noise="const").image for part in z.split(8)])

@@ -11,10 +11,12 @@ from stylegraft.adaptation import recipes
 from stylegraft.adaptation.folder import Folder
 from stylegraft.adaptation.loop import Stats
 from stylegraft.adaptation.objectives.feature_matching import DEAD_NOISE, noise_effect
-from stylegraft.adaptation.plan import describe
+from stylegraft.adaptation.plan import describe, forecast
 from stylegraft.adaptation.state import State
 from stylegraft.checkpoints.source import Source
 from stylegraft.data.images import ImageSet
+
+WATCHED = ("p_target", "diversity-kept", "score")  # what `watch` adds to a step's numbers
 
 
 class Voice:
@@ -37,7 +39,7 @@ def introduce(say: Voice, source: Source, state: State, space: str, pictures: Im
     say(f"source {source.name}" + (f" (licence: {licence})" if licence else ""))
     for note in source.info.get("notes", ()):
         say(f"note: {note}")
-    for line in (*describe(state, space), *pictures.notes):
+    for line in (*describe(state, space), *forecast(state), *pictures.notes):
         say(line)
     if state.recipe.name in recipes.NOTES:
         say(f"note: {recipes.NOTES[state.recipe.name]}")
@@ -58,7 +60,8 @@ def introduce(say: Voice, source: Source, state: State, space: str, pictures: Im
 def summary(one: Stats, state: State) -> str:
     """One line of log for a step."""
     numbers = [f"{name} {one[name]:.3f}" for name in one if name[:2] in ("G/", "D/") and "grad" not in name]
-    tail = f", {state.ada}" if state.ada else ""
+    judged = [f", {name} {one[name]:.3f}" for name in one if name.startswith(WATCHED)]
+    tail = "".join(judged) + (f", {state.ada}" if state.ada else "")
     return f"step {state.step}: {', '.join(numbers)}, D(real) sign {one['real_sign']:+.2f}{tail}"
 
 

@@ -25,7 +25,9 @@ from stylegraft.adaptation.loop import Diverged, Stats, train
 from stylegraft.adaptation.previews import Previews
 from stylegraft.adaptation.progress import Progress, Voice, introduce, summary
 from stylegraft.adaptation.recipes import Recipe
+from stylegraft.adaptation.rules import Rules, check_images, eyes, parse, verdict
 from stylegraft.adaptation.state import State, begin
+from stylegraft.adaptation.watch import Watch, set_aside
 from stylegraft.checkpoints import tensorfile
 from stylegraft.checkpoints.identity import describe_base
 from stylegraft.checkpoints.source import Source
@@ -36,8 +38,7 @@ from stylegraft.devices import check_device
 from stylegraft.domains.apply import w_avg_shift
 from stylegraft.domains.deltas import effective
 from stylegraft.domains.domain import Domain
-from stylegraft.domains.spaces import default_block, moves_mapping
-from stylegraft.domains.table import find_space
+from stylegraft.domains.spaces import canonical, moves_mapping
 from stylegraft.errors import StylegraftError
 from stylegraft.networks.generator import Generator
 from stylegraft.sources import load_source
@@ -48,14 +49,15 @@ KEPT = 10_000  # steps whose numbers stay in memory: 20 MB
 
 @dataclass
 class Run:
-    """What `adapt` gives back: the averaged domain, its folder if there is one, the numbers of the last `KEPT`
-    steps taken (stats.jsonl has all).
+    """What `adapt` gives back: the averaged domain (of the last step, or the best), its folder if there is one, the
+    numbers of the last `KEPT` steps taken (stats.jsonl has all), and the rule that ended the run before its steps did.
     """
 
     domain: Domain
     folder: Path | None
     stats: list[Stats] = field(default_factory=list)
     plan: planning.Plan | None = None
+    stopped: str | None = None
 
 
 def adapt(
@@ -70,9 +72,13 @@ def adapt(
     seed: int = 0,
     out: str | Path | None = None,
     device: str = "cpu",
-    block: int | None = None,
     align: str | Path = "auto",
     every: int | None = None,
+    until: str | None = None,
+    floor: float | None = None,
+    patience: int | None = None,
+    keep: str = "last",
+    hold_out: int = 0,
     dry_run: bool = False,
     quiet: bool = False,
     progress: Callable[[Stats], None] | None = None,
@@ -83,8 +89,9 @@ def adapt(
     source: a `Source`, a shipped name or a file. images: a folder, zip, file or list, the name of a
     packaged set, an `ImageSet`, or a tensor [N, C, R, R] (uint8, or float in [-1, 1]). preset: "paper" or
     "scaled"; None takes the paper's settings from 256 px on. steps, batch, changes: fields of the recipe to
-    change (`cdc=False`). out: the run folder; None writes nothing. every: steps between previews. progress:
-    called with the numbers of each step.
+    change (`cdc=False`). out: the run folder; None writes nothing. every: steps between previews. until
+    ("p_target>=0.9"), floor, patience, keep ("last" or "best"), hold_out: see `rules.Rules`. progress: called with the
+    numbers of each step.
 
     The same call continues a run that was stopped; more `steps` extend it. Ctrl-C saves, then raises
     KeyboardInterrupt. Raises StylegraftError for anything that does not fit, before the first step;
@@ -93,6 +100,8 @@ def adapt(
     asked = {key: value for key, value in (("steps", steps), ("batch", batch)) if value is not None} | changes
     if every is not None and every < 1:
         raise StylegraftError(f"--every {every}: expected at least 1 step between previews")
+    rules = parse(until, floor, patience, keep, hold_out)
+    eyes(rules)  # missing weights are found now
     device = check_device(device, "adapt")
     source = source if isinstance(source, Source) else load_source(source)
     size = source.generator.resolution
@@ -100,9 +109,11 @@ def adapt(
         row = recipes.recipe(recipe, preset=preset or recipes.preset_of(size), **asked)
     else:
         row = recipes.check(recipes.change(recipe, asked))
-    space = space or row.space
-    pictures = open_images(images, source.generator, align)
-    block = (block or default_block(source.generator)) if find_space(space).needs_block else None
+    space = canonical(space or row.space, source.generator)
+    pictures, aside = open_images(images, source.generator, align), None
+    check_images(rules, len(pictures))
+    if rules.hold_out:
+        pictures, aside = set_aside(pictures, rules.hold_out, seed)
     config: dict[str, Any] = {
         "source": describe_base(source),
         "discriminator": judge_of(source),
@@ -111,25 +122,35 @@ def adapt(
             "count": len(pictures),
             "align": pictures.align,
             "sha256": pictures.digest,
+            "held_out": rules.hold_out,
         },
         "space": space,
-        "block": block,
         "seed": seed,
+        "rules": str(rules),
     }
-    state = begin(source, to_float(pictures.images), row, space, block=block, seed=seed, device=device)
+    state = begin(source, to_float(pictures.images), row, space, seed=seed, device=device)
     config["recipe"] = dataclasses.asdict(state.recipe)
     every = every or (100 if row.steps <= 2000 else 500)
+    if rules.active and state.end // every == state.recipe.warmup // every:
+        raise StylegraftError(
+            f"{rules}: judged every {every} steps, which does not come between the warm-up ({state.recipe.warmup}) and "
+            f"the end ({state.end}); expected a smaller --every, or more --steps"
+        )
     if dry_run:
         say = Voice(None, quiet)
         introduce(say, source, state, space, pictures)
         fresh = domain_of(state, config)
         plan = planning.measure(state, state.end // every + 1)
         say(plan.text)
+        if rules.active:
+            say(
+                f"{rules}: judged every {every} steps, which costs a few steps each time, and is not counted above"
+            )
         return Run(fresh, None, plan=plan)
     if out is None:
-        return _run(source, state, config, pictures, None, every, quiet, progress)
+        return _run(source, state, config, pictures, aside, None, rules, every, quiet, progress)
     with open_folder(Path(out)) as folder:
-        return _run(source, state, config, pictures, folder, every, quiet, progress)
+        return _run(source, state, config, pictures, aside, folder, rules, every, quiet, progress)
 
 
 def _run(
@@ -137,7 +158,9 @@ def _run(
     state: State,
     config: dict[str, Any],
     pictures: ImageSet,
+    aside: ImageSet | None,
     folder: Folder | None,
+    rules: Rules,
     every: int,
     quiet: bool,
     progress: Callable[[Stats], None] | None,
@@ -149,6 +172,8 @@ def _run(
     introduce(say, source, state, config["space"], pictures)
     for line in warnings:
         say(f"warning: {line}")
+    if aside:
+        say(f"held out of training, to judge by: {', '.join(aside.names)}")
     if folder:
         folder.remove_temporaries()
         if resumed:
@@ -158,12 +183,21 @@ def _run(
                 if over
                 else f"continuing at step {state.step} of {state.end}"
             )
+            if aside:
+                aside = dataclasses.replace(aside, images=folder.held_out())
         else:
-            folder.start(state, config, pictures.images)
+            folder.start(state, config, pictures.images, aside.images if aside else None)
             # Before the first step: a full disk is found now, and there is something to resume from.
             folder.save(state, config)
             contact_sheet(pictures, folder.path / "targets.png")
             say(f"the training images as the network sees them: {folder.path / 'targets.png'}")
+    memory = folder.memory if folder else {}
+    kept = folder.best(say) if folder and rules.keep == "best" else None
+    reason, watch = verdict(rules, memory), None
+    if rules.active and state.step < state.end and not reason:
+        watch = Watch(rules, state, aside.images if aside else None, memory, kept)
+        for line in watch.lines:
+            say(line)
     stats: deque[Stats] = deque(maxlen=KEPT)
     saved = time.monotonic()
     domain = domain_of(state, config) if folder and state.step == 0 else None
@@ -172,34 +206,39 @@ def _run(
         if domain:
             previews.write(domain)
         try:
-            for one in train(state, state.end):
+            for one in train(state, state.step if reason else state.end):
+                due, fresh = state.step % every == 0, None
+                if watch and due and state.step > state.recipe.warmup:
+                    fresh = domain_of(state, config)
+                    one |= watch.look(fresh)
+                    kept, reason = watch.kept, watch.reason
                 stats.append(one)
                 bar.show(one)
                 if progress:
                     progress(one)
-                if folder is None:
-                    if stop.is_set():
-                        break
-                    continue
-                folder.note(one)
-                due = state.step % every == 0 or state.step == state.end
-                if due or stop.is_set() or time.monotonic() - saved > SAVE_SECONDS:
-                    domain = domain_of(state, config)
-                    if due:
-                        previews.write(domain)
-                        say(summary(one, state), aloud=not bar.live)
-                    folder.save(state, config)
-                    domain.save(folder.domain)
-                    saved = time.monotonic()
-                if stop.is_set():
+                over = stop.is_set() or reason is not None
+                if folder:
+                    folder.note(one)
+                    due = due or over or state.step == state.end
+                    if due or time.monotonic() - saved > SAVE_SECONDS:
+                        domain = fresh or domain_of(state, config)
+                        if due:
+                            previews.write(domain)
+                            say(summary(one, state), aloud=not bar.live)
+                        folder.keep(state, config, domain, kept)
+                        saved = time.monotonic()
+                if over:
                     break
         except Diverged:
             if folder and stats:
                 folder.flush()
-                domain_of(state, config).save(folder.domain)
-                say(f"kept: {folder.domain} as of step {state.step}, and the last saved state")
+                folder.write(domain_of(state, config), kept)
+                path = folder.last if kept else folder.domain
+                say(f"kept: {path} as of step {state.step}, and the last saved state")
             raise
-    if stop.is_set() and state.step < state.end:
+    if reason:
+        say(f"stopped at step {state.step} of {state.end}: {reason}")
+    elif stop.is_set() and state.step < state.end:
         if folder:
             say(
                 f"stopped after step {state.step} of {state.end}, saved; "
@@ -207,14 +246,16 @@ def _run(
             )
         raise KeyboardInterrupt
     if folder is None:
-        return Run(domain_of(state, config), None, list(stats))
+        return Run(kept or domain_of(state, config), None, list(stats), stopped=reason)
     if domain is None:
         # A finished run that took no step; its last save may have been cut short before this file.
         domain = domain_of(state, config)
-        domain.save(folder.domain)
-    previews.finish(domain)
+        folder.write(domain, kept)
+    if kept:
+        say(f"the best of the run is step {kept.config['steps']}; the last, {state.step}, is {folder.last}")
+    previews.finish(kept or domain)
     say(f"done: {folder.path / 'grid.png'} (source above target), {folder.domain}")
-    return Run(domain, folder.path, list(stats))
+    return Run(kept or domain, folder.path, list(stats), stopped=reason)
 
 
 # What it is made from
@@ -256,7 +297,7 @@ def name_of(images: Any) -> str:
 
 def domain_of(state: State, config: dict[str, Any]) -> Domain:
     """The averaged deltas as a domain; where the mapping moves, the change of w_avg with them."""
-    told = {key: config[key] for key in ("space", "block", "seed", "target")}
+    told = {key: config[key] for key in ("space", "seed", "target")}
     told |= {"recipe": state.recipe.name, "preset": state.recipe.preset, "steps": state.step}
     told["changes"] = recipes.changed(state.recipe)
     domain = Domain(state.averaged(), told, config["source"])

@@ -82,6 +82,10 @@ class Keyed:
         name = f"{self.prefix}.{stream}"
         return Draws([seed_of(self.seed, self.step, name, i) for i in self.indices(count)], self.device)
 
+    def shared(self, stream: str) -> Draws:
+        """Draws of one row for the whole batch, the same in every part."""
+        return Draws([seed_of(self.seed, self.step, f"{self.prefix}.{stream}", 0)], self.device)
+
     def once(self, stream: str) -> float:
         """One uniform number in [0, 1) for the whole batch."""
         return float(
@@ -140,6 +144,26 @@ def near_anchors(keyed: Keyed, stream: str, anchors: Tensor, sigma: float) -> La
     draws = keyed.samples(stream)
     chosen = (draws.uniform() * len(anchors)).long()
     return Latents(anchors[chosen] + sigma * draws.normal(anchors.shape[1]))
+
+
+def disturbed(keyed: Keyed, stream: str, z_dim: int, share: float) -> Latents:
+    """(1 - share) times one latent for the whole batch plus share times one of each sample's own (RSSA, Xiao et
+    al. 2022).
+
+    The mapping normalises z, so that the shorter sum is as likely a latent as any.
+    """
+    base = keyed.shared(f"{stream}.base").normal(z_dim)
+    return Latents((1 - share) * base + share * free(keyed, stream, z_dim))
+
+
+def kept(keyed: Keyed, stream: str, size: int, hidden: float) -> Tensor:
+    """A mask [1, size] for the whole batch: 0 at round(hidden * size) random places, 1 / (share that is left) at
+    the others.
+    """
+    order = keyed.shared(stream).uniform(size).argsort(1)
+    gone = round(hidden * size)
+    mask = torch.full_like(order, 1.0, dtype=torch.float32) * (size / (size - gone))
+    return mask.scatter_(1, order[:, :gone], 0.0)
 
 
 def random_noise(

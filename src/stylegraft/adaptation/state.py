@@ -18,6 +18,7 @@ from torch import Tensor
 
 from stylegraft.adaptation.augment import AdaController
 from stylegraft.adaptation.exits import PatchHead, patch_tap, trainable
+from stylegraft.adaptation.objectives import check
 from stylegraft.adaptation.projected import Judge, load_projected
 from stylegraft.adaptation.recipes import Recipe, fit, learning_rate
 from stylegraft.adaptation.sampling import anchor_points, seed_of
@@ -48,6 +49,7 @@ class State:
     device: torch.device
     learners: dict[str, dict[str, Tensor]]  # owner "G" or "D" -> name -> what its optimiser moves
     anchors: Tensor | None  # [anchors, z_dim], with CDC
+    source_discriminator: Judge | None  # the source's D as it was, where a term looks at it (MaskedD)
 
     step: int
     ema: dict[str, Tensor]
@@ -69,13 +71,15 @@ class State:
         return mean_w(self.generator, device=self.device)
 
     def averaged(self) -> Deltas:
-        """The deltas of the averaged generator, copied to the CPU: what previews and the domain file show."""
+        """The deltas of the averaged generator, copied to the CPU: what previews and the domain file show.
+
+        Deltas that share a leaf share its copy.
+        """
+        copies = {id(self.learners["G"][name]): mean.cpu().clone() for name, mean in self.ema.items()}
         return {
             parameter: tuple(
                 Delta(
-                    term.coefficient,
-                    term.form,
-                    {part: self.ema[f"{parameter}|{term.form}|{part}"].cpu().clone() for part in term.parts},
+                    term.coefficient, term.form, {part: copies[id(leaf)] for part, leaf in term.parts.items()}
                 )
                 for term in terms
             )
@@ -89,7 +93,6 @@ def begin(
     recipe: Recipe,
     space: str,
     *,
-    block: int | None = None,
     seed: int = 0,
     device: str = "cpu",
 ) -> State:
@@ -109,9 +112,10 @@ def begin(
         raise StylegraftError(
             f"training images of shape {list(images.shape)}, expected [N, *{list(shape)}] with N >= 1"
         )
+    check(recipe, generator)
     recipe = fit(recipe, len(images), judged=source.discriminator is not None)
     rng = torch.Generator().manual_seed(seed_of(seed, 0, "deltas", 0))
-    deltas, leaves = on_device(spaces.start(space, generator, rng, block), device)
+    deltas, leaves = on_device(spaces.start(space, generator, rng), device)
     discriminator = trained_copy(source, seed, recipe).to(device)
     names = trainable(discriminator, recipe.discriminator)
     judges: dict[str, Tensor] = {
@@ -132,6 +136,7 @@ def begin(
         seed=seed,
         device=torch.device(device),
         learners={"G": leaves, "D": judges},
+        source_discriminator=copy.deepcopy(discriminator) if recipe.dist_d else None,
         anchors=anchor_points(seed, recipe.anchors, generator.z_dim).to(device) if recipe.cdc else None,
         step=0,
         ema={name: leaf.detach().clone() for name, leaf in leaves.items()},
@@ -148,14 +153,21 @@ def begin(
 
 
 def on_device(deltas: Mapping[str, tuple[Delta, ...]], device: str) -> tuple[Deltas, dict[str, Tensor]]:
-    """Fresh deltas as leaves that require a gradient, and the same leaves by name `parameter|form|part`."""
+    """Fresh deltas as leaves that require a gradient, and the same leaves by name `parameter|form|part`.
+
+    A tensor that several deltas share is one leaf, under the name where it is first met.
+    """
     placed: Deltas = {}
     leaves: dict[str, Tensor] = {}
+    met: dict[int, Tensor] = {}
     for parameter, terms in deltas.items():
         for term in terms:
-            parts = {part: tensor.to(device).requires_grad_() for part, tensor in term.parts.items()}
+            for part, tensor in term.parts.items():
+                if id(tensor) not in met:
+                    met[id(tensor)] = tensor.to(device).requires_grad_()
+                    leaves[f"{parameter}|{term.form}|{part}"] = met[id(tensor)]
+            parts = {part: met[id(tensor)] for part, tensor in term.parts.items()}
             placed[parameter] = (*placed.get(parameter, ()), Delta(term.coefficient, term.form, parts))
-            leaves |= {f"{parameter}|{term.form}|{part}": leaf for part, leaf in parts.items()}
     return placed, leaves
 
 

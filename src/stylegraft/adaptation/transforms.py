@@ -1,14 +1,22 @@
-"""The names of ADA's transforms and sets of them (`augment` says what each does), without torch."""
+"""The names of the augmentations and sets of them (`augment` and `diffaugment` say what each does), and what they need
+of their draws; without torch.
+"""
 
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import TYPE_CHECKING, Protocol
 
 from stylegraft.errors import StylegraftError, nearest
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 BLIT = ("xflip", "rotate90", "xint")
 GEOM = ("scale", "rotate", "aniso", "xfrac")
 COLOR = ("brightness", "contrast", "lumaflip", "hue", "saturation")
+DIFF_COLOR = ("diff-brightness", "diff-saturation", "diff-contrast")
+DIFF = (*DIFF_COLOR, "diff-translation", "diff-cutout")
 SETS = {
     "blit": BLIT,
     "geom": GEOM,
@@ -21,8 +29,22 @@ SETS = {
     "bgcf": BLIT + GEOM + COLOR + ("imgfilter",),
     "bgcfn": BLIT + GEOM + COLOR + ("imgfilter", "noise"),
     "bgcfnc": BLIT + GEOM + COLOR + ("imgfilter", "noise", "cutout"),
+    "diff-color": DIFF_COLOR,
+    "diffaugment": DIFF,
 }
-TRANSFORMS = SETS["bgcfnc"]
+TRANSFORMS = SETS["bgcfnc"] + DIFF
+
+
+class Randomness(Protocol):
+    """What augmentations need of their draws: `sampling.Draws`, or fixed numbers in a test."""
+
+    def uniform(self, *shape: int) -> Tensor:
+        """Uniform in [0, 1), `[B, *shape]`."""
+        ...
+
+    def normal(self, *shape: int) -> Tensor:
+        """Standard normal, `[B, *shape]`."""
+        ...
 
 
 @lru_cache

@@ -9,7 +9,7 @@ step, stream, sample).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -18,9 +18,9 @@ from torch import Tensor
 
 from stylegraft.adaptation import sampling
 from stylegraft.adaptation.augment import augment
-from stylegraft.adaptation.exits import exit_of, patch_tap
+from stylegraft.adaptation.exits import EXITS, exit_of, head_features
+from stylegraft.adaptation.fields import Recipe
 from stylegraft.adaptation.projected import Judge
-from stylegraft.adaptation.recipes import Recipe
 from stylegraft.domains.apply import Adapted
 from stylegraft.domains.deltas import effective
 from stylegraft.networks.generator import Generator, Noise, Output
@@ -28,7 +28,11 @@ from stylegraft.networks.generator import Generator, Noise, Output
 if TYPE_CHECKING:
     from stylegraft.adaptation.state import State
 
-NEEDS = ("fake", "real", "real_fake_logits", "anchored_pair", "free_pair", "paths", "discriminator_features")
+NEEDS = (
+    "fake", "real", "shots", "real_fake_logits", "anchored_pair", "free_pair", "anchor_pair", "disturbed_pair", "paths",
+    "rows", "discriminator_features",
+)  # fmt: skip
+DISTURBANCE = 0.15  # share of each sample's own latent in `disturbed_pair` (RSSA's 0.85 / 0.15)
 
 
 def no_taps(views: Views) -> tuple[str, ...]:
@@ -36,12 +40,16 @@ def no_taps(views: Views) -> tuple[str, ...]:
     return ()
 
 
+def any_network(generator: Generator) -> None:
+    """An objective that every generator can be asked for."""
+
+
 @dataclass(frozen=True)
 class Objective:
     """One term: weight * loss, taught to its owner every `every` steps.
 
     A lazy term has a phase and an optimiser step of its own, and is multiplied by `every`. `taps` names the
-    feature maps that it will read from the pairs of this step.
+    feature maps that it will read from the pairs of this step; `check` refuses a generator without them.
     """
 
     name: str
@@ -52,6 +60,7 @@ class Objective:
     every: int = 1
     lazy: bool = False
     taps: Callable[[Views], tuple[str, ...]] = no_taps
+    check: Callable[[Generator], None] = any_network
 
     def __post_init__(self) -> None:
         assert set(self.needs) <= set(NEEDS), f"{self.name}: unknown view in {self.needs}"
@@ -122,18 +131,51 @@ class Views:
 
     @cached_property
     def anchored_pair(self) -> Pair:
-        """Both generators at the z of `latents`, unmixed, with the anchor noise; taps as the objectives
-        name them.
+        """Both generators at the z of `latents`, unmixed, with the anchor noise (or what `fm_noise` says);
+        taps as the objectives name them, in all pairs.
         """
-        self._declared("anchored_pair")
-        return self._pair(self.latents.z, self.generator.noise("const"), self._taps("anchored_pair"))
+        noise: Noise = {
+            "anchor": lambda: self.generator.noise("const"),
+            "random": lambda: self._random_noise("fm.noise"),
+            "none": lambda: self.generator.noise("none"),
+        }[self.recipe.fm_noise]()
+        return self._pair("anchored_pair", self.latents.z, noise)
 
     @cached_property
     def free_pair(self) -> Pair:
-        """Both generators at fresh unmixed z, with the same random noise; taps as the objectives name them."""
-        self._declared("free_pair")
+        """Both generators at fresh unmixed z, with the same random noise."""
         z = sampling.free(self.keyed, "pair.z", self.generator.z_dim)
-        return self._pair(z, self._random_noise("pair.noise"), self._taps("free_pair"))
+        return self._pair("free_pair", z, self._random_noise("pair.noise"))
+
+    @cached_property
+    def anchor_pair(self) -> Pair:
+        """Both generators near CDC's anchors, with the same random noise."""
+        assert self.state.anchors is not None
+        latents = sampling.near_anchors(self.keyed, "anchor.z", self.state.anchors, self.recipe.anchor_sigma)
+        return self._pair("anchor_pair", latents.z, self._random_noise("anchor.noise"))
+
+    @cached_property
+    def disturbed_pair(self) -> Pair:
+        """Both generators at disturbances of one latent, with the anchor noise: images of one structure."""
+        z = sampling.disturbed(self.keyed, "disturbed.z", self.generator.z_dim, DISTURBANCE).z
+        return self._pair("disturbed_pair", z, self.generator.noise("const"))
+
+    @cached_property
+    def rows(self) -> tuple[Tensor, Tensor]:
+        """What each of the K layers reads, [B, K, w_dim], in the student and in the source: its row of W+ at the
+        unmixed z of `latents`, and the offset that the domain adds to it.
+        """
+        self._declared("rows")
+        unmixed = sampling.Latents(self.latents.z)
+        layers = self.generator.layers
+        read = [layer.row for layer in layers]
+        with torch.no_grad():
+            source = unmixed.ws(self.generator)[:, read]
+        with torch.set_grad_enabled(self.owner == "G"):
+            offsets = (self.student.effective.get(f"synthesis.{layer.name}.w_offset") for layer in layers)
+            zero = source.new_zeros(self.generator.w_dim)
+            moved = torch.stack([zero if offset is None else offset for offset in offsets])
+            return unmixed.ws(self.student)[:, read] + moved, source
 
     @cached_property
     def paths(self) -> tuple[Tensor, Tensor]:
@@ -150,7 +192,9 @@ class Views:
         """Samples of the path-length phase, all parts together."""
         return max(1, self.recipe.batch // 2)
 
-    def _pair(self, z: Tensor, noise: Noise, taps: tuple[str, ...]) -> Pair:
+    def _pair(self, view: str, z: Tensor, noise: Noise) -> Pair:
+        self._declared(view)
+        taps = self._taps(view)
         with torch.no_grad():
             source = self.generator(z, noise=noise, taps=taps)
         with torch.set_grad_enabled(self.owner == "G"):
@@ -175,49 +219,57 @@ class Views:
         images = state.images[[order[i] for i in places]]
         return sampling.mirror(images, state.seed, state.step, places) if self.recipe.xflip else images
 
+    @property
+    def shots(self) -> Tensor:
+        """All training images [N, C, R, R] in [-1, 1], as they are."""
+        self._declared("shots")
+        return self.state.images
+
     @cached_property
     def real_fake_logits(self) -> tuple[Tensor, Tensor]:
         """D on fake and real in one pass; its signs on real images are what ADA watches."""
         self._declared("real_fake_logits")
         images = torch.cat((self.augmented(self.fake, "fake"), self.augmented(self.real, "real")))
-        fake, real = self.judge(images, halves=2).chunk(2)
+        fake, real = self.judge(images, "fake", "real").chunk(2)
         self.observe_real(real)
         return fake, real
 
-    def discriminator_features(self, tap: str) -> tuple[Tensor, Tensor, Tensor]:
-        """One tap of D on the target and source images of `free_pair` and on real images.
-
-        A pair is augmented alike, so that nothing but the domain tells its two images apart.
+    def discriminator_features(
+        self, taps: Sequence[str], *images: Tensor, source: bool = False
+    ) -> list[tuple[Tensor, ...]]:
+        """For each tap of D its maps [B, C, r, r] of each of these sets of images, all in one pass, as they
+        are; `source`: of the source's own D, which learns nothing.
         """
         self._declared("discriminator_features")
-        target, source = self.free_pair
-        images = (
-            self.augmented(target.image, "pair"),
-            self.augmented(source.image, "pair"),
-            self.augmented(self.real, "real"),
-        )
-        features = self.discriminator(torch.cat(images), taps=(tap,), stop=tap).taps[tap]
-        a, b, c = features.split([len(image) for image in images])
-        return a, b, c
+        judge = self.state.source_discriminator if source else self.discriminator
+        assert judge is not None
+        last = max(taps, key=judge.tap_names.index)
+        maps = judge(torch.cat(images), taps=tuple(taps), stop=last).taps
+        sizes = [len(one) for one in images]
+        return [maps[tap].split(sizes) for tap in taps]
 
     def logits(self, images: Tensor, stream: str) -> Tensor:
         """D's judgement of augmented images: [B, 1], or [B, 1, r, r] at the patch exit."""
-        return self.judge(self.augmented(images, stream))
+        return self.judge(self.augmented(images, stream), stream)
 
-    def judge(self, images: Tensor, halves: int = 1) -> Tensor:
-        """D's logits at this phase's exit, images as they are."""
-        if self.exit == "image":
-            return self.discriminator(images, halves=halves).logits
-        assert self.state.patch is not None
-        tap = patch_tap(self.generator.resolution)
-        return self.state.patch(self.discriminator(images, taps=(tap,), stop=tap).taps[tap])
+    def judge(self, images: Tensor, *streams: str) -> Tensor:
+        """D's logits at this phase's exit, images as they are: one batch for each stream, one after the other."""
+        mask = None
+        if self.recipe.mask:
+            size, each = head_features(self.discriminator), len(images) // len(streams)
+            masks = [sampling.kept(self.keyed, f"mask.{name}", size, self.recipe.mask) for name in streams]
+            mask = torch.cat(masks).repeat_interleave(each, dim=0)
+        return EXITS[self.exit](self.discriminator, self.state.patch, images, len(streams), mask)
 
-    def augmented(self, images: Tensor, stream: str) -> Tensor:
-        """ADA's transforms with its current probability; the images themselves at 0."""
+    def augmented(self, images: Tensor, stream: str, whole: bool = False) -> Tensor:
+        """ADA's transforms with its current probability; the images themselves at 0. `whole`: images that are no
+        part of the batch, such as `shots`.
+        """
         p = self.state.ada.p if self.state.ada else 0.0
         if p == 0:
             return images
-        return augment(images, p, self.keyed.samples(f"augment.{stream}"), self.recipe.augment)
+        keyed = replace(self.keyed, batch=len(images), part=(0, 1)) if whole else self.keyed
+        return augment(images, p, keyed.samples(f"augment.{stream}"), self.recipe.augment)
 
     def observe_real(self, logits: Tensor) -> None:
         """Let ADA and the statistics see D's logits on real images."""
@@ -228,7 +280,7 @@ class Views:
     def running_path_mean(self, mean: Tensor) -> Tensor:
         """Move the running mean of path lengths towards this step's, which stays in the graph; return it."""
         state = self.state
-        old = mean.detach() if state.path_mean < 0 else state.path_mean
+        old = torch.where(state.path_mean < 0, mean.detach(), state.path_mean)
         new = old.lerp(mean, self.recipe.pl_decay)
         state.path_mean = new.detach()
         return new

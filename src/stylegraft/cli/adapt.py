@@ -24,7 +24,7 @@ class Options:
     recipe: Annotated[str, arg(metavar="NAME")] = "dcl"
     """How it is learnt: `stylegraft recipes`."""
     space: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="(default: the recipe's)")] = None
-    """What moves: `stylegraft spaces`."""
+    """What moves: a name of `stylegraft spaces`, or one's own such as "affine@32..64 + lowrank:8(conv@64)"."""
     steps: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: the recipe's)")] = None
     """Steps in which the generator learns; the recipe's warm-up comes before them."""
     batch: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: the recipe's)")] = None
@@ -35,10 +35,6 @@ class Options:
     """`cpu` or `cuda`."""
     out: Annotated[Path | None, arg(metavar="FOLDER", help_behavior_hint="(default: runs/TARGET)")] = None
     """The run folder."""
-    block: Annotated[
-        int | None, arg(metavar="PX", help_behavior_hint="(default: 64, or half the resolution if smaller)")
-    ] = None
-    """Resolution of the block that `affine+` and `affine-light+` also train."""
     align: Annotated[str, arg(metavar="auto|off|CSV")] = "auto"
     """`auto` finds faces and frames them as FFHQ does, `off` crops the centre, a CSV gives the eyes of each picture."""
     preset: Annotated[
@@ -51,7 +47,19 @@ class Options:
     every: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: 100, in long runs 500)")] = (
         None
     )
-    """Steps between previews."""
+    """Steps between previews, and between evaluations where one of the next five asks for them."""
+    until: Annotated[str | None, arg(metavar="p_target=P", help_behavior_hint="(default: --steps alone)")] = (
+        None
+    )
+    """Stop at the first evaluation with so much realism, such as p_target=0.9 (docs/schedules.md)."""
+    floor: Annotated[float | None, arg(metavar="SHARE", help_behavior_hint="(default: none)")] = None
+    """Stop when the samples' diversity falls under this share of the source's, such as 0.8."""
+    patience: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: none)")] = None
+    """Stop when the best score (p_target times the share of diversity kept) is N evaluations old."""
+    keep: Literal["last", "best"] = "last"
+    """Which point of the run becomes domain.safetensors; with `best`, the last is kept beside it."""
+    hold_out: Annotated[int, arg(metavar="N")] = 0
+    """Keep N pictures out of training, to judge p_target by; without, it is judged in folds."""
     dry_run: FlagCreatePairsOff[bool] = False
     """Print the plan: what moves, and what it will cost in time and memory, measured on two steps."""
 
@@ -60,10 +68,12 @@ def run(options: Options) -> None:
     """Check the line, hand it to the library, and say where things are."""
     from stylegraft.adaptation.place import check_folder, default_folder
     from stylegraft.adaptation.recipes import preset_of, recipe
+    from stylegraft.adaptation.rules import eyes
+    from stylegraft.adaptation.rules import parse as parse_rules
     from stylegraft.cli.check import check_target
     from stylegraft.cli.resolve import find
     from stylegraft.cli.settings import parse
-    from stylegraft.domains.table import find_space
+    from stylegraft.domains.expression import find_space
 
     asked = {"steps": options.steps, "batch": options.batch}
     changes: dict[str, Any] = parse(options.changes) | {
@@ -74,6 +84,7 @@ def run(options: Options) -> None:
     row = recipe(options.recipe, preset=preset, **changes)
     find_space(options.space or row.space)
     out = options.out or default_folder(options.target)
+    eyes(parse_rules(options.until, options.floor, options.patience, options.keep, options.hold_out))
     check_target(options.target, options.align)
     check_folder(out, 0 if options.dry_run else source.path.stat().st_size)
 
@@ -87,9 +98,13 @@ def run(options: Options) -> None:
         seed=options.seed,
         out=None if options.dry_run else out,
         device=options.device,
-        block=options.block,
         align=options.align,
         every=options.every,
+        until=options.until,
+        floor=options.floor,
+        patience=options.patience,
+        keep=options.keep,
+        hold_out=options.hold_out,
         dry_run=options.dry_run,
     )
     if done.folder:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
+
+if TYPE_CHECKING:
+    from stylegraft.checkpoints import Source
 
 
 @dataclass(frozen=True)
@@ -13,36 +16,79 @@ class Options:
     """What `stylegraft spaces` takes."""
 
     source: Annotated[Positional[str], arg(metavar="[SOURCE]")] = ""
-    """A source (name or file) to count on; without one, the size that the paper gives for a 512-px StyleGAN2."""
-    block: Annotated[
-        int | None, arg(metavar="PX", help_behavior_hint="(default: 64, or half the resolution if smaller)")
-    ] = None
-    """Resolution of the block that `affine+` and `affine-light+` also train."""
+    """A source (name or file) to count on; without one, where each space comes from."""
+    space: Annotated[Positional[str], arg(metavar="[SPACE]")] = ""
+    """One space in detail: a name, or an expression such as "affine@32..64 + lowrank:8(conv@64)"."""
 
 
 def run(options: Options) -> None:
-    """Print the table of spaces."""
-    from stylegraft.cli.console import print_table, share
+    """Print the table of spaces, or one space by group."""
+    from stylegraft.cli.console import print_table
+    from stylegraft.domains.expression import find_space
     from stylegraft.domains.table import SPACES
 
     if not options.source:
-        print_table(
-            ("space", "what moves", "in the paper (512 px)"),
-            [(n, s.summary, s.paper) for n, s in SPACES.items()],
-        )
+        print_table(("space", "what moves", "from"), [(n, s.summary, s.paper) for n, s in SPACES.items()])
         print("\nstylegraft spaces SOURCE counts them on a source, for example on faces-64.")
         return
-    from stylegraft.domains.spaces import count
+    if options.space:
+        find_space(options.space)
     from stylegraft.sources import load_source
 
     source = load_source(options.source)
+    if options.space:
+        show_one(source, options.space)
+    else:
+        show_all(source)
+
+
+def show_all(source: Source) -> None:
+    """Every space of the table, with what it trains on this source; a dash where the network lacks it."""
+    from stylegraft.cli.console import print_table, say, share
+    from stylegraft.domains.spaces import canonical, count
+    from stylegraft.domains.table import SPACES
+    from stylegraft.errors import StylegraftError
+
     whole = sum(parameter.numel() for parameter in source.generator.parameters())
-    counts = {name: count(name, source.generator, options.block) for name in SPACES}
+    rows = []
+    for name, space in SPACES.items():
+        try:
+            numbers = count(name, source.generator)
+        except StylegraftError:
+            rows.append((name, space.lacking or space.summary, "-", "-"))
+        else:
+            rows.append(
+                (canonical(name, source.generator), space.summary, f"{numbers:,}", share(numbers, whole))
+            )
     print(f"{source.name}: {whole:,} parameters in the generator\n")
+    print_table(("space", "what moves", ">trained", ">of the generator"), rows)
+    print()
+    say(
+        "A number behind @ may be another resolution of the source; affine-light+ also takes a rank:"
+        " affine-light+:8@32. Groups and forms make spaces of one's own, counted by"
+        ' stylegraft spaces SOURCE "affine@32..64 + lowrank:8(conv@64)".'
+    )
+
+
+def show_one(source: Source, space: str) -> None:
+    """What one space trains on this source, by group of parameters."""
+    from stylegraft.cli.console import print_table, share
+    from stylegraft.domains.spaces import canonical, counts, groups_of, resolve
+
+    generator = source.generator
+    labels = {
+        name: group for group, members in groups_of(generator).items() if "/" not in group for name in members
+    }
+    rows: dict[tuple[str, str], tuple[int, int]] = {}
+    for name, spec, numbers in counts(resolve(space, generator), generator):
+        row = labels[name], f"{spec.form}:{spec.rank}" if spec.rank else spec.form
+        tensors, total = rows.get(row, (0, 0))
+        rows[row] = tensors + 1, total + numbers
+    numbers = sum(total for _, total in rows.values())
+    whole = sum(parameter.numel() for parameter in generator.parameters())
+    print(f"{canonical(space, generator)} on {source.name}")
+    print(f"{numbers:,} numbers, {share(numbers, whole)} of the generator\n")
     print_table(
-        ("space", "what moves", ">trained", ">of the generator"),
-        [
-            (name, space.summary, f"{counts[name]:,}", share(counts[name], whole))
-            for name, space in SPACES.items()
-        ],
+        ("group", "form", ">tensors", ">numbers"),
+        [(*row, tensors, f"{total:,}") for row, (tensors, total) in rows.items()],
     )

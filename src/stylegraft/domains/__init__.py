@@ -10,8 +10,10 @@ if TYPE_CHECKING:
     from stylegraft.domains.apply import Adapted, w_avg_shift
     from stylegraft.domains.deltas import FORMS, Delta, FormSpec
     from stylegraft.domains.domain import Domain
-    from stylegraft.domains.spaces import count, default_block, resolve, start
-    from stylegraft.domains.table import SPACES, Space, find_space
+    from stylegraft.domains.expression import find_space
+    from stylegraft.domains.pruning import prune
+    from stylegraft.domains.spaces import canonical, count, default_block, resolve, start
+    from stylegraft.domains.table import SPACES, Space
 
 __all__ = [
     "FORMS",
@@ -21,9 +23,11 @@ __all__ = [
     "Domain",
     "FormSpec",
     "Space",
+    "canonical",
     "count",
     "default_block",
     "find_space",
+    "prune",
     "resolve",
     "start",
     "w_avg_shift",
@@ -35,7 +39,9 @@ __getattr__ = lookup(
         "apply": ("Adapted", "w_avg_shift"),
         "deltas": ("FORMS", "Delta", "FormSpec"),
         "domain": ("Domain",),
-        "spaces": ("count", "default_block", "resolve", "start"),
-        "table": ("SPACES", "Space", "find_space"),
+        "expression": ("find_space",),
+        "pruning": ("prune",),
+        "spaces": ("canonical", "count", "default_block", "resolve", "start"),
+        "table": ("SPACES", "Space"),
     },
 )

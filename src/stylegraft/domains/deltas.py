@@ -1,8 +1,8 @@
 """The forms a delta can take, and what happens when several deltas meet on one parameter.
 
 Every form is written theta + Delta and starts at Delta = 0, so an untrained domain is the base itself. Mixing
-and strength act on Delta, never on the parts: two low-rank deltas add up to U1 V1 + U2 V2. (StyleDomain,
-Alanov et al., ICCV 2023, for the forms; `Form` is the place to add another.)
+and strength act on Delta, never on the parts: two low-rank deltas add up to U1 V1 + U2 V2. Several forms on one
+parameter add too, each computed from the base's theta. `Form` is the place to add another.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from stylegraft.errors import StylegraftError
+from stylegraft.networks import ops
 
 Shape = tuple[int, ...]
 Parts = dict[str, Tensor]
@@ -27,6 +28,8 @@ class Form:
     - names: the parts, as the domain file names them.
     - parts: (parameter shape, rank) -> the shape of each part, or None when the form does not fit that parameter.
     - delta: (parts, theta) -> Delta, broadcastable to theta.
+    - wants: the parameters that the form fits, in words.
+    - reads_base: whether Delta depends on theta; such a domain moves to another base by way of `Domain.to_dense`.
     - rank: parts -> the rank they were made with (0 where the form has none).
     - start: values of the parts that do not start at zero; at least one part does, so that Delta is zero.
     """
@@ -34,6 +37,8 @@ class Form:
     names: tuple[str, ...]
     parts: Callable[[Shape, int], dict[str, Shape] | None]
     delta: Callable[[Mapping[str, Tensor], Tensor], Tensor]
+    wants: str = "every parameter"
+    reads_base: bool = False
     rank: Callable[[Mapping[str, Tensor]], int] = lambda parts: 0
     start: dict[str, Callable[[Shape, torch.Generator | None], Tensor]] = field(default_factory=dict)
 
@@ -44,11 +49,39 @@ def _unit_rows(shape: Shape, rng: torch.Generator | None) -> Tensor:
     return rows / rows.norm(dim=1, keepdim=True)
 
 
+def _normal(shape: Shape, rng: torch.Generator | None) -> Tensor:
+    return torch.randn(shape, generator=rng)
+
+
 def _lowrank_parts(shape: Shape, rank: int) -> dict[str, Shape] | None:
     if len(shape) < 2 or rank < 1:
         return None
     return {"U": (shape[0], rank), "V": (rank, prod(shape[1:]))}
 
+
+def _per_output(d: Tensor, theta: Tensor) -> Tensor:
+    """[O] -> [O, 1, ...], to stand beside theta [O, ...]."""
+    return d.reshape(d.shape + (1,) * (theta.ndim - d.ndim))
+
+
+def _singular(p: Mapping[str, Tensor], theta: Tensor) -> Tensor:
+    """U diag(d) V^T of theta flattened to [O, I*k*k]: the singular values are s + d, the vectors stay."""
+    vectors = ops.derived(theta, _singular_vectors)
+    left, right = vectors[:, : len(theta)], vectors[:, len(theta) :]
+    return (left.T * p["d"] @ right).reshape(theta.shape)
+
+
+def _singular_vectors(theta: Tensor) -> Tensor:
+    """U^T beside V^T, [min(O, M), O + M], for theta flattened to [O, M].
+
+    On the CPU and in float64, because vectors of nearly equal singular values turn among each other with
+    rounding, and a domain has to mean the same on every machine.
+    """
+    u, _, vt = torch.linalg.svd(theta.detach().flatten(1).cpu().double(), full_matrices=False)
+    return torch.cat((u.T, vt), 1).to(theta)
+
+
+KERNELS = "kernels and matrices"
 
 # s is the parameter's shape
 FORMS: dict[str, Form] = {
@@ -57,27 +90,58 @@ FORMS: dict[str, Form] = {
         parts=lambda s, rank: {"D": s},
         delta=lambda p, theta: p["D"],
     ),
-    "lowrank": Form(
+    "lowrank": Form(  # StyleDomain (Alanov et al., ICCV 2023): AffineLight+
         names=("U", "V"),
         parts=_lowrank_parts,
         delta=lambda p, theta: (p["U"] @ p["V"]).reshape(theta.shape),
+        wants=KERNELS,
         rank=lambda p: p["V"].shape[0] if p["V"].ndim else 0,
         start={"V": _unit_rows},
     ),
-    "box": Form(  # one number a channel pair, the same on every tap of the kernel
+    "box": Form(  # StyleDomain: one number a channel pair, the same on every tap of the kernel
         names=("D",),
         parts=lambda s, rank: {"D": (s[0], s[1], 1, 1)} if len(s) == 4 else None,
         delta=lambda p, theta: p["D"],
+        wants="kernels",
+    ),
+    "scale": Form(  # theta (1 + d), one d an output channel
+        names=("d",),
+        parts=lambda s, rank: {"d": s[:1]},
+        delta=lambda p, theta: theta * _per_output(p["d"], theta),
+        reads_base=True,
+    ),
+    "scale-in": Form(  # theta (1 + d), one d an input channel
+        names=("d",),
+        parts=lambda s, rank: {"d": s[1:2]} if len(s) > 1 else None,
+        delta=lambda p, theta: theta * _per_output(p["d"], theta[0]),
+        wants=KERNELS,
+        reads_base=True,
+    ),
+    "rank1": Form(  # AdAM (Zhao et al., NeurIPS 2022), section 4: theta (1 + u v^T), u over the output channels
+        names=("u", "v"),
+        parts=lambda s, rank: {"u": s[:1], "v": (prod(s[1:]),)} if len(s) > 1 else None,
+        delta=lambda p, theta: theta * torch.outer(p["u"], p["v"]).reshape(theta.shape),
+        wants=KERNELS,
+        reads_base=True,
+        start={"v": _normal},
+    ),
+    "singular": Form(  # FSGAN (Robb et al., 2020), equation 3
+        names=("d",),
+        parts=lambda s, rank: {"d": (min(s[0], prod(s[1:])),)} if len(s) > 1 else None,
+        delta=_singular,
+        wants=KERNELS,
+        reads_base=True,
     ),
 }
 
 
 @dataclass(frozen=True)
 class FormSpec:
-    """A form with its rank, as the table of spaces names it: `dense`, `box`, `lowrank:5`."""
+    """A form with its rank (`dense`, `box`, `lowrank:5`); tie: what it shares its parts with, "" for nothing."""
 
     form: str
     rank: int = 0
+    tie: str = ""
 
     @classmethod
     def parse(cls, text: str) -> FormSpec:
@@ -86,6 +150,10 @@ class FormSpec:
         if form not in FORMS:
             raise StylegraftError(f"form {form!r} is unknown; known forms: {', '.join(FORMS)}")
         return cls(form, int(rank or 0))
+
+    def fits(self, shape: Iterable[int]) -> bool:
+        """Whether the form goes with a parameter of this shape."""
+        return FORMS[self.form].parts(tuple(shape), self.rank) is not None
 
     def parts(self, shape: Iterable[int]) -> dict[str, Shape]:
         """The shape of each part over a parameter of this shape; raises StylegraftError when the form does not fit."""

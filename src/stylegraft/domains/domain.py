@@ -28,7 +28,7 @@ from stylegraft.checkpoints.identity import base_digest, fingerprint
 from stylegraft.domains import deltas as algebra
 from stylegraft.domains import file
 from stylegraft.domains.apply import Adapted
-from stylegraft.domains.deltas import Delta, check_parts
+from stylegraft.domains.deltas import FORMS, Delta, check_parts
 from stylegraft.errors import StylegraftError
 from stylegraft.networks.generator import Generator
 
@@ -119,19 +119,46 @@ class Domain:
 
     @property
     def count(self) -> int:
-        """How many numbers the domain holds."""
-        return sum(term.count for terms in self.deltas.values() for term in terms)
+        """How many numbers the domain holds; a tensor that several deltas share counts once."""
+        parts = {id(p): p for terms in self.deltas.values() for term in terms for p in term.parts.values()}
+        return sum(part.numel() for part in parts.values())
+
+    def to_dense(self, generator: Generator) -> Domain:
+        """The same domain with one dense delta a parameter, computed on its own base `generator`.
+
+        What a form that multiplies the base or turns in its singular vectors needs before it can be transferred.
+        """
+        self.check(generator)
+        base = base_tensors(generator)
+        with torch.no_grad():
+            totals = {name: algebra.effective_delta(terms, base[name]) for name, terms in self.deltas.items()}
+            dense = {name: d.expand_as(base[name]).clone() for name, d in totals.items() if d is not None}
+        return replace(self, deltas={name: (Delta(1.0, "dense", {"D": d}),) for name, d in dense.items()})
 
     # -- on a generator
 
     def check(self, generator: Generator, *, transfer: bool = False) -> None:
-        """Raise StylegraftError unless `generator` is the base (or, with `transfer`, has the same parameters)."""
-        if not transfer and self.base.get("sha256") != (found := base_digest(generator)):
+        """Raise StylegraftError unless `generator` is the base.
+
+        With `transfer`, another one of the same parameters will do, if no form depends on the base's values.
+        """
+        multiplied = [
+            f"{name}|{term.form}"
+            for name, terms in self.deltas.items()
+            for term in terms
+            if FORMS[term.form].reads_base
+        ]
+        if (multiplied or not transfer) and self.base.get("sha256") != (found := base_digest(generator)):
             this = f"{fingerprint(generator.config)}, sha256 {found[:12]}"
-            raise StylegraftError(
+            other = (
                 f"the domain stands on the base {_call(self.base)}, this generator is another one ({this}):"
-                " use that base, or in Python ask for transfer=True"
             )
+            if transfer:
+                raise StylegraftError(
+                    f"{other} {multiplied[0]} depends on the base's values, so compute the deltas on that base"
+                    " first, domain.to_dense(base)"
+                )
+            raise StylegraftError(f"{other} use that base, or in Python ask for transfer=True")
         parameters = base_tensors(generator)
         for name, terms in self.deltas.items():
             if name not in parameters:
@@ -151,19 +178,23 @@ class Domain:
         return Adapted(generator, self.effective(generator, transfer=transfer))
 
     def merge(self, generator: Generator, *, transfer: bool = False) -> Generator:
-        """An ordinary generator, a copy of the base with the domain folded in; the base is untouched."""
+        """A copy of the base with the domain folded in, offsets of W+ into the affine biases; the base is untouched.
+
+        It is an ordinary generator unless gains after demodulation are in it (`Generator.require_ordinary`).
+        """
         with torch.no_grad():
             values = self.effective(generator, transfer=transfer)
             merged = copy.deepcopy(generator)
             targets = base_tensors(merged)
             for name, value in values.items():
                 targets[name].copy_(value)
+            merged.fold_w_offsets()
         return merged
 
 
 def base_tensors(generator: Generator) -> dict[str, Tensor]:
-    """Everything a domain may move: the parameters, gains after demodulation, and `mapping.w_avg`."""
-    moved = dict(generator.named_parameters()) | generator.channel_gains()
+    """Everything a domain may move: parameters, gains after demodulation, offsets of W+, and `mapping.w_avg`."""
+    moved = dict(generator.named_parameters()) | generator.movable_buffers()
     return {**moved, W_AVG: generator.get_buffer(W_AVG)}
 
 

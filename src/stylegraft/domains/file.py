@@ -19,15 +19,17 @@ import torch
 from torch import Tensor
 
 from stylegraft.checkpoints import headers, tensorfile
+from stylegraft.domains import packing
 from stylegraft.domains.deltas import FORMS, Delta, Parts
 from stylegraft.errors import StylegraftError
 
 FORMAT = "stylegraft-domain"
 VERSIONS = range(1, 2)
 BASE_KEYS = ("fingerprint", "name", "licence", "sha256")
+RESERVED = ("coefficients", "ties", "sparse")  # names in the config that are the file's own
 _KEYS = {"format", "format_version", "library_version", "config", "base", "digest"}
 _NAME = re.compile(
-    r"(?P<parameter>[A-Za-z0-9_.]+)\|(?P<form>[a-z]+)(\.(?P<k>0|[1-9][0-9]{0,3}))?\|(?P<part>\w+)"
+    r"(?P<parameter>[A-Za-z0-9_.]+)\|(?P<form>[a-z][a-z0-9-]*)(\.(?P<k>0|[1-9][0-9]{0,3}))?\|(?P<part>\w+)"
 )
 
 Deltas = dict[str, tuple[Delta, ...]]
@@ -42,16 +44,19 @@ def write(
 ) -> None:
     """Write a domain atomically; raises StylegraftError when a value is not finite in `dtype` or the disk refuses."""
     shown = os.fspath(path)
-    if "coefficients" in config:
-        raise StylegraftError(f"{shown}: the config name 'coefficients' is reserved for the file")
+    for name in RESERVED:
+        if name in config:
+            raise StylegraftError(f"{shown}: the config name {name!r} is reserved for the file")
     tensors, coefficients = _flatten(deltas)
     if not tensors:
         raise StylegraftError(f"{shown}: the domain has no delta, there is nothing to save")
+    tensors, ties = packing.without_copies(tensors)
     tensors = {name: tensor.detach().to(dtype) for name, tensor in tensors.items()}
     tensorfile.require_finite(path, tensors)
-    stored = {**config, "coefficients": coefficients} if coefficients else config
+    tensors, sparse = packing.without_zeros(tensors)
+    own = dict(zip(RESERVED, (coefficients, ties, sparse), strict=True))
     metadata = {
-        "config": tensorfile.to_json(stored, "the config"),
+        "config": tensorfile.to_json({**config, **{k: v for k, v in own.items() if v}}, "the config"),
         "base": tensorfile.to_json(base, "the base"),
     }
     metadata["digest"] = tensorfile.digest(tensors, metadata)
@@ -78,15 +83,16 @@ def read(path: str | os.PathLike[str]) -> tuple[Deltas, dict[str, Any], dict[str
     for key in BASE_KEYS:
         if not isinstance(base.get(key), str):
             raise StylegraftError(f"{shown}: its base has no {key!r}; expected text")
-    coefficients = _coefficients(shown, config.pop("coefficients", []))
-    return _gather(shown, tensors, coefficients), config, base
+    coefficients, ties, sparse = (config.pop(name, []) for name in RESERVED)
+    tensors = packing.with_copies(shown, packing.with_zeros(shown, tensors, sparse), ties)
+    return _gather(shown, tensors, _coefficients(shown, coefficients)), config, base
 
 
 def _flatten(deltas: Mapping[str, Sequence[Delta]]) -> tuple[dict[str, Tensor], list[float]]:
     """File names of every part, and the list of coefficients that the numbered ones point into."""
     tensors: dict[str, Tensor] = {}
     coefficients: list[float] = []
-    for parameter, terms in deltas.items():
+    for parameter, terms in sorted(deltas.items()):
         lone = len(terms) == 1 and terms[0].coefficient == 1.0
         k = -1
         for term in terms:
@@ -127,7 +133,7 @@ def _gather(shown: str, tensors: Mapping[str, Tensor], coefficients: Sequence[fl
                 f"{shown}: {name}: there is no coefficient {k}, the file lists {len(coefficients)}"
             )
         parts = found.setdefault(match["parameter"], {}).setdefault((k, form), {})
-        parts[match["part"]] = tensors[name].float()
+        parts[match["part"]] = tensors[name]
     deltas: Deltas = {}
     for parameter, terms in found.items():
         ks = [k for k, _ in terms]

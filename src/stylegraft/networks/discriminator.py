@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stylegraft.errors import StylegraftError
-from stylegraft.networks import ops
+from stylegraft.networks import ops, recompute
 from stylegraft.networks.generator import FullyConnected, Mapping
 from stylegraft.networks.groups import group_parameters, module_gains
 from stylegraft.networks.stylegan2 import HALF, resolutions, widths
@@ -247,9 +247,9 @@ class Discriminator(nn.Module):
                 x = rgb if x is None else x + rgb
             if self.architecture == "skip":
                 image = ops.downsample2d(image, self.f)
-            y = block.conv0(x, self.f)
+            y = recompute.call(block.conv0, x, self.f)
             yield f"b{r}.conv0", y
-            y = block.conv1(y, self.f)
+            y = recompute.call(block.conv1, y, self.f)
             yield f"b{r}.conv1", y
             x = block.skip(x, self.f, residual=y) if block.skip else y
         if self.b4.fromrgb:

@@ -127,9 +127,9 @@ class Mapping(nn.Module):
 class Synthesis(nn.Module):
     """What a synthesis network has to offer; the base class of all.
 
-    layers: in forward order, each a submodule of its name with an `affine` layer, and with `noise_const` where it takes
-    noise; num_ws: rows of W+; tap_names: the maps that `forward` can hand out; gains: {parameter name: equalised-lr
-    scale}, 1 where missing.
+    layers: in forward order, each a submodule of its name with an `affine` layer and a zero buffer `w_offset` [w_dim],
+    and with `noise_const` where it takes noise; num_ws: rows of W+; tap_names: the maps that `forward` can hand out;
+    gains: {parameter name: equalised-lr scale}, 1 where missing.
     """
 
     layers: tuple[Layer, ...]
@@ -139,9 +139,12 @@ class Synthesis(nn.Module):
 
     def styles(self, ws: Tensor) -> dict[str, Tensor]:
         """Style vectors {layer name: [B, channels]} of W+ rows [B, num_ws, w_dim]."""
-        return {
-            layer.name: self.get_submodule(f"{layer.name}.affine")(ws[:, layer.row]) for layer in self.layers
-        }
+
+        def style(layer: Layer) -> Tensor:
+            row = ws[:, layer.row] + self.get_buffer(f"{layer.name}.w_offset")
+            return self.get_submodule(f"{layer.name}.affine")(row)
+
+        return {layer.name: style(layer) for layer in self.layers}
 
     def forward(
         self, styles: abc.Mapping[str, Tensor], noise: Noise, taps: abc.Collection[str] = ()
@@ -268,8 +271,26 @@ class Generator(nn.Module):
         return self.synthesis(styles, noise, taps)
 
     def channel_gains(self) -> dict[str, Tensor]:
-        """{name: [channels]} of what domains may move beside parameters: gains after demodulation, minus 1."""
+        """{name: [channels]} of the gains after demodulation, minus 1."""
         return {name: b for name, b in self.named_buffers() if name.endswith(".channel_gain")}
+
+    def movable_buffers(self) -> dict[str, Tensor]:
+        """What domains may move beside parameters, all zero: `channel_gains`, and a layer's offset of its row of W+."""
+        offsets = {name: b for name, b in self.named_buffers() if name.endswith(".w_offset")}
+        return self.channel_gains() | offsets
+
+    @torch.no_grad()
+    def fold_w_offsets(self) -> None:
+        """Make offsets d of rows of W+ part of the affine biases, A (w + d) + b = A w + (A d + b), then zero."""
+        for layer in self.layers:
+            offset = self.synthesis.get_buffer(f"{layer.name}.w_offset")
+            affine = self.synthesis.get_submodule(f"{layer.name}.affine")
+            assert isinstance(affine, FullyConnected)
+            if bool(offset.any()):
+                shift = affine.weight.cpu().double() @ offset.cpu().double()
+                shift *= affine.weight_gain / affine.bias_gain
+                affine.bias.copy_(affine.bias.cpu().double() + shift)
+                offset.zero_()
 
     def require_ordinary(self, why: str) -> None:
         """Raise StylegraftError, with the reason `why`, where a domain has left what no generator file holds."""

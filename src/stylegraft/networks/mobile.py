@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from stylegraft.errors import StylegraftError
-from stylegraft.networks import ops
+from stylegraft.networks import ops, recompute
 from stylegraft.networks.generator import FullyConnected, Layer, Noise, Output, Synthesis
 from stylegraft.networks.groups import module_gains
 from stylegraft.networks.haar import inverse_haar, merge
@@ -45,6 +45,8 @@ class Modulated(nn.Module):
         self.affine = FullyConnected(
             w_dim, channels, bias_init=1.0, weight_gain=weight_gain, bias_gain=bias_gain
         )
+        # What a domain may add to the row of W+ that the layer reads; `Generator.fold_w_offsets` makes it a bias.
+        self.register_buffer("w_offset", torch.zeros(w_dim), persistent=False)
 
 
 class InputConv(Modulated):
@@ -199,7 +201,7 @@ class MobileSynthesis(Synthesis):
         x = (self.b4.const * self.b4.const_gain)[None]
         for layer in self.layers:
             module, style = self.get_submodule(layer.name), styles[layer.name]
-            x = module(x, style, noise.get(layer.name)) if layer.noise else module(x, style)
+            x = recompute.call(module, x, style, *((noise.get(layer.name),) if layer.noise else ()))
             if layer.name in taps:
                 kept[layer.name] = x
         return Output(x, kept)

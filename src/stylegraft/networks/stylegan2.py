@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stylegraft.errors import StylegraftError
-from stylegraft.networks import ops
+from stylegraft.networks import ops, recompute
 from stylegraft.networks.generator import FullyConnected, Layer, Noise, Output, Synthesis
 from stylegraft.networks.groups import module_gains
 
@@ -62,6 +62,8 @@ class StyledConv(nn.Module):
         self.register_buffer("noise_const", torch.randn(resolution, resolution))
         # What a domain may add to the gain of an input channel after demodulation; no file of a generator holds it.
         self.register_buffer("channel_gain", torch.zeros(in_channels), persistent=False)
+        # What a domain may add to the row of W+ that the layer reads; `Generator.fold_w_offsets` makes it a bias.
+        self.register_buffer("w_offset", torch.zeros(w_dim), persistent=False)
 
     def forward(self, x: Tensor, style: Tensor, noise: Tensor | None, f: Tensor) -> Tensor:
         bias = (self.bias * self.gain)[:, None, None]
@@ -87,6 +89,7 @@ class ToRGB(nn.Module):
         self.weight = nn.Parameter(torch.randn(img_channels, in_channels, 1, 1))
         self.bias = nn.Parameter(torch.zeros(img_channels))
         self.weight_gain = in_channels**-0.5
+        self.register_buffer("w_offset", torch.zeros(w_dim), persistent=False)
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
         rgb = ops.modulated_rgb(x, self.weight, style * self.weight_gain, self.bias)
@@ -198,7 +201,7 @@ class StyleGAN2Synthesis(Synthesis):
             for name, conv in ((f"b{r}.conv0", block.conv0), (f"b{r}.conv1", block.conv1)):
                 if conv is None:
                     continue
-                x = conv(x, styles[name], noise.get(name), self.f)
+                x = recompute.call(conv, x, styles[name], noise.get(name), self.f)
                 if name in taps:
                     kept[name] = x
             if straight is not None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from stylegraft.adaptation.recipes import Recipe
+from stylegraft.adaptation.fields import Recipe
 from stylegraft.adaptation.views import Objective, Views
 
 

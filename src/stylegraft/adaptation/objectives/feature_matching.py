@@ -8,13 +8,15 @@ has to please the discriminator, so at test time the noise decides how much of t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
-from stylegraft.adaptation.recipes import Recipe
+from stylegraft.adaptation.fields import Recipe, resolutions
+from stylegraft.adaptation.objectives.features import resolution
 from stylegraft.adaptation.views import Objective, Views
+from stylegraft.errors import StylegraftError
 from stylegraft.networks.generator import Generator
 
 # noise_effect below which FixNoise has nothing to hold on to. Noise of a strength of 1/200 of a map's RMS accounts
@@ -30,23 +32,71 @@ def feature_matching(target: Sequence[Tensor], source: Sequence[Tensor]) -> Tens
     return torch.stack(distances).mean(0).mean()
 
 
-def block_taps(views: Views) -> tuple[str, ...]:
-    """The last convolution of every block, after noise and activation; toRGB takes no part."""
-    return tuple(name for name in views.generator.tap_names if name.endswith(".conv1"))
+def block_taps(recipe: Recipe, generator: Generator) -> tuple[str, ...]:
+    """The last convolution of every block of `fm_layers`, after noise and activation; toRGB takes no part."""
+    return _within(recipe, [name for name in generator.tap_names if name.endswith(".conv1")])
+
+
+def rgb_taps(recipe: Recipe, generator: Generator) -> tuple[str, ...]:
+    """The running image after every block of `fm_layers`."""
+    blocks = [name.partition(".")[0] for name in generator.tap_names if name.endswith(".conv1")]
+    return _within(recipe, [f"{block}.rgb" for block in blocks])
+
+
+def _within(recipe: Recipe, names: Sequence[str]) -> tuple[str, ...]:
+    low, high = resolutions(recipe.fm_layers)
+    return tuple(name for name in names if low <= resolution(name) <= high)
+
+
+# fm_match -> the taps it looks at, and whether it looks at the final image too.
+MATCHES: dict[str, tuple[tuple[Callable[[Recipe, Generator], tuple[str, ...]], ...], bool]] = {
+    "feature": ((block_taps,), False),
+    "rgb": ((rgb_taps,), False),
+    "image": ((), True),
+    "all": ((block_taps, rgb_taps), True),
+}
+
+
+def matched_taps(recipe: Recipe, generator: Generator) -> tuple[str, ...]:
+    """Every tap that the recipe's matching looks at."""
+    families, _ = MATCHES[recipe.fm_match]
+    return tuple(name for family in families for name in family(recipe, generator))
+
+
+def check(recipe: Recipe, generator: Generator) -> None:
+    """Refuse a generator without the running images, or without a block of these resolutions, by name."""
+    for name in matched_taps(recipe, generator):
+        generator.require(name, f"fm_match={recipe.fm_match}")
+    if MATCHES[recipe.fm_match][0] and not matched_taps(recipe, generator):
+        blocks = ", ".join(name for name in generator.tap_names if name.endswith(".conv1"))
+        raise StylegraftError(f"fm_layers={recipe.fm_layers}: no block of this generator; it has {blocks}")
 
 
 def anchored_matching(views: Views) -> Tensor:
     """L_fm at the adversarial term's latents, unmixed, with anchor noise; the student's own mapping takes
     part.
     """
-    target, source = views.anchored_pair
-    names = block_taps(views)
-    return feature_matching([target.taps[name] for name in names], [source.taps[name] for name in names])
+    maps = [
+        [output.taps[name] for name in matched_taps(views.recipe, views.generator)]
+        for output in views.anchored_pair
+    ]
+    if MATCHES[views.recipe.fm_match][1]:
+        maps = [[*one, output.image] for one, output in zip(maps, views.anchored_pair, strict=True)]
+    target, source = maps
+    return feature_matching(target, source)
 
 
 def terms(recipe: Recipe) -> list[Objective]:
     """The feature matching term, if the recipe gives it weight."""
-    term = Objective("fm", "G", anchored_matching, ("anchored_pair",), recipe.fm, taps=block_taps)
+    term = Objective(
+        "fm",
+        "G",
+        anchored_matching,
+        ("anchored_pair",),
+        recipe.fm,
+        taps=lambda views: matched_taps(recipe, views.generator),
+        check=lambda generator: check(recipe, generator),
+    )
     return [term] if term.weight else []
 
 

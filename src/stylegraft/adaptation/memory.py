@@ -1,0 +1,126 @@
+"""How much memory a step will take, found without taking it: one step on PyTorch's meta device, with a meter."""
+
+from __future__ import annotations
+
+import copy
+import math
+import weakref
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from stylegraft.adaptation.loop import backward, phases, thaw_discriminator
+from stylegraft.adaptation.objectives import objectives
+from stylegraft.adaptation.recipes import Recipe
+from stylegraft.adaptation.state import State
+from stylegraft.domains.deltas import Delta
+
+M = TypeVar("M", bound=nn.Module)
+META = torch.device("meta")
+MOMENTS = 2  # Adam's, which the first step makes
+
+
+class Meter(TorchDispatchMode):
+    """Bytes in the tensors made inside it: `now`, and the most there were at once, `peak`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = self.peak = 0
+        self.known: weakref.WeakSet[Any] = weakref.WeakSet()
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Run the operation and count the storages that are new."""
+        out = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(out):
+            if isinstance(tensor, Tensor) and (storage := tensor.untyped_storage()) not in self.known:
+                self.known.add(storage)
+                self.now += storage.nbytes()
+                self.peak = max(self.peak, self.now)
+                weakref.finalize(storage, self._freed, storage.nbytes())
+        return out
+
+    def _freed(self, size: int) -> None:
+        self.now -= size
+
+
+def step_memory(state: State) -> int:
+    """Bytes that the costliest phase of a step will take on top of what the process holds now."""
+    ghost = on_meta(state)
+    ghost.step = costliest_step(state.recipe)
+    peak = 0
+    for acting in phases(objectives(state.recipe)).values():
+        if acting:
+            learners = ghost.learners[acting[0].owner].values()
+            thaw_discriminator(ghost, acting[0].owner == "D")
+            parts = state.recipe.parts(lazy_pl=acting[0].owner == "G" and acting[0].lazy)
+            with Meter() as meter:
+                backward(ghost, acting, (0, parts))
+            peak = max(peak, meter.peak)
+            for learner in learners:
+                learner.grad = None
+    trained = sum(leaf.nbytes for own in state.learners.values() for leaf in own.values())
+    return peak + MOMENTS * trained
+
+
+def costliest_step(recipe: Recipe) -> int:
+    """A step after the warm-up at the anchors, with all lazy terms."""
+    return math.lcm(recipe.r1_every, recipe.pl_every, recipe.anchor_period) * (recipe.warmup + 1)
+
+
+def on_meta(state: State) -> State:
+    """The same state, its tensors without values. ADA's transforms ask for values, so it goes without them."""
+    leaves: dict[int, Tensor] = {}
+
+    def bare(tensor: Tensor) -> Tensor:
+        """One meta tensor for each tensor, so that shared leaves stay shared."""
+        return leaves.setdefault(
+            id(tensor), torch.empty_like(tensor, device=META, requires_grad=tensor.requires_grad)
+        )
+
+    discriminator = module_on_meta(state.discriminator)
+    patch = None if state.patch is None else module_on_meta(state.patch)
+    own = {f"D.{name}": p for name, p in discriminator.named_parameters()}
+    own |= {f"patch.{name}": p for name, p in patch.named_parameters()} if patch is not None else {}
+    deltas = {
+        name: tuple(
+            Delta(t.coefficient, t.form, {part: bare(leaf) for part, leaf in t.parts.items()}) for t in terms
+        )
+        for name, terms in state.deltas.items()
+    }
+    return replace(
+        state,
+        generator=module_on_meta(state.generator),
+        base={name: torch.empty_like(tensor, device=META) for name, tensor in state.base.items()},
+        deltas=deltas,
+        images=torch.empty_like(state.images, device=META),
+        device=META,
+        learners={
+            "G": {name: bare(leaf) for name, leaf in state.learners["G"].items()},
+            "D": {name: own[name] for name in state.learners["D"]},
+        },
+        anchors=None if state.anchors is None else torch.empty_like(state.anchors, device=META),
+        ema={},
+        discriminator=discriminator,
+        patch=patch,
+        optimizers={},
+        ada=None,
+        path_mean=torch.empty((), device=META),
+    )
+
+
+def module_on_meta(module: M) -> M:
+    """A copy without values, made without copying any."""
+    tensors = {id(t): t for t in (*module.parameters(), *module.buffers())}
+    memo = {
+        key: nn.Parameter(torch.empty_like(t, device=META), requires_grad=t.requires_grad)
+        if isinstance(t, nn.Parameter)
+        else torch.empty_like(t, device=META)
+        for key, t in tensors.items()
+    }
+    return copy.deepcopy(module, memo)

@@ -1,0 +1,109 @@
+"""What a step will need is said before it is taken, and is what it takes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from stylegraft.adaptation import plan
+from stylegraft.adaptation.memory import Meter, on_meta, step_memory
+
+from .toys import fresh
+
+MIB = 1 << 20
+
+
+def test_the_meter_knows_what_is_alive_at_once():
+    with Meter() as meter:
+        a = torch.empty(MIB, dtype=torch.uint8)
+        b = a.view(4, -1)[0]  # no memory of its own
+        del a
+        c = torch.empty(2 * MIB, dtype=torch.uint8)
+        del b, c
+        torch.empty(MIB, dtype=torch.uint8)
+    assert meter.peak == 3 * MIB
+    assert meter.now == 0
+
+
+def test_a_ghost_has_no_values_and_leaves_the_state_alone():
+    state = fresh("dcl", "affine-light+")
+    before = {name: leaf.detach().clone() for name, leaf in state.learners["G"].items()}
+    ghost = on_meta(state)
+    step_memory(state)
+    assert ghost.learners["G"].keys() == state.learners["G"].keys()
+    assert all(leaf.is_meta and leaf.requires_grad for leaf in ghost.learners["G"].values())
+    assert all(p.is_meta for p in ghost.generator.parameters())
+    for name, leaf in state.learners["G"].items():
+        assert torch.equal(leaf, before[name])
+        assert leaf.grad is None
+    assert state.step == 0
+    assert float(state.path_mean) == -1
+
+
+@pytest.mark.parametrize("recipe", ["dcl", "ada", "fixnoise"])
+def test_a_larger_batch_takes_more_and_parts_of_it_less(recipe: str):
+    whole = step_memory(fresh(recipe, "full", batch=8))
+    assert step_memory(fresh(recipe, "full", batch=4)) < whole
+    assert step_memory(fresh(recipe, "full", batch=8, micro=4)) < whole
+
+
+def test_recomputing_takes_less():
+    changes = {"batch": 16, "pl_weight": 0.0}
+    kept, recomputed = (step_memory(fresh("tgan", "full", recompute=on, **changes)) for on in (False, True))
+    assert recomputed < 0.95 * kept  # more on wider networks: benchmarks/results/memory-1024.md
+
+
+MEASURE = """
+import resource
+from stylegraft.adaptation.loop import train
+from stylegraft.adaptation.memory import costliest_step, step_memory
+from stylegraft.adaptation.recipes import recipe
+from stylegraft.adaptation.state import begin
+from stylegraft.data.pixels import to_float
+from stylegraft.data.targets import load_target
+from stylegraft.sources import load_source
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+state = begin(load_source("faces-64"), to_float(load_target("pencil", 64).images), recipe("tgan", batch=8), "full")
+state.step = costliest_step(state.recipe)
+told, before = step_memory(state), peak()
+next(train(state, state.step + 1))
+print(told, peak() - before)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="ru_maxrss in KiB")
+def test_the_forecast_is_what_a_step_takes():
+    environment = {**os.environ, "OMP_NUM_THREADS": "2"}
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE], capture_output=True, text=True, env=environment, check=True
+    )
+    told, taken = map(int, done.stdout.split())
+    assert 0.5 * taken < told < 1.2 * taken  # the first step of a process also brings in 100-150 MiB of libraries
+
+
+def test_a_run_that_does_not_fit_says_so_and_what_would_help(monkeypatch: pytest.MonkeyPatch):
+    state = fresh("dcl", "affine-light+", batch=4)
+    assert plan.forecast(state) == [], "16 px need no word"
+    monkeypatch.setattr(plan, "LARGE", 0)
+    (line,) = plan.forecast(state)
+    assert line.startswith("memory: about 0.")
+    monkeypatch.setattr(plan, "free_memory", lambda device: MIB)
+    warning, ways = plan.forecast(state)
+    assert warning.startswith("warning: memory: about ")
+    assert warning.endswith(", 0.0 GiB are free")
+    assert ways == "to need less: --set micro=2, --set recompute=yes, --set judge=projected, or a smaller --batch"
+
+
+def test_free_memory_is_what_the_system_tells():
+    free = plan.free_memory(torch.device("cpu"))
+    if Path("/proc/meminfo").exists():
+        assert free is not None
+        assert free > 100 * MIB
