@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import nn
 
+from stylegraft.adaptation.keeping import pack, unpack
 from stylegraft.adaptation.loop import train
 from stylegraft.adaptation.run import domain_of
-from stylegraft.adaptation.state import State, pack, unpack
+from stylegraft.adaptation.state import State
 from stylegraft.checkpoints.identity import describe_base
 from stylegraft.domains import SPACES, Adapted, Domain, resolve
 from stylegraft.domains.deltas import effective

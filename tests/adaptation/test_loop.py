@@ -13,11 +13,12 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from stylegraft.adaptation import sampling
+from stylegraft.adaptation.keeping import pack
 from stylegraft.adaptation.loop import Diverged, phases, train
 from stylegraft.adaptation.objectives import objectives
 from stylegraft.adaptation.plan import seconds_a_step
 from stylegraft.adaptation.recipes import ema_beta, recipe
-from stylegraft.adaptation.state import begin, pack
+from stylegraft.adaptation.state import begin
 from stylegraft.adaptation.views import Objective, Views
 from stylegraft.errors import StylegraftError
 from stylegraft.networks import ops

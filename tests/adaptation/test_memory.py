@@ -86,7 +86,9 @@ def test_the_forecast_is_what_a_step_takes():
         [sys.executable, "-c", MEASURE], capture_output=True, text=True, env=environment, check=True
     )
     told, taken = map(int, done.stdout.split())
-    assert 0.5 * taken < told < 1.2 * taken  # the first step of a process also brings in 100-150 MiB of libraries
+    assert (
+        0.5 * taken < told < 1.2 * taken
+    )  # the first step of a process also brings in 100-150 MiB of libraries
 
 
 def test_a_run_that_does_not_fit_says_so_and_what_would_help(monkeypatch: pytest.MonkeyPatch):
@@ -99,7 +101,10 @@ def test_a_run_that_does_not_fit_says_so_and_what_would_help(monkeypatch: pytest
     warning, ways = plan.forecast(state)
     assert warning.startswith("warning: memory: about ")
     assert warning.endswith(", 0.0 GiB are free")
-    assert ways == "to need less: --set micro=2, --set recompute=yes, --set judge=projected, or a smaller --batch"
+    assert (
+        ways
+        == "to need less: --set micro=2, --set recompute=yes, --set judge=projected, or a smaller --batch"
+    )
 
 
 def test_free_memory_is_what_the_system_tells():

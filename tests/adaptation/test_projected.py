@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from stylegraft.adaptation import projected
+from stylegraft.adaptation.keeping import pack, unpack
 from stylegraft.adaptation.loop import train
 from stylegraft.adaptation.recipes import recipe
 from stylegraft.adaptation.run import adapt
-from stylegraft.adaptation.state import begin, pack, unpack
+from stylegraft.adaptation.state import begin
 from stylegraft.checkpoints import assets
 from stylegraft.domains import Domain
 from stylegraft.encoders.vgg16 import VGG16Trunk

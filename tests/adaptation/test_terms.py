@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from stylegraft.adaptation import sampling
 from stylegraft.adaptation.exits import EXITS, head_features
+from stylegraft.adaptation.keeping import pack
 from stylegraft.adaptation.loop import train
 from stylegraft.adaptation.objectives import check, objectives
 from stylegraft.adaptation.objectives.cdc import distance_consistency, sample_taps
@@ -29,7 +30,6 @@ from stylegraft.adaptation.objectives.rssa import disturbance_correlation, self_
 from stylegraft.adaptation.objectives.structure import structure
 from stylegraft.adaptation.objectives.weditgan import perpendicular
 from stylegraft.adaptation.recipes import PAPER, recipe
-from stylegraft.adaptation.state import pack
 from stylegraft.adaptation.views import Views
 from stylegraft.errors import StylegraftError
 from stylegraft.networks.discriminator import Discriminator

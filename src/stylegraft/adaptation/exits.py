@@ -17,10 +17,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from stylegraft.adaptation.judges import AdaptedJudge
 from stylegraft.adaptation.projected import Judge
-from stylegraft.errors import StylegraftError, nearest
 from stylegraft.networks import ops
-from stylegraft.networks.discriminator import Discriminator
+from stylegraft.networks.discriminator import Head
 
 
 class PatchHead(nn.Module):
@@ -57,14 +57,17 @@ def exit_of(turn: int, cdc: bool, period: int) -> str:
 
 
 def image_logits(
-    discriminator: Judge, patch: PatchHead | None, images: Tensor, halves: int, mask: Tensor | None
+    discriminator: Judge | AdaptedJudge,
+    patch: PatchHead | None,
+    images: Tensor,
+    halves: int,
+    mask: Tensor | None,
 ) -> Tensor:
     """Logits [B, 1] of whole images; `mask` [B, C * 16] multiplies the features before the last two layers."""
     if mask is None:
         return discriminator(images, halves=halves).logits
-    assert isinstance(discriminator, Discriminator)  # `fields.check` refuses the other
     # A hook, so that the network need not know of masks; the head is never computed again in a backward pass.
-    hide = discriminator.b4.conv.register_forward_hook(lambda _, __, y: _times(y, mask))
+    hide = head_of(discriminator).conv.register_forward_hook(lambda _, __, y: _times(y, mask))
     try:
         return discriminator(images, halves=halves).logits
     finally:
@@ -76,7 +79,11 @@ def _times(y: Any, mask: Tensor) -> Tensor:
 
 
 def patch_logits(
-    discriminator: Judge, patch: PatchHead | None, images: Tensor, halves: int, mask: Tensor | None
+    discriminator: Judge | AdaptedJudge,
+    patch: PatchHead | None,
+    images: Tensor,
+    halves: int,
+    mask: Tensor | None,
 ) -> Tensor:
     """Logits [B, 1, r, r] of the patches of images [B, C, R, R]; nothing is hidden from them."""
     assert patch is not None
@@ -84,42 +91,19 @@ def patch_logits(
     return patch(discriminator(images, taps=(tap,), stop=tap).taps[tap])
 
 
-EXITS: dict[str, Callable[[Judge, PatchHead | None, Tensor, int, Tensor | None], Tensor]] = {
+EXITS: dict[str, Callable[[Judge | AdaptedJudge, PatchHead | None, Tensor, int, Tensor | None], Tensor]] = {
     "image": image_logits,
     "patch": patch_logits,
 }
 
 
-def head_features(discriminator: Judge) -> int:
+def head_features(discriminator: Judge | AdaptedJudge) -> int:
     """How many numbers the last two layers look at: C * 16."""
-    assert isinstance(discriminator, Discriminator)
-    return discriminator.b4.fc.weight.shape[1]
+    return head_of(discriminator).fc.weight.shape[1]
 
 
-def trainable(discriminator: Judge, policy: str) -> tuple[str, ...]:
-    """Names of the parameters that a policy lets learn: `all`, `upto-R`, or groups joined by commas.
-
-    `upto-R`: the blocks of resolution <= R and the head (FreezeD freezes the rest). Raises StylegraftError
-    for a group that the network does not have, or a policy that leaves nothing to learn.
-    """
-    names = [name for name, _ in discriminator.named_parameters()]
-    if policy == "all":
-        return tuple(names)
-    groups = discriminator.groups
-    if policy.startswith("upto-"):
-        limit = policy.removeprefix("upto-")
-        if not limit.isdecimal():
-            raise StylegraftError(f"discriminator policy {policy!r}: expected upto-R, e.g. upto-16")
-        blocks = [group for group in groups if group.startswith("b") and group[1:].isdecimal()]
-        wanted = ["head", *(group for group in blocks if int(group[1:]) <= int(limit))]
-        wanted += [group for group in groups if group == "mapping"]
-    else:
-        wanted = [group.strip() for group in policy.split(",")]
-    for group in wanted:
-        if group not in groups:
-            raise StylegraftError(
-                f"discriminator policy {policy!r}: no group {group!r}{nearest(group, groups)}; expected all, upto-R, "
-                f"or some of {', '.join(groups)}"
-            )
-    chosen = {name for group in wanted for name in groups[group]}
-    return tuple(name for name in names if name in chosen)
+def head_of(discriminator: Judge | AdaptedJudge) -> Head:
+    """The last layers of a StyleGAN2 discriminator; `fields.check` refuses the other kind."""
+    head = discriminator.b4
+    assert isinstance(head, Head)
+    return head

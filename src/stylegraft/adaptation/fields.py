@@ -145,6 +145,34 @@ class Recipe:
     """Weight of FreezeSG's structure loss on the running images of the lowest resolutions."""
     structure_levels: int = 3
     """How many resolutions the structure loss looks at, from 4 px up (the paper's 3; its README shows 2)."""
+    l2sp: float = 0.0
+    """Weight of L2-SP: the squared distance of what G moves to the source, by `drift`."""
+    ewc: float = 0.0
+    """Weight of EWC: that distance weighted by the Fisher information of the source, by `drift`."""
+    drift: float = 0.02
+    """RMS distance, in stored units, at which both penalties equal their weights; 0: the plain sums of their papers."""
+    importance_samples: int = 200
+    """Single samples in an estimate of the Fisher information (ewc, partition)."""
+    lead: int = 0
+    """The generator's first steps, in which of G only `lead_space` learns, and of D only `lead_judge`."""
+    lead_space: str = ""
+    """Forms and groups, joined by commas, that learn in G during the lead."""
+    lead_judge: str = ""
+    """The same of D; empty: all of it."""
+    lead_reset: bool = False
+    """After the lead everything goes back to the source; only what it said about filters is kept (AdAM)."""
+    warmup_judge: str = ""
+    """Groups of D that learn in the warm-up; empty: all of it."""
+    partition: str = ""
+    """Groups of G whose filters are frozen, tuned or pruned by importance after the lead, as are D's convolutions."""
+    partition_every: int = 0
+    """Steps between two such decisions; 0: one alone."""
+    freeze_above: float = 0.0
+    """Percentile of importance above which a filter is frozen (or modulated, where the space has both forms)."""
+    prune_below: float = 0.0
+    """Percentile up to which a filter is set to zero for good; 0: none."""
+    swap: int = 0
+    """Resolution below which the finished domain goes back to the source (layer swapping); 0: nowhere."""
     mask: float = 0.0
     """Share of the features before D's last two layers that MaskedD hides at the image exit, anew in each pass."""
     dist_d: float = 0.0
@@ -206,7 +234,8 @@ def check(row: Recipe) -> Recipe:
         "steps": 1, "batch": 1, "mbstd": 2, "r1_every": 1, "pl_every": 1, "anchors": 0, "anchor_period": 1,
         "warmup": 0, "warmup_scratch": 0, "micro": 0, "r1_gamma": 0, "pl_weight": 0, "anchor_sigma": 0,
         "fm": 0, "cl1": 0, "cl2": 0, "dist": 0, "self_corr": 0, "cross_corr": 0, "cross_every": 1, "structure": 0,
-        "structure_levels": 1, "dist_d": 0, "perp": 0, "lr": 0, "lr_d": 0, "lr_warmup": 0,
+        "structure_levels": 1, "l2sp": 0, "ewc": 0, "drift": 0, "importance_samples": 1, "lead": 0,
+        "partition_every": 0, "swap": 0, "dist_d": 0, "perp": 0, "lr": 0, "lr_d": 0, "lr_warmup": 0,
         "ema_kimg": 0,
     }  # fmt: skip
     for field, least in at_least.items():
@@ -223,6 +252,11 @@ def check(row: Recipe) -> Recipe:
             raise StylegraftError(
                 f"recipe field {field} is {getattr(row, field)!r}{nearest(getattr(row, field), choices)}; expected "
                 f"{', '.join(choices[:-1])} or {choices[-1]}"
+            )
+    for field in ("freeze_above", "prune_below"):
+        if not 0 <= getattr(row, field) <= 100:
+            raise StylegraftError(
+                f"recipe field {field} is {getattr(row, field):g}, expected a percentile, 0 to 100"
             )
     resolutions(row.fm_layers)
     if not 0 <= row.mask < 1:

@@ -26,8 +26,9 @@ from typing import Any, TextIO
 import torch
 from torch import Tensor
 
+from stylegraft.adaptation.keeping import pack, unpack
 from stylegraft.adaptation.place import check_folder
-from stylegraft.adaptation.state import State, pack, unpack
+from stylegraft.adaptation.state import State
 from stylegraft.atomic import write_error, write_json, write_text
 from stylegraft.checkpoints import headers, tensorfile
 from stylegraft.data.pixels import to_float

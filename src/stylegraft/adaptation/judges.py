@@ -8,7 +8,7 @@ the head (FreezeD, Mo et al. 2020, freezes the rest).
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from stylegraft.adaptation.projected import Judge
-from stylegraft.domains.deltas import Delta, FormSpec
+from stylegraft.domains.deltas import Delta, FormSpec, effective
 from stylegraft.errors import StylegraftError, nearest
 
 Forms = dict[str, tuple[FormSpec, ...]]
@@ -39,6 +39,13 @@ class AdaptedJudge:
         return getattr(self.judge, name)
 
 
+def adapted(
+    judge: Judge, deltas: Mapping[str, Sequence[Delta]], base: Mapping[str, Tensor]
+) -> Judge | AdaptedJudge:
+    """The discriminator with its deltas in place; itself where it has none."""
+    return AdaptedJudge(judge, effective(deltas, base)) if deltas else judge
+
+
 def forms_of(judge: Judge, policy: str) -> Forms:
     """{parameter: its forms} of a policy on this discriminator, in its own order.
 
@@ -51,7 +58,9 @@ def forms_of(judge: Judge, policy: str) -> Forms:
         match = _TERM.fullmatch(term)
         spec = FormSpec.parse(match["form"] if match else "dense")
         members = [
-            name for name in named(judge, match["groups"] if match else term, policy) if spec.fits(shapes[name])
+            name
+            for name in named(judge, match["groups"] if match else term, policy)
+            if spec.fits(shapes[name])
         ]
         if not members:
             raise StylegraftError(f"discriminator policy {policy!r}: {term} leaves nothing to learn")

@@ -23,7 +23,8 @@ import torch
 from torch import Tensor
 
 from stylegraft.adaptation.objectives import objectives
-from stylegraft.adaptation.recipes import ema_beta
+from stylegraft.adaptation.recipes import ema_beta, warmed
+from stylegraft.adaptation.stages import active, enter, hold, thaw
 from stylegraft.adaptation.state import State
 from stylegraft.adaptation.views import Objective, Views
 from stylegraft.errors import StylegraftError
@@ -48,6 +49,8 @@ def train(state: State, until: int) -> Iterator[Stats]:
     warmup = state.recipe.warmup
     while state.step < until:
         stats: Stats = {"step": state.step}
+        enter(state)
+        set_rates(state)
 
         for phase, members in plan.items():
             acting = [term for term in members if state.step % term.every == 0]
@@ -67,6 +70,12 @@ def train(state: State, until: int) -> Iterator[Stats]:
         yield stats
 
 
+def set_rates(state: State) -> None:
+    """G's rate rises over the recipe's `lr_warmup`."""
+    for group in state.optimizers["G"].param_groups:
+        group["lr"] = group["full_lr"] * warmed(state.recipe, state.step)
+
+
 def phases(terms: Sequence[Objective]) -> dict[str, list[Objective]]:
     """The terms of each phase, in the order of a step: who learns from them, and whether they are lazy."""
     kinds = (("D", False), ("D", True), ("G", False), ("G", True))
@@ -81,8 +90,8 @@ def teach(state: State, acting: Sequence[Objective], stats: Stats) -> None:
     fits in memory at once, one step of their owner's Adam.
     """
     owner = acting[0].owner
-    learners = list(state.learners[owner].values())
-    thaw_discriminator(state, owner == "D")
+    learners = list(active(state, owner).values())
+    thaw(state, owner)
 
     optimizer = state.optimizers[owner]
     optimizer.zero_grad(set_to_none=True)
@@ -95,6 +104,7 @@ def teach(state: State, acting: Sequence[Objective], stats: Stats) -> None:
         signs += seen
     if signs:
         state.real_sign = torch.stack(signs).mean()
+    hold(state, owner)
     norm = gradient_norm(learners)
     report(state, owner, losses, norm, stats)
 
@@ -111,17 +121,11 @@ def backward(
     Returns each term's share of its loss, and the signs of D on the real images it has seen.
     """
     views = Views(state, acting, part)
-    learners = list(state.learners[acting[0].owner].values())
+    learners = list(active(state, acting[0].owner).values())
     with recomputing(state.recipe.recompute):
         own = {term.name: term.loss(views) / part[1] for term in acting}
         torch.stack([term.scale * own[term.name] for term in acting]).sum().backward(inputs=learners)
     return {name: loss.detach() for name, loss in own.items()}, views.signs
-
-
-def thaw_discriminator(state: State, thawed: bool) -> None:
-    """D's learners take gradients in D's phases only: in G's they would cost a third of the backward pass."""
-    for judge in state.learners["D"].values():
-        judge.requires_grad_(thawed)
 
 
 def gradient_norm(parameters: Sequence[Tensor]) -> Tensor:

@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from stylegraft.adaptation.loop import backward, phases, thaw_discriminator
+from stylegraft.adaptation.loop import backward, phases
 from stylegraft.adaptation.objectives import objectives
 from stylegraft.adaptation.recipes import Recipe
-from stylegraft.adaptation.state import State
+from stylegraft.adaptation.stages import thaw
+from stylegraft.adaptation.state import Deltas, State
 from stylegraft.domains.deltas import Delta
 
 M = TypeVar("M", bound=nn.Module)
@@ -57,7 +58,7 @@ def step_memory(state: State) -> int:
     for acting in phases(objectives(state.recipe)).values():
         if acting:
             learners = ghost.learners[acting[0].owner].values()
-            thaw_discriminator(ghost, acting[0].owner == "D")
+            thaw(ghost, acting[0].owner)
             parts = state.recipe.parts(lazy_pl=acting[0].owner == "G" and acting[0].lazy)
             with Meter() as meter:
                 backward(ghost, acting, (0, parts))
@@ -69,8 +70,10 @@ def step_memory(state: State) -> int:
 
 
 def costliest_step(recipe: Recipe) -> int:
-    """A step after the warm-up at the anchors, with all lazy terms."""
-    return math.lcm(recipe.r1_every, recipe.pl_every, recipe.anchor_period) * (recipe.warmup + 1)
+    """A step after warm-up and lead at the anchors, with all lazy terms."""
+    return math.lcm(recipe.r1_every, recipe.pl_every, recipe.anchor_period) * (
+        recipe.warmup + recipe.lead + 1
+    )
 
 
 def on_meta(state: State) -> State:
@@ -87,22 +90,28 @@ def on_meta(state: State) -> State:
     patch = None if state.patch is None else module_on_meta(state.patch)
     own = {f"D.{name}": p for name, p in discriminator.named_parameters()}
     own |= {f"patch.{name}": p for name, p in patch.named_parameters()} if patch is not None else {}
-    deltas = {
-        name: tuple(
-            Delta(t.coefficient, t.form, {part: bare(leaf) for part, leaf in t.parts.items()}) for t in terms
-        )
-        for name, terms in state.deltas.items()
-    }
+
+    def bared(deltas: Deltas) -> Deltas:
+        return {
+            name: tuple(
+                Delta(t.coefficient, t.form, {part: bare(leaf) for part, leaf in t.parts.items()})
+                for t in terms
+            )
+            for name, terms in deltas.items()
+        }
+
     return replace(
         state,
         generator=module_on_meta(state.generator),
         base={name: torch.empty_like(tensor, device=META) for name, tensor in state.base.items()},
-        deltas=deltas,
+        deltas=bared(state.deltas),
+        judge_deltas=bared(state.judge_deltas),
+        judge_base={name: torch.empty_like(tensor, device=META) for name, tensor in state.judge_base.items()},
         images=torch.empty_like(state.images, device=META),
         device=META,
         learners={
             "G": {name: bare(leaf) for name, leaf in state.learners["G"].items()},
-            "D": {name: own[name] for name in state.learners["D"]},
+            "D": {name: own.get(name, bare(leaf)) for name, leaf in state.learners["D"].items()},
         },
         anchors=None if state.anchors is None else torch.empty_like(state.anchors, device=META),
         ema={},
@@ -111,6 +120,8 @@ def on_meta(state: State) -> State:
         optimizers={},
         ada=None,
         path_mean=torch.empty((), device=META),
+        fisher={name: torch.empty_like(state.base[name], device=META) for name in state.deltas},
+        filters={},
     )
 
 

@@ -48,6 +48,49 @@ PAPER: dict[str, Recipe] = {
         lr=0.0025, lr_d=0.0025, r1_gamma=1.0, ema_kimg=20.0,
         augment="bgc", ada_kimg=100.0, fm=0.05,
     ),
+    # Two of three papers' baselines; no numbers of its own on faces
+    "l2sp": Recipe(
+        "l2sp", "Li et al., Explicit Inductive Bias for Transfer Learning with Convolutional Networks, ICML 2018",
+        steps=3000, l2sp=1.0,
+    ),
+    # FID 87.41 / 71.25, intra-LPIPS .523 / .421, copied from the paper: its code was never published
+    "ewc": Recipe(
+        "ewc", "Li et al., Few-shot Image Generation with Elastic Weight Consolidation, NeurIPS 2020",
+        steps=3000, ewc=5e8, drift=0.0, importance_samples=2000,
+    ),
+    # a community trick for several hundred images; no numbers
+    "freezeg": Recipe(
+        "freezeg", "Lee, FreezeG: Freezing generator for pseudo image translation, 2020 (code)",
+        space="late@128", steps=1000, batch=8, augment="bgc", pl_weight=0.0,  # its two highest resolutions
+    ),
+    # FID 98.23 / 64.34, intra-LPIPS .514 / .405
+    "minegan": Recipe(
+        "minegan", "Wang et al., MineGAN: effective knowledge transfer from GANs to target domains [...], CVPR 2020",
+        space="miner + full", steps=3000, lead=1000, lead_space="miner",
+    ),
+    # 5- to 100-shot at 1024 px; FIDs of its own protocol
+    "fsgan": Recipe(
+        "fsgan", "Robb et al., Few-Shot Adaptation of Generative Adversarial Networks, 2020",
+        space="singular-values", discriminator="singular(all)", steps=1875, batch=16,  # 30 kimg
+    ),
+    # FID 48.83 (Babies), 28.03 (Sunglasses), 58.07 (AFHQ-Cat)
+    "adam": Recipe(
+        "adam", "Zhao et al., Few-shot Image Generation via Adaptation-Aware Kernel Modulation, NeurIPS 2022",
+        space="adam", discriminator="rank1(b*.conv*, b*.skip) + b*.conv*, b*.skip + head",
+        steps=2000, lead=500, lead_space="rank1", lead_judge="rank1, head", lead_reset=True,
+        partition="conv, affine", freeze_above=50.0, importance_samples=1000,
+    ),
+    # FID 39.39 (Babies), 25.22 (Sunglasses), 53.27 (AFHQ-Cat)
+    "rick": Recipe(
+        "rick", "Zhao et al., Exploring Incompatible Knowledge Transfer in Few-shot Image Generation, CVPR 2023",
+        steps=1750, batch=2, mbstd=2, warmup=250, warmup_judge="head",
+        partition="conv", partition_every=50, freeze_above=40.0, prune_below=0.1, importance_samples=5,
+    ),
+    # no numbers: a pipeline for translation
+    "ui2i": Recipe(
+        "ui2i", "Huang et al., Unsupervised Image-to-Image Translation via Pre-trained StyleGAN2 Network, 2020",
+        space="synthesis + affine", steps=3000, pl_weight=0.0, swap=32,  # its first three resolutions stay
+    ),
     # FID 52.56 / 37.90, intra-LPIPS .582 / .486
     "dcl": Recipe(
         "dcl", "Zhao et al., A Closer Look at Few-shot Image Generation, CVPR 2022 (our reading)",
@@ -97,6 +140,14 @@ SCALED: dict[str, dict[str, Any]] = {
     "diffaugment": _SMALL | dict(steps=300),
     "freezed":  _SMALL | dict(steps=300),
     "fixnoise": _SMALL | dict(steps=800, ada_kimg=5.0),
+    "l2sp":     _SMALL | dict(steps=300),
+    "ewc":      _SMALL | dict(steps=300, ewc=1.0, drift=0.02, importance_samples=200),
+    "freezeg":  _SMALL | dict(steps=300, ada_kimg=5.0, space="late@16"),
+    "minegan":  _SMALL | dict(steps=400, lead=100),
+    "fsgan":    _SMALL | dict(steps=300),
+    "adam":     _SMALL | dict(steps=400, lead=100, importance_samples=50),
+    "rick":     _SMALL | dict(steps=300, mbstd=2, batch=2),
+    "ui2i":     _SMALL | dict(steps=300, swap=16),
     "dcl":      _SMALL | dict(steps=300),
     "cdc":      _SMALL | dict(steps=300),
     "rssa":     _SMALL | dict(steps=300),

@@ -8,16 +8,16 @@ copy of the source's, or random where the source has none.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from stylegraft.adaptation import judges
 from stylegraft.adaptation.augment import AdaController
-from stylegraft.adaptation.exits import PatchHead, patch_tap, trainable
+from stylegraft.adaptation.exits import PatchHead, patch_tap
 from stylegraft.adaptation.objectives import check
 from stylegraft.adaptation.projected import Judge, load_projected
 from stylegraft.adaptation.recipes import Recipe, fit, learning_rate
@@ -48,6 +48,9 @@ class State:
     seed: int
     device: torch.device
     learners: dict[str, dict[str, Tensor]]  # owner "G" or "D" -> name -> what its optimiser moves
+    judge_deltas: Deltas  # of those parameters of D that do not move freely
+    judge_base: dict[str, Tensor]  # their values in the source
+    begun: dict[str, dict[str, Tensor]]  # the learners before the first step, where a phase goes back to them
     anchors: Tensor | None  # [anchors, z_dim], with CDC
     source_discriminator: Judge | None  # the source's D as it was, where a term looks at it (MaskedD)
 
@@ -59,6 +62,10 @@ class State:
     ada: AdaController | None
     path_mean: Tensor  # below zero: not yet measured
     real_sign: Tensor
+    fisher: dict[str, Tensor]  # of the source's parameters, for EWC; empty until it is estimated
+    filters: dict[
+        str, Tensor
+    ]  # "G/parameter" -> [O] state of each filter (`partition`); empty: all are tuned
 
     @property
     def end(self) -> int:
@@ -117,15 +124,15 @@ def begin(
     rng = torch.Generator().manual_seed(seed_of(seed, 0, "deltas", 0))
     deltas, leaves = on_device(spaces.start(space, generator, rng), device)
     discriminator = trained_copy(source, seed, recipe).to(device)
-    names = trainable(discriminator, recipe.discriminator)
-    judges: dict[str, Tensor] = {
-        f"D.{name}": p for name, p in discriminator.named_parameters() if name in set(names)
-    }
+    learns, judge_deltas = judges.split(
+        discriminator, judges.forms_of(discriminator, recipe.discriminator), rng, device
+    )
+    learners = {"G": leaves, "D": {f"D.{name}": tensor for name, tensor in learns.items()}}
     patch = None
     if recipe.cdc and isinstance(discriminator, Discriminator):
         patch = patch_head(discriminator, seed).to(device)
     if patch is not None:
-        judges |= {f"patch.{name}": p for name, p in patch.named_parameters()}
+        learners["D"] |= {f"patch.{name}": p for name, p in patch.named_parameters()}
     ada = AdaController(target=recipe.ada_target, kimg=recipe.ada_kimg, p_max=recipe.ada_max)
     return State(
         recipe=recipe,
@@ -135,7 +142,15 @@ def begin(
         images=images.to(device),
         seed=seed,
         device=torch.device(device),
-        learners={"G": leaves, "D": judges},
+        learners=learners,
+        judge_deltas=judge_deltas,
+        judge_base={n: p.detach() for n, p in discriminator.named_parameters() if n in judge_deltas},
+        begun={
+            owner: {name: leaf.detach().clone() for name, leaf in own.items()}
+            for owner, own in learners.items()
+        }
+        if recipe.lead_reset
+        else {},
         source_discriminator=copy.deepcopy(discriminator) if recipe.dist_d else None,
         anchors=anchor_points(seed, recipe.anchors, generator.z_dim).to(device) if recipe.cdc else None,
         step=0,
@@ -144,11 +159,13 @@ def begin(
         patch=patch,
         optimizers={
             "G": adam(leaves, learning_rate(recipe, space), recipe.pl_every if recipe.pl_weight else 0),
-            "D": adam(judges, recipe.lr_d, recipe.r1_every if recipe.r1_gamma else 0),
+            "D": adam(learners["D"], recipe.lr_d, recipe.r1_every if recipe.r1_gamma else 0),
         },
         ada=ada if recipe.augment != "none" else None,
         path_mean=torch.tensor(-1.0, device=device),
         real_sign=torch.tensor(0.0, device=device),
+        fisher={},
+        filters={},
     )
 
 
@@ -228,83 +245,9 @@ def adam(parameters: Mapping[str, Tensor], lr: float, lazy_every: int) -> torch.
     (Karras et al. 2020, appendix B: k + 1 optimiser steps in k iterations.)
     """
     c = lazy_every / (lazy_every + 1) if lazy_every else 1.0
-    return torch.optim.Adam(list(parameters.values()), lr=lr * c, betas=(0.0, 0.99**c), eps=1e-8, fused=True)
-
-
-# Keeping it
-# ------------------------------------------------------------------------------------------------------
-
-
-def pack(state: State) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Everything that changes, as tensors and a few numbers."""
-    tensors = {f"leaf/{name}": leaf.detach() for name, leaf in state.learners["G"].items()}
-    tensors |= {f"ema/{name}": tensor for name, tensor in state.ema.items()}
-    tensors |= {f"D/{name}": p.detach() for name, p in state.discriminator.named_parameters()}
-    if state.patch is not None:
-        tensors |= {f"patch/{name}": p.detach() for name, p in state.patch.named_parameters()}
-    for owner, name, slots in _moments(state):
-        tensors |= {f"adam/{owner}/{name}/{slot}": tensor for slot, tensor in slots.items()}
-    tensors["path_mean"] = state.path_mean
-    ada = (
-        {key: None if value != value else value for key, value in state.ada.state_dict().items()}
-        if state.ada
-        else None
+    optimizer = torch.optim.Adam(
+        list(parameters.values()), lr=lr * c, betas=(0.0, 0.99**c), eps=1e-8, fused=True
     )
-    return tensors, {"step": state.step, "ada": ada}
-
-
-@torch.no_grad()
-def unpack(state: State, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> None:
-    """Bring a fresh state to where another was packed; raises StylegraftError when the tensors are not its
-    own.
-    """
-    mine: dict[str, Tensor] = {f"leaf/{name}": leaf for name, leaf in state.learners["G"].items()}
-    mine |= {f"ema/{name}": tensor for name, tensor in state.ema.items()}
-    mine |= {f"D/{name}": p for name, p in state.discriminator.named_parameters()}
-    if state.patch is not None:
-        mine |= {f"patch/{name}": p for name, p in state.patch.named_parameters()}
-    mine["path_mean"] = state.path_mean
-    found = {name: tensor for name, tensor in tensors.items() if not name.startswith("adam/")}
-    for name in sorted(mine.keys() ^ found.keys()):
-        raise StylegraftError(
-            f"saved state: tensor {name!r} is {'missing' if name in mine else 'not part of this run'}"
-        )
-    for name, tensor in found.items():
-        if mine[name].shape != tensor.shape:
-            raise StylegraftError(
-                f"saved state: {name} is {list(tensor.shape)}, expected {list(mine[name].shape)}"
-            )
-        mine[name].copy_(tensor)
-    for owner, optimizer in state.optimizers.items():
-        for name, parameter in state.learners[owner].items():
-            slots = {
-                slot: tensors.get(f"adam/{owner}/{name}/{slot}") for slot in ("step", "exp_avg", "exp_avg_sq")
-            }
-            if any(tensor is not None for tensor in slots.values()):
-                optimizer.state[parameter] = {
-                    slot: _like(parameter, tensor) for slot, tensor in slots.items()
-                }
-    state.step = numbers["step"]
-    if state.ada and numbers["ada"]:
-        state.ada.load_state_dict(
-            {key: float("nan") if value is None else value for key, value in numbers["ada"].items()}
-        )
-
-
-def _moments(state: State) -> Iterator[tuple[str, str, dict[str, Tensor]]]:
-    """(owner, parameter name, Adam's tensors) of every parameter that has taken a step."""
-    for owner, optimizer in state.optimizers.items():
-        for name, parameter in state.learners[owner].items():
-            if parameter in optimizer.state:
-                yield owner, name, optimizer.state[parameter]
-
-
-def _like(parameter: Tensor, tensor: Tensor | None) -> Tensor:
-    """A copy with the parameter's device and memory layout: the fused kernel walks raw memory and asks for
-    one layout.
-    """
-    if tensor is None or tensor.shape not in (parameter.shape, torch.Size([])):
-        raise StylegraftError("saved state: an optimiser's tensors do not fit its parameters")
-    if tensor.shape != parameter.shape:
-        return tensor.to(parameter.device)
-    return torch.empty_like(parameter, memory_format=torch.preserve_format, requires_grad=False).copy_(tensor)
+    for group in optimizer.param_groups:
+        group["full_lr"] = group["lr"]
+    return optimizer

@@ -20,6 +20,7 @@ from stylegraft.adaptation import sampling
 from stylegraft.adaptation.augment import augment
 from stylegraft.adaptation.exits import EXITS, exit_of, head_features
 from stylegraft.adaptation.fields import Recipe
+from stylegraft.adaptation.judges import AdaptedJudge, adapted
 from stylegraft.adaptation.projected import Judge
 from stylegraft.domains.apply import Adapted
 from stylegraft.domains.deltas import effective
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 NEEDS = (
     "fake", "real", "shots", "real_fake_logits", "anchored_pair", "free_pair", "anchor_pair", "disturbed_pair", "paths",
-    "rows", "discriminator_features",
+    "rows", "discriminator_features", "drift",
 )  # fmt: skip
 DISTURBANCE = 0.15  # share of each sample's own latent in `disturbed_pair` (RSSA's 0.85 / 0.15)
 
@@ -90,7 +91,6 @@ class Views:
         self.state, self.acting = state, acting
         self.recipe: Recipe = state.recipe
         self.generator: Generator = state.generator
-        self.discriminator: Judge = state.discriminator
         self.owner = acting[0].owner
         phase = acting[0].name if acting[0].lazy else self.owner
         self.keyed = sampling.Keyed(state.seed, state.step, self.recipe.batch, state.device, phase, part)
@@ -208,6 +208,19 @@ class Views:
         return tuple(sorted({tap for term in self.acting if view in term.needs for tap in term.taps(self)}))
 
     # Discriminator ------------------------------------------------------------
+
+    @cached_property
+    def discriminator(self) -> Judge | AdaptedJudge:
+        """D as it stands; its effective parameters, where it has deltas, are computed once a phase."""
+        with torch.set_grad_enabled(self.owner == "D"):
+            return adapted(self.state.discriminator, self.state.judge_deltas, self.state.judge_base)
+
+    @cached_property
+    def drift(self) -> dict[str, Tensor]:
+        """{parameter: how far G has moved it from the source, in stored units}."""
+        self._declared("drift")
+        state, moved = self.state, self.student.effective
+        return {name: moved[name] - state.base[name] for name in state.deltas}
 
     @cached_property
     def real(self) -> Tensor:

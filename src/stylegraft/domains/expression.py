@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from stylegraft.domains.table import SPACES, Space
 from stylegraft.errors import StylegraftError, nearest
 
-# Group -> its parts; `networks.groups` has the patterns. gain and offset are buffers, not parameters.
+# Group -> its parts; `networks.groups` has the patterns. gain, offset and miner are buffers, not parameters.
 GROUPS: dict[str, tuple[str, ...]] = {
     "mapping": (),
     "affine": ("conv", "up", "torgb"),
@@ -30,6 +30,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "const": (),
     "gain": (),  # of an input channel after demodulation, minus 1
     "offset": (),  # of the row of W+ that a layer reads
+    "miner": (),  # an affine map of z before the mapping
 }
 FIELDS: dict[str, tuple[str, ...]] = {  # field -> endings of parameter names
     "weight": (".weight",),

@@ -104,7 +104,7 @@ def _is(term: Term, label: str) -> bool:
     label, _, part = label.partition("/")
     group = label.partition("@")[0]
     if term.group == "*":
-        return group not in ("gain", "offset")
+        return group not in ("gain", "offset", "miner")
     return group == term.group and part == term.part
 
 

@@ -98,6 +98,7 @@ SPACES: dict[str, Space] = {
     "w-offset@res": Space(
         "one offset a resolution in W+", "WeditGAN 2024: a constant a resolution", "offset by resolution"
     ),
+    "miner": Space("an affine map of z before the mapping", "MineGAN 2020, there with a hidden layer", "miner"),
     "scale-shift": Space(
         "a factor a channel that a convolution or toRGB reads, and their biases",
         "BSA 2019; the baseline of FSGAN",

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from stylegraft.errors import StylegraftError
 from stylegraft.networks import ops, recompute
-from stylegraft.networks.generator import FullyConnected, Mapping
 from stylegraft.networks.groups import group_parameters, module_gains
+from stylegraft.networks.mapping import FullyConnected, Mapping
 from stylegraft.networks.stylegan2 import HALF, resolutions, widths
 
 

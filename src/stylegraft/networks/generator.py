@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from stylegraft.errors import StylegraftError
-from stylegraft.networks import ops
 from stylegraft.networks.groups import group_parameters, module_gains
+from stylegraft.networks.mapping import FullyConnected, Mapping, matrix
 
 Noise = abc.Mapping[str, Tensor]
 """Layer name -> unscaled noise map [B or 1, 1, r, r]; a layer that is missing gets no noise."""
@@ -42,86 +42,6 @@ class Output(NamedTuple):
 
     image: Tensor
     taps: dict[str, Tensor]
-
-
-class FullyConnected(nn.Module):
-    """weight_gain * x weight^T + bias_gain * bias, then the activation (leaky ReLU has gain sqrt 2).
-
-    Parameters are stored at unit scale, ~ N(0, 1) / lr_multiplier; the gains bring them to He's scale at run time
-    (equalised learning rate, Karras et al. 2018, section 4.1). `weight_gain`, `bias_gain` override this.
-    """
-
-    def __init__(
-        self,
-        in_features: int,
-        out_features: int,
-        *,
-        activation: Literal["linear", "lrelu"] = "linear",
-        lr_multiplier: float = 1.0,
-        bias_init: float = 0.0,
-        weight_gain: float | None = None,
-        bias_gain: float | None = None,
-    ):
-        super().__init__()
-        self.weight = nn.Parameter(torch.randn(out_features, in_features) / lr_multiplier)
-        self.bias = nn.Parameter(torch.full([out_features], float(bias_init) / lr_multiplier))
-        self.weight_gain = lr_multiplier / in_features**0.5 if weight_gain is None else weight_gain
-        self.bias_gain = lr_multiplier if bias_gain is None else bias_gain
-        self.lrelu = activation == "lrelu"
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, in_features] -> [B, out_features]."""
-        gains = {"weight_gain": self.weight_gain, "bias_gain": self.bias_gain}
-        return ops.linear(x, self.weight, self.bias, lrelu=self.lrelu, **gains)
-
-
-class Mapping(nn.Module):
-    """z and label -> w: normalised z beside the normalised embedding of the label, through leaky-ReLU layers.
-
-    z_dim = 0 maps labels alone, as the discriminator does. `w_avg` (if `average`) is the centre of truncation;
-    whoever trains the mapping keeps it up to date. `gains` overrides the gains of the parameters named in it.
-    """
-
-    w_avg: Tensor
-
-    def __init__(
-        self,
-        z_dim: int,
-        w_dim: int,
-        c_dim: int = 0,
-        *,
-        layers: int = 8,
-        lr_multiplier: float = 0.01,
-        average: bool = True,
-        gains: abc.Mapping[str, float] | None = None,
-    ):
-        super().__init__()
-        gains = gains or {}
-        self.z_dim, self.c_dim, self.num_layers = z_dim, c_dim, layers
-
-        def fully_connected(name: str, in_features: int, **options: Any) -> None:
-            own = {"weight_gain": gains.get(f"{name}.weight"), "bias_gain": gains.get(f"{name}.bias")}
-            self.add_module(name, FullyConnected(in_features, w_dim, **own, **options))
-
-        if c_dim:
-            fully_connected("embed", c_dim)
-        for i in range(layers):
-            width = w_dim if i else z_dim + (w_dim if c_dim else 0)
-            fully_connected(f"fc{i}", width, activation="lrelu", lr_multiplier=lr_multiplier)
-        if average:
-            self.register_buffer("w_avg", torch.zeros(w_dim))
-
-    def forward(self, z: Tensor | None, c: Tensor | None = None) -> Tensor:
-        """z [B, z_dim] (None where z_dim = 0), label c [B, c_dim] (None where c_dim = 0) -> w [B, w_dim]."""
-        parts = []
-        if self.z_dim:
-            parts.append(ops.normalise(_matrix(z, self.z_dim, "z")))
-        if self.c_dim:
-            parts.append(ops.normalise(self.get_submodule("embed")(_matrix(c, self.c_dim, "the label c"))))
-        x = torch.cat(parts, 1)
-        for i in range(self.num_layers):
-            x = self.get_submodule(f"fc{i}")(x)
-        return x
 
 
 class Synthesis(nn.Module):
@@ -189,7 +109,7 @@ class Generator(nn.Module):
 
     def ws(self, w: Tensor, psi: float = 1.0, cutoff: int | None = None) -> Tensor:
         """Rows of W+ [B, num_ws, w_dim] from w [B, w_dim]; the first `cutoff` (None: all) truncated to w_avg by psi."""
-        w = _matrix(w, self.w_dim, "w")
+        w = matrix(w, self.w_dim, "w")
         ws = w[:, None].expand(-1, self.num_ws, -1)
         if psi == 1 or cutoff == 0:
             return ws
@@ -275,9 +195,13 @@ class Generator(nn.Module):
         return {name: b for name, b in self.named_buffers() if name.endswith(".channel_gain")}
 
     def movable_buffers(self) -> dict[str, Tensor]:
-        """What domains may move beside parameters, all zero: `channel_gains`, and a layer's offset of its row of W+."""
-        offsets = {name: b for name, b in self.named_buffers() if name.endswith(".w_offset")}
-        return self.channel_gains() | offsets
+        """What domains may move beside parameters, all zero: `channel_gains`, a layer's offset of its row of W+, and
+        the miner before the mapping.
+        """
+        others = {
+            name: b for name, b in self.named_buffers() if name.endswith(".w_offset") or ".miner." in name
+        }
+        return self.channel_gains() | others
 
     @torch.no_grad()
     def fold_w_offsets(self) -> None:
@@ -294,11 +218,17 @@ class Generator(nn.Module):
 
     def require_ordinary(self, why: str) -> None:
         """Raise StylegraftError, with the reason `why`, where a domain has left what no generator file holds."""
-        held = [name for name, gain in self.channel_gains().items() if bool(gain.any())]
+        held = [name for name, tensor in self.movable_buffers().items() if bool(tensor.any())]
+        kinds = {
+            "channel_gain": "gains after demodulation (HyperDomainNet's cin_mult)",
+            "w_offset": "offsets of rows of W+",
+            "miner": "a miner before the mapping (MineGAN)",
+        }
         if held:
+            kind = next(words for part, words in kinds.items() if part in held[0])
             raise StylegraftError(
-                f"{why}: gains after demodulation (HyperDomainNet's cin_mult) in {len(held)} layers, {held[0]} for one,"
-                " which no ordinary generator holds; keep it as a domain file"
+                f"{why}: {kind} in {len(held)} tensors, {held[0]} for one, which no ordinary generator holds; keep it"
+                " as a domain file"
             )
 
     def require(self, name: str, why: str) -> None:
@@ -384,10 +314,3 @@ def _blend(n: Tensor, m: Tensor, a: float, mode: str) -> Tensor:
         arc = ((1 - a) * angle).sin() / angle.sin() * n + (a * angle).sin() / angle.sin() * m
         return torch.where(angle.sin() > 1e-4, arc, torch.lerp(n, m, a))
     raise StylegraftError(f'noise blend "{mode}" is unknown; expected "linear", "vp" or "slerp"')
-
-
-def _matrix(x: Tensor | None, width: int, name: str) -> Tensor:
-    if x is None or x.ndim != 2 or x.shape[1] != width:
-        found = "nothing" if x is None else f"shape {list(x.shape)}"
-        raise StylegraftError(f"{name}: found {found}, expected [B, {width}]")
-    return x

@@ -8,10 +8,11 @@ from collections.abc import Iterable
 from torch import nn
 
 # Parameter name -> the groups it belongs to; the number is the resolution of the hidden map. Every parameter is in
-# exactly one group without a slash. The first two are buffers that a domain may move.
+# exactly one group without a slash. The first three are buffers that a domain may move.
 GROUPS = (
     (r"synthesis\.b(\d+)\.(\w+)\.channel_gain", (r"gain@\1",)),
     (r"synthesis\.b(\d+)\.(\w+)\.w_offset", (r"offset@\1",)),
+    (r"mapping\.miner\..*", ("miner",)),
     (r"mapping\..*", ("mapping",)),
     (r"synthesis\.b4\.const", ("const",)),
     (r"synthesis\..*\.noise_strength", ("noise",)),

@@ -18,9 +18,10 @@ from torch.nn import functional as F
 
 from stylegraft.errors import StylegraftError
 from stylegraft.networks import ops, recompute
-from stylegraft.networks.generator import FullyConnected, Layer, Noise, Output, Synthesis
+from stylegraft.networks.generator import Layer, Noise, Output, Synthesis
 from stylegraft.networks.groups import module_gains
 from stylegraft.networks.haar import inverse_haar, merge
+from stylegraft.networks.mapping import FullyConnected
 
 Gains = abc.Mapping[str, float]
 

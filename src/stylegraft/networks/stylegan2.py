@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from stylegraft.errors import StylegraftError
 from stylegraft.networks import ops, recompute
-from stylegraft.networks.generator import FullyConnected, Layer, Noise, Output, Synthesis
+from stylegraft.networks.generator import Layer, Noise, Output, Synthesis
 from stylegraft.networks.groups import module_gains
+from stylegraft.networks.mapping import FullyConnected
 
 HALF = 0.5**0.5  # gain of each branch of a residual block
 

@@ -7,6 +7,7 @@ from stylegraft.adaptation.objectives import (
     adversarial,
     cdc,
     dcl,
+    ewc,
     feature_matching,
     maskedd,
     rssa,
@@ -16,7 +17,7 @@ from stylegraft.adaptation.objectives import (
 from stylegraft.adaptation.views import Objective
 from stylegraft.networks.generator import Generator
 
-PAPERS = (adversarial, feature_matching, dcl, cdc, rssa, maskedd, structure, weditgan)
+PAPERS = (adversarial, feature_matching, dcl, cdc, rssa, maskedd, structure, weditgan, ewc)
 
 
 def objectives(recipe: Recipe) -> list[Objective]:
