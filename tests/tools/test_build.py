@@ -222,10 +222,12 @@ def test_half_a_batch_is_at_the_anchor_noise_and_half_is_not(tools):
 
 def test_the_critic_sees_both_sets_moved_alike(tools):
     images = torch.rand(3, 3, 16, 16)
-    a, b = tools.adversarial.moved((images, images), torch.Generator().manual_seed(0))
+    a, b = tools.adversarial.moved((images, images), torch.Generator().manual_seed(0), 16)
     assert torch.equal(a, b)
     assert a.shape == images.shape
     assert not torch.equal(a, images)
+    (crop,) = tools.adversarial.moved((images,), torch.Generator().manual_seed(0), 8)
+    assert crop.shape == (3, 3, 8, 8)
 
 
 def test_the_critics_lpips_is_lpips(tools, monkeypatch: pytest.MonkeyPatch):

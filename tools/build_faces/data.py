@@ -40,12 +40,14 @@ class Pairs:
 
 
 def load_set(folder: Path, resolution: int) -> Pairs:
-    """All pairs of a folder with `faces128.zip` and `latents.safetensors`; faces box-averaged to 64 or 128 px."""
+    """All pairs of a folder with `faces128.zip` (or `faces256.zip`, for more than 128 px) and `latents.safetensors`,
+    faces box-averaged to `resolution` px.
+    """
     with safe_open(folder / "latents.safetensors", "pt") as file:
         psi = float((file.metadata() or {}).get("psi", PAIR_PSI))
         mean = file.get_tensor("w_mean")
         w = mean + psi * (file.get_tensor("w") - mean)
-    with zipfile.ZipFile(folder / "faces128.zip") as archive:
+    with zipfile.ZipFile(folder / f"faces{max(resolution, 128)}.zip") as archive:
         names = sorted(n for n in archive.namelist() if n.endswith(".webp"))
         images = torch.stack([_thumbnail(archive.read(n), resolution) for n in names])
     return Pairs(w, images, psi)

@@ -3,7 +3,7 @@
     python tools/build_faces/render.py --out pairs-psi1 --count 4096 --psi 1.0
 
 The folder gets what the first pairs have: `faces128.zip` (WebP, quality 95, the 1024 px image box-averaged 8x,
-anchor noise) and `latents.safetensors` (z, w before truncation, w_mean; metadata psi, seed). Image i depends on
+anchor noise; `faces256.zip` with `--size 256`) and `latents.safetensors` (z, w before truncation, w_mean; metadata psi, seed). Image i depends on
 (seed, i, psi) alone: the same command resumes, and a larger `--count` goes on.
 """
 
@@ -25,15 +25,13 @@ from stylegraft.data.grids import to_uint8
 from stylegraft.networks.generator import Generator
 from teacher import teacher
 
-SIZE = 128  # px of the faces that are kept
-
 
 def latent(seed: int, index: int) -> Tensor:
     """z [1, 512] of image `index`."""
     return torch.randn(1, 512, generator=torch.Generator().manual_seed(seed * 1_000_003 + index))
 
 
-def thumbnails(images: Tensor, size: int = SIZE) -> Tensor:
+def thumbnails(images: Tensor, size: int) -> Tensor:
     """Box average of images [B, 3, R, R] to `size` px."""
     return torch.nn.functional.avg_pool2d(images, images.shape[-1] // size)
 
@@ -61,9 +59,10 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=4096)
     parser.add_argument("--psi", type=float, default=0.85)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--size", type=int, default=128, choices=(128, 256), help="px of the faces kept")
     parser.add_argument("--batch", type=int, default=4)
     args = parser.parse_args()
-    faces = args.out / "faces128"
+    faces = args.out / f"faces{args.size}"
     faces.mkdir(parents=True, exist_ok=True)
     settings = {"psi": str(args.psi), "seed": str(args.seed)}
     marker = args.out / "latents.safetensors"
@@ -77,14 +76,14 @@ def main() -> None:
     started = time.time()
     for start in range(0, len(missing), args.batch):
         rows = missing[start : start + args.batch]
-        images = thumbnails(generator(w=w[rows], psi=args.psi, noise="const").image)
+        images = thumbnails(generator(w=w[rows], psi=args.psi, noise="const").image, args.size)
         for i, image in zip(rows, images, strict=True):
             write_bytes(paths[i], encoded(image))
         done = start + len(rows)
         if done % (16 * args.batch) == 0 or done == len(missing):
             pace = (time.time() - started) / done
             print(f"{done}/{len(missing)} {pace:.2f} s an image", flush=True)
-    with replacing(args.out / "faces128.zip") as temporary, zipfile.ZipFile(temporary, "w") as archive:
+    with replacing(faces.with_suffix(".zip")) as temporary, zipfile.ZipFile(temporary, "w") as archive:
         for path in paths:
             archive.write(path, path.name)
     print(f"{args.out}: {args.count} pairs at psi {args.psi}")

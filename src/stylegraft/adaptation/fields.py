@@ -171,6 +171,8 @@ class Recipe:
     """Percentile of importance above which a filter is frozen (or modulated, where the space has both forms)."""
     prune_below: float = 0.0
     """Percentile up to which a filter is set to zero for good; 0: none."""
+    sparsify: int = 0
+    """G's first steps, over which a sparse space is pruned little by little; 0: all at once at the end."""
     swap: int = 0
     """Resolution below which the finished domain goes back to the source (layer swapping); 0: nowhere."""
     mask: float = 0.0
@@ -235,7 +237,7 @@ def check(row: Recipe) -> Recipe:
         "warmup": 0, "warmup_scratch": 0, "micro": 0, "r1_gamma": 0, "pl_weight": 0, "anchor_sigma": 0,
         "fm": 0, "cl1": 0, "cl2": 0, "dist": 0, "self_corr": 0, "cross_corr": 0, "cross_every": 1, "structure": 0,
         "structure_levels": 1, "l2sp": 0, "ewc": 0, "drift": 0, "importance_samples": 1, "lead": 0,
-        "partition_every": 0, "swap": 0, "dist_d": 0, "perp": 0, "lr": 0, "lr_d": 0, "lr_warmup": 0,
+        "partition_every": 0, "sparsify": 0, "swap": 0, "dist_d": 0, "perp": 0, "lr": 0, "lr_d": 0, "lr_warmup": 0,
         "ema_kimg": 0,
     }  # fmt: skip
     for field, least in at_least.items():

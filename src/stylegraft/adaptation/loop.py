@@ -24,7 +24,7 @@ from torch import Tensor
 
 from stylegraft.adaptation.objectives import objectives
 from stylegraft.adaptation.recipes import ema_beta, warmed
-from stylegraft.adaptation.stages import active, enter, hold, thaw
+from stylegraft.adaptation.stages import active, enter, hold, sparsify, thaw
 from stylegraft.adaptation.state import State
 from stylegraft.adaptation.views import Objective, Views
 from stylegraft.errors import StylegraftError
@@ -61,6 +61,7 @@ def train(state: State, until: int) -> Iterator[Stats]:
                 stats[f"time/{phase}"] = perf_counter() - started
 
         if state.step >= warmup:
+            sparsify(state)
             average(state)
         stats["real_sign"] = float(state.real_sign)
         if state.ada:

@@ -19,7 +19,7 @@ from typing import Any
 from torch import Tensor
 
 from stylegraft.adaptation import plan as planning
-from stylegraft.adaptation import recipes
+from stylegraft.adaptation import recipes, stages
 from stylegraft.adaptation.folder import Folder, open_folder
 from stylegraft.adaptation.loop import Diverged, Stats, train
 from stylegraft.adaptation.previews import Previews
@@ -38,6 +38,7 @@ from stylegraft.devices import check_device
 from stylegraft.domains.apply import w_avg_shift
 from stylegraft.domains.deltas import effective
 from stylegraft.domains.domain import Domain
+from stylegraft.domains.pruning import prune
 from stylegraft.domains.spaces import canonical, moves_mapping
 from stylegraft.errors import StylegraftError
 from stylegraft.networks.generator import Generator
@@ -129,6 +130,7 @@ def adapt(
         "rules": str(rules),
     }
     state = begin(source, to_float(pictures.images), row, space, seed=seed, device=device)
+    stages.check(state.recipe, space, state.learners["G"], state.generator)
     config["recipe"] = dataclasses.asdict(state.recipe)
     every = every or (100 if row.steps <= 2000 else 500)
     if rules.active and state.end // every == state.recipe.warmup // every:
@@ -301,6 +303,10 @@ def domain_of(state: State, config: dict[str, Any]) -> Domain:
     told |= {"recipe": state.recipe.name, "preset": state.recipe.preset, "steps": state.step}
     told["changes"] = recipes.changed(state.recipe)
     domain = Domain(state.averaged(), told, config["source"])
+    if state.keep is not None:
+        domain = prune(domain, state.keep)
+    if state.recipe.swap:
+        domain = domain.above(state.recipe.swap)
     if moves_mapping(domain.deltas):
         moved = effective(domain.deltas, state.base)
         domain = domain.with_w_avg(w_avg_shift(state.generator, moved, source=state.mean_w))

@@ -20,6 +20,7 @@ from torch import Tensor
 from stylegraft.adaptation.importance import by_filter, leaf_fisher, source_fisher
 from stylegraft.adaptation.recipes import Recipe
 from stylegraft.adaptation.state import State
+from stylegraft.domains.pruning import largest
 from stylegraft.domains.spaces import groups_of
 from stylegraft.errors import StylegraftError
 from stylegraft.networks.generator import Generator
@@ -245,3 +246,20 @@ def restart(state: State) -> None:
     state.path_mean = torch.full_like(state.path_mean, -1.0)
     for owner in state.learners:
         prune(state, owner)
+
+
+@torch.no_grad()
+def sparsify(state: State) -> None:
+    """Zero the smallest style offsets of a sparse space, a few more after every step of G.
+
+    The share that stays falls from 1 to `keep` as keep + (1 - keep) (1 - t)^3 (Zhu and Gupta 2017, equation 1), t from
+    0 at G's first step to 1 at step `sparsify`. An offset may come back while t is below 1.
+    """
+    recipe, learners = state.recipe, state.learners["G"]
+    if state.keep is None or not recipe.sparsify:
+        return
+    t = min((state.step - recipe.warmup + 1) / recipe.sparsify, 1.0)
+    kept = largest(learners, state.keep + (1 - state.keep) * (1 - t) ** 3)
+    for name, leaf in learners.items():
+        leaf.mul_(kept[name])
+        state.ema[name].mul_(kept[name])

@@ -26,6 +26,7 @@ from stylegraft.checkpoints.source import Source
 from stylegraft.domains import spaces
 from stylegraft.domains.deltas import Delta
 from stylegraft.domains.domain import base_tensors
+from stylegraft.domains.expression import find_space
 from stylegraft.errors import StylegraftError
 from stylegraft.networks.discriminator import Discriminator, build_discriminator
 from stylegraft.networks.generator import Generator, mean_w
@@ -45,6 +46,7 @@ class State:
     base: dict[str, Tensor]
     deltas: Deltas
     images: Tensor
+    keep: float | None  # share of the style offsets that a sparse space keeps
     seed: int
     device: torch.device
     learners: dict[str, dict[str, Tensor]]  # owner "G" or "D" -> name -> what its optimiser moves
@@ -140,6 +142,7 @@ def begin(
         base={name: tensor.detach() for name, tensor in base_tensors(generator).items()},
         deltas=deltas,
         images=images.to(device),
+        keep=find_space(space).keep,
         seed=seed,
         device=torch.device(device),
         learners=learners,

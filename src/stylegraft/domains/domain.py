@@ -14,6 +14,7 @@ from __future__ import annotations
 import copy
 import math
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from numbers import Real
@@ -135,6 +136,17 @@ class Domain:
             dense = {name: d.expand_as(base[name]).clone() for name, d in totals.items() if d is not None}
         return replace(self, deltas={name: (Delta(1.0, "dense", {"D": d}),) for name, d in dense.items()})
 
+    def above(self, resolution: int) -> Domain:
+        """The domain in the blocks of `resolution` px and more; those below are the source's again.
+
+        Layer swapping (Pinkney and Adler 2020, UI2I): structure of the source, texture of the domain. What belongs to
+        no block (the mapping) stays as it is.
+        """
+        kept = {name: terms for name, terms in self.deltas.items() if not 0 < _resolution(name) < resolution}
+        if not kept:
+            raise StylegraftError(f"the domain moves nothing from {resolution} px on")
+        return replace(self, deltas=kept, config={**self.config, "above": resolution})
+
     # -- on a generator
 
     def check(self, generator: Generator, *, transfer: bool = False) -> None:
@@ -201,3 +213,9 @@ def base_tensors(generator: Generator) -> dict[str, Tensor]:
 def _call(base: Mapping[str, str]) -> str:
     name, mark, sha = base.get("name", "unknown"), base.get("fingerprint", ""), base.get("sha256", "unknown")
     return f"{name!r} ({mark + ', ' if mark else ''}sha256 {sha[:12]})"
+
+
+def _resolution(parameter: str) -> int:
+    """Of the block that a parameter belongs to; 0: of none."""
+    found = re.match(r"synthesis\.b(\d+)\.", parameter)
+    return int(found[1]) if found else 0
