@@ -36,14 +36,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from stylegraft.adaptation.controller import AdaController
 from stylegraft.adaptation.diffaugment import diff_augment
 from stylegraft.adaptation.resampling import filter_bank, warp
 from stylegraft.adaptation.transforms import Randomness, parse_transforms
 from stylegraft.errors import StylegraftError
 from stylegraft.networks import ops
 
-__all__ = ["AdaController", "Randomness", "augment"]
+__all__ = ["Randomness", "augment"]
 
 
 def augment(images: Tensor, p: float, draws: Randomness, transforms: str = "bgc") -> Tensor:

@@ -63,6 +63,8 @@ class Recipe:
     """Adam step of the discriminator."""
     lr_warmup: int = 0
     """Steps, from the generator's first one on, in which its Adam step rises linearly to its full size; 0: none."""
+    adv: float = 1.0
+    """Weight of the adversarial game in what G learns; 0: no game, the discriminator neither learns nor is asked."""
     r1_gamma: float = 10.0
     """Weight of R1 (gamma / 2 times the squared gradient); 0 is off."""
     r1_every: int = 16
@@ -182,6 +184,24 @@ class Recipe:
     perp: float = 0.0
     """Weight of WeditGAN's regulariser, which holds the offset in W+ perpendicular to the source's own directions."""
 
+    bsa_pixel: float = 0.0
+    """Weight of BSA's L1 distance, in pixels, of each training image to G's image of its own latent."""
+    bsa_vgg: float = 0.0
+    """Weight of the same in the first ten convolutions of VGG16 (`stylegraft assets get lpips`), summed over them."""
+    bsa_emd: float = 0.0
+    """Weight of BSA's nearest-neighbour distance between those latents and ten times as many Gaussian ones."""
+    bsa_decay: float = 0.0
+    """Weight of the mean square of what moves, summed over the tensors that learn."""
+    bsa_jitter: float = 0.01
+    """Standard deviation of the noise on BSA's latents, whose own deviation is 1."""
+    bsa_lr: float = 0.03
+    """Adam step of BSA's latents, one a training image, which learn beside G and are no part of the domain."""
+
+    @property
+    def reconstructs(self) -> bool:
+        """Whether each training image has a latent of its own (BSA)."""
+        return self.bsa_pixel > 0 or self.bsa_vgg > 0
+
     @property
     def at_once(self) -> int:
         """Images in memory at once."""
@@ -215,6 +235,13 @@ COMPARED: dict[str, tuple[int, str]] = {
 }
 
 
+# What only a discriminator can see, with the value that goes without one.
+GAME: dict[str, Any] = {
+    "augment": "none", "cdc": False, "cl2": 0, "dist_d": 0, "mask": 0, "judge": "stylegan2", "warmup": 0,
+    "warmup_judge": "", "lead_judge": "", "partition": "",
+}  # fmt: skip
+
+
 def change(row: Recipe, changes: dict[str, Any]) -> Recipe:
     """`row` with some fields replaced; values are converted to the field's type, unknown fields refused."""
     defaults = {f.name: getattr(row, f.name) for f in dataclasses.fields(row)}
@@ -238,7 +265,8 @@ def check(row: Recipe) -> Recipe:
         "fm": 0, "cl1": 0, "cl2": 0, "dist": 0, "self_corr": 0, "cross_corr": 0, "cross_every": 1, "structure": 0,
         "structure_levels": 1, "l2sp": 0, "ewc": 0, "drift": 0, "importance_samples": 1, "lead": 0,
         "partition_every": 0, "sparsify": 0, "swap": 0, "dist_d": 0, "perp": 0, "lr": 0, "lr_d": 0, "lr_warmup": 0,
-        "ema_kimg": 0,
+        "ema_kimg": 0, "adv": 0, "bsa_pixel": 0, "bsa_vgg": 0, "bsa_emd": 0, "bsa_decay": 0, "bsa_jitter": 0,
+        "bsa_lr": 0,
     }  # fmt: skip
     for field, least in at_least.items():
         if not least <= getattr(row, field) < math.inf:
@@ -261,6 +289,18 @@ def check(row: Recipe) -> Recipe:
                 f"recipe field {field} is {getattr(row, field):g}, expected a percentile, 0 to 100"
             )
     resolutions(row.fm_layers)
+    if not row.adv:
+        for field, without in GAME.items():
+            if getattr(row, field) != without:
+                raise StylegraftError(
+                    f"recipe field {field} is {getattr(row, field)!r} and adv is 0, so that no discriminator plays: "
+                    f"expected {field}={'no' if without is False else without}, or adv=1"
+                )
+    if row.bsa_emd and not row.reconstructs:
+        raise StylegraftError(
+            f"recipe field bsa_emd is {row.bsa_emd:g} and no latents learn: expected bsa_pixel or bsa_vgg above 0, or "
+            "bsa_emd=0"
+        )
     if not 0 <= row.mask < 1:
         raise StylegraftError(f"recipe field mask is {row.mask:g}, expected at least 0 and less than 1")
     if row.judge == "projected" and (row.cdc or row.discriminator != "all"):

@@ -69,7 +69,7 @@ def leaf_fisher(state: State, owner: str, leaves: Mapping[str, Tensor], samples:
         )  # a graph of its own for each sample
         return F.logsigmoid(judged(current_judge(state), one_fake(state, student, samples, k))).sum()
 
-    return fisher(verdict, {name: averages[name] for name in leaves}, samples)
+    return fisher(verdict, {name: averages[name] for name in leaves if name in averages}, samples)
 
 
 def current_judge(state: State) -> Judge | AdaptedJudge:

@@ -18,7 +18,8 @@ def changing(state: State) -> dict[str, Tensor]:
     """Every tensor that training writes to, by the name it is kept under."""
     tensors: dict[str, Tensor] = {f"leaf/{name}": leaf for name, leaf in state.learners["G"].items()}
     tensors |= {f"ema/{name}": tensor for name, tensor in state.ema.items()}
-    tensors |= {f"D/{name}": p for name, p in state.discriminator.named_parameters()}
+    if state.recipe.adv:  # without a game D stays what it began as
+        tensors |= {f"D/{name}": p for name, p in state.discriminator.named_parameters()}
     tensors |= {
         f"judge/{name}": leaf
         for name, leaf in state.learners["D"].items()

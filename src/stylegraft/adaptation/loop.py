@@ -107,7 +107,7 @@ def teach(state: State, acting: Sequence[Objective], stats: Stats) -> None:
         state.real_sign = torch.stack(signs).mean()
     hold(state, owner)
     norm = gradient_norm(learners)
-    report(state, owner, losses, norm, stats)
+    report(state, owner, losses, norm, f".{acting[0].name}" if acting[0].lazy else "", stats)
 
     # Fused Adam raises no tensor's version; a hook of `ops` forgets what was computed from the old weights.
     optimizer.step()
@@ -135,11 +135,14 @@ def gradient_norm(parameters: Sequence[Tensor]) -> Tensor:
     return torch.nn.utils.get_total_norm(gradients) if gradients else torch.zeros(())
 
 
-def report(state: State, owner: str, losses: dict[str, Tensor], norm: Tensor, stats: Stats) -> None:
-    """Write losses and norm into the step's numbers; refuse to go on if one is not finite."""
+def report(
+    state: State, owner: str, losses: dict[str, Tensor], norm: Tensor, suffix: str, stats: Stats
+) -> None:
+    """Write losses and norm (of a lazy phase under its own name) into the step's numbers; refuse to go on if one is not
+    finite.
+    """
     values = {f"{owner}/{name}": float(loss.detach()) for name, loss in losses.items()}
-    lazy = "" if "adv" in losses else "." + next(iter(losses))
-    values[f"{owner}/grad{lazy}"] = float(norm)
+    values[f"{owner}/grad{suffix}"] = float(norm)
     for name, value in values.items():
         if value != value or abs(value) == float("inf"):
             raise Diverged(
@@ -153,5 +156,5 @@ def report(state: State, owner: str, losses: dict[str, Tensor], norm: Tensor, st
 @torch.no_grad()
 def average(state: State) -> None:
     """Move the averaged deltas towards the trained ones: half life `ema_kimg` thousand images."""
-    leaves = [leaf.detach() for leaf in state.learners["G"].values()]
+    leaves = [state.learners["G"][name].detach() for name in state.ema]
     torch._foreach_lerp_(list(state.ema.values()), leaves, 1 - ema_beta(state.recipe))  # pyright: ignore

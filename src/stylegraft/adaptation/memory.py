@@ -55,6 +55,7 @@ def step_memory(state: State) -> int:
     ghost = on_meta(state)
     ghost.step = costliest_step(state.recipe)
     peak = 0
+    owners = {term.owner for term in objectives(state.recipe)}
     for acting in phases(objectives(state.recipe)).values():
         if acting:
             learners = ghost.learners[acting[0].owner].values()
@@ -65,7 +66,7 @@ def step_memory(state: State) -> int:
             peak = max(peak, meter.peak)
             for learner in learners:
                 learner.grad = None
-    trained = sum(leaf.nbytes for own in state.learners.values() for leaf in own.values())
+    trained = sum(leaf.nbytes for owner in owners for leaf in state.learners[owner].values())
     return peak + MOMENTS * trained
 
 
@@ -114,6 +115,8 @@ def on_meta(state: State) -> State:
             "D": {name: own.get(name, bare(leaf)) for name, leaf in state.learners["D"].items()},
         },
         anchors=None if state.anchors is None else torch.empty_like(state.anchors, device=META),
+        latents=None if state.latents is None else bare(state.latents),
+        eye=None if state.eye is None else module_on_meta(state.eye),
         ema={},
         discriminator=discriminator,
         patch=patch,

@@ -46,10 +46,18 @@ def describe(state: State, space: str) -> list[str]:
         f"G: space {space} moves {count:,} numbers, {share:.2%} of the generator's size, "
         f"in {len(state.deltas)} of {len(state.base) - 1} tensors; Adam {lr:g}"
         + (f", rising to it over its first {recipe.lr_warmup} steps" if recipe.lr_warmup else ""),
-        f"D: {judges:,} of {whole:,} parameters learn (policy {recipe.discriminator}){patch}; Adam {recipe.lr_d:g}",
-        f"{len(state.images)} images, batch {recipe.batch}, "
-        f"minibatch-std group {state.discriminator.group_size}; {averages(recipe)}",
+        f"D: {judges:,} of {whole:,} parameters learn (policy {recipe.discriminator}){patch}; Adam {recipe.lr_d:g}"
+        if recipe.adv
+        else "D: none, no adversarial game is played",
+        f"{len(state.images)} images, batch {recipe.batch}"
+        + (f", minibatch-std group {state.discriminator.group_size}" if recipe.adv else "")
+        + f"; {averages(recipe)}",
     ]
+    if state.latents is not None:
+        lines.append(
+            f"each training image has a latent of its own, which learns beside G and is no part of the domain; Adam "
+            f"{recipe.bsa_lr:g}"
+        )
     if ema_half_life(recipe) > recipe.steps:
         lines.append(
             f"warning: the averaged G lags: in this run's {recipe.steps} steps it does not come half way to the "
@@ -68,7 +76,34 @@ def describe(state: State, space: str) -> list[str]:
         lines.append(
             f"{state.end} steps: the first {recipe.warmup} train the discriminator alone, "
             f"then come the recipe's {recipe.steps}"
+            + (f"; of it {recipe.warmup_judge}" if recipe.warmup_judge else "")
         )
+    return lines + stages(state)
+
+
+def stages(state: State) -> list[str]:
+    """What the recipe does in stages, and to the finished domain, in the order in which it happens."""
+    recipe, lines = state.recipe, []
+    if recipe.lead:
+        of_judge = f", of D {recipe.lead_judge}" if recipe.lead_judge else ""
+        lines.append(f"in G's first {recipe.lead} steps only {recipe.lead_space} moves{of_judge}")
+    if recipe.partition:
+        often = f"every {recipe.partition_every} steps" if recipe.partition_every else "once"
+        pruned = f", the lowest {recipe.prune_below:g} % pruned for good" if recipe.prune_below else ""
+        lines.append(
+            f"filters of {recipe.partition} are sorted by importance {often}, on {recipe.importance_samples} samples: "
+            f"those above the {recipe.freeze_above:g}th percentile are frozen{pruned}, the others tuned"
+        )
+    if recipe.lead_reset:
+        lines.append("after that everything else goes back to the source and starts anew")
+    if recipe.ewc:
+        lines.append(
+            f"before the first step the source's Fisher information is estimated on {recipe.importance_samples} samples"
+        )
+    if state.keep is not None:
+        lines.append(f"of the offsets the largest {state.keep:.0%} are kept")
+    if recipe.swap:
+        lines.append(f"in the finished domain, blocks below {recipe.swap} px are the source's")
     return lines
 
 
@@ -90,7 +125,7 @@ def probability(recipe: Recipe) -> str:
 
 def moving(state: State) -> tuple[int, float]:
     """How many numbers the domain trains, and that over the number of parameters of G."""
-    count = sum(leaf.numel() for leaf in state.learners["G"].values())
+    count = sum(mean.numel() for mean in state.ema.values())
     return count, count / sum(p.numel() for p in state.generator.parameters())
 
 
@@ -144,7 +179,7 @@ def forecast(state: State) -> list[str]:
         lines[0] = f"warning: {lines[0]}"
         ways = [f"micro={max(2, recipe.at_once // 2)}"] if recipe.at_once > 2 else []
         ways += ["recompute=yes"] if not recipe.recompute else []
-        ways += ["judge=projected"] if recipe.judge == "stylegan2" else []
+        ways += ["judge=projected"] if recipe.judge == "stylegan2" and recipe.adv else []
         lines.append("to need less: " + ", ".join(f"--set {way}" for way in ways) + ", or a smaller --batch")
     return lines
 

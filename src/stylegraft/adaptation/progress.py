@@ -43,7 +43,7 @@ def introduce(say: Voice, source: Source, state: State, space: str, pictures: Im
         say(line)
     if state.recipe.name in recipes.NOTES:
         say(f"note: {recipes.NOTES[state.recipe.name]}")
-    if source.discriminator is None and state.recipe.judge == "stylegan2":
+    if source.discriminator is None and state.recipe.adv and state.recipe.judge == "stylegan2":
         say(
             "note: the source has no discriminator; one is trained from random weights, all of it whatever the "
             "recipe's policy, which costs quality"
@@ -62,7 +62,8 @@ def summary(one: Stats, state: State) -> str:
     numbers = [f"{name} {one[name]:.3f}" for name in one if name[:2] in ("G/", "D/") and "grad" not in name]
     judged = [f", {name} {one[name]:.3f}" for name in one if name.startswith(WATCHED)]
     tail = "".join(judged) + (f", {state.ada}" if state.ada else "")
-    return f"step {state.step}: {', '.join(numbers)}, D(real) sign {one['real_sign']:+.2f}{tail}"
+    sign = f", D(real) sign {one['real_sign']:+.2f}" if state.recipe.adv else ""
+    return f"step {state.step}: {', '.join(numbers)}{sign}{tail}"
 
 
 class Progress:
@@ -115,7 +116,8 @@ def numbers(stats: dict[str, Any], seconds: float) -> str:
         for name, value in stats.items()
         if name[:2] in ("G/", "D/") and not name[2:].startswith(("grad", "r1", "pl"))
     ]
-    parts.append(f"real {stats['real_sign']:+.2f}")
+    if any(name.startswith("D/") for name in stats):
+        parts.append(f"real {stats['real_sign']:+.2f}")
     if "ada_p" in stats:
         parts.append(f"p {stats['ada_p']:.3f}")
     return " ".join([*parts, f"{seconds:.2f} s/step"])

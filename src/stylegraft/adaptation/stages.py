@@ -25,7 +25,7 @@ from stylegraft.domains.spaces import groups_of
 from stylegraft.errors import StylegraftError
 from stylegraft.networks.generator import Generator
 
-TUNED, FROZEN, PRUNED = 0, 1, 2  # what `State.filters` says of a filter
+TUNED, FROZEN, PRUNED = 0.0, 1.0, 2.0  # what `State.filters` says of a filter
 JUDGED = "b*.conv*, b*.skip"  # groups of D that are partitioned
 
 
@@ -241,8 +241,8 @@ def restart(state: State) -> None:
         for name, leaf in learners.items():
             leaf.copy_(state.begun[owner][name])
         state.optimizers[owner].state.clear()
-    for name, leaf in state.learners["G"].items():
-        state.ema[name].copy_(leaf)
+    for name, mean in state.ema.items():
+        mean.copy_(state.learners["G"][name])
     state.path_mean = torch.full_like(state.path_mean, -1.0)
     for owner in state.learners:
         prune(state, owner)

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from stylegraft.adaptation import judges
-from stylegraft.adaptation.augment import AdaController
+from stylegraft.adaptation.controller import AdaController, controller
 from stylegraft.adaptation.exits import PatchHead, patch_tap
-from stylegraft.adaptation.objectives import check
+from stylegraft.adaptation.objectives import bsa, check
 from stylegraft.adaptation.projected import Judge, load_projected
 from stylegraft.adaptation.recipes import Recipe, fit, learning_rate
 from stylegraft.adaptation.sampling import anchor_points, seed_of
@@ -27,6 +27,7 @@ from stylegraft.domains import spaces
 from stylegraft.domains.deltas import Delta
 from stylegraft.domains.domain import base_tensors
 from stylegraft.domains.expression import find_space
+from stylegraft.encoders.vgg16 import VGG16Trunk
 from stylegraft.errors import StylegraftError
 from stylegraft.networks.discriminator import Discriminator, build_discriminator
 from stylegraft.networks.generator import Generator, mean_w
@@ -54,6 +55,8 @@ class State:
     judge_base: dict[str, Tensor]  # their values in the source
     begun: dict[str, dict[str, Tensor]]  # the learners before the first step, where a phase goes back to them
     anchors: Tensor | None  # [anchors, z_dim], with CDC
+    latents: Tensor | None  # [N, z_dim], one a training image, learners of G but no part of the domain (BSA)
+    eye: VGG16Trunk | None  # what BSA compares images in
     source_discriminator: Judge | None  # the source's D as it was, where a term looks at it (MaskedD)
 
     step: int
@@ -80,7 +83,8 @@ class State:
         return mean_w(self.generator, device=self.device)
 
     def averaged(self) -> Deltas:
-        """The deltas of the averaged generator, copied to the CPU: what previews and the domain file show.
+        """The deltas of the averaged generator, copied to the CPU: what previews and the domain file show. Learners of
+        G without an average, such as BSA's latents, are no part of them.
 
         Deltas that share a leaf share its copy.
         """
@@ -135,7 +139,10 @@ def begin(
         patch = patch_head(discriminator, seed).to(device)
     if patch is not None:
         learners["D"] |= {f"patch.{name}": p for name, p in patch.named_parameters()}
-    ada = AdaController(target=recipe.ada_target, kimg=recipe.ada_kimg, p_max=recipe.ada_max)
+    latents = bsa.first_latents(recipe, len(images), generator.z_dim, seed)
+    if latents is not None:
+        latents = latents.to(device).requires_grad_()
+        learners["G"] = leaves | {bsa.LATENTS: latents}
     return State(
         recipe=recipe,
         generator=generator,
@@ -154,6 +161,8 @@ def begin(
         }
         if recipe.lead_reset
         else {},
+        latents=latents,
+        eye=bsa.load_eye(recipe, device),
         source_discriminator=copy.deepcopy(discriminator) if recipe.dist_d else None,
         anchors=anchor_points(seed, recipe.anchors, generator.z_dim).to(device) if recipe.cdc else None,
         step=0,
@@ -161,10 +170,16 @@ def begin(
         discriminator=discriminator,
         patch=patch,
         optimizers={
-            "G": adam(leaves, learning_rate(recipe, space), recipe.pl_every if recipe.pl_weight else 0),
+            "G": adam(
+                leaves,
+                learning_rate(recipe, space),
+                recipe.pl_every if recipe.adv and recipe.pl_weight else 0,
+                {} if latents is None else {bsa.LATENTS: latents},
+                recipe.bsa_lr,
+            ),
             "D": adam(learners["D"], recipe.lr_d, recipe.r1_every if recipe.r1_gamma else 0),
         },
-        ada=ada if recipe.augment != "none" else None,
+        ada=controller(recipe),
         path_mean=torch.tensor(-1.0, device=device),
         real_sign=torch.tensor(0.0, device=device),
         fisher={},
@@ -242,15 +257,21 @@ def patch_head(discriminator: Discriminator, seed: int) -> PatchHead:
     )
 
 
-def adam(parameters: Mapping[str, Tensor], lr: float, lazy_every: int) -> torch.optim.Adam:
+def adam(
+    parameters: Mapping[str, Tensor],
+    lr: float,
+    lazy_every: int,
+    others: Mapping[str, Tensor] | None = None,
+    lr_others: float = 0.0,
+) -> torch.optim.Adam:
     """Fused Adam with StyleGAN2's correction for lazy regularisation: c = k / (k + 1), lr * c, betas^c.
 
-    (Karras et al. 2020, appendix B: k + 1 optimiser steps in k iterations.)
+    (Karras et al. 2020, appendix B: k + 1 optimiser steps in k iterations.) others: learners with a rate of their own.
     """
     c = lazy_every / (lazy_every + 1) if lazy_every else 1.0
-    optimizer = torch.optim.Adam(
-        list(parameters.values()), lr=lr * c, betas=(0.0, 0.99**c), eps=1e-8, fused=True
-    )
+    sets = [(parameters, lr)] + ([(others, lr_others)] if others else [])
+    groups = [{"params": list(own.values()), "lr": rate * c} for own, rate in sets]
+    optimizer = torch.optim.Adam(groups, betas=(0.0, 0.99**c), eps=1e-8, fused=True)
     for group in optimizer.param_groups:
         group["full_lr"] = group["lr"]
     return optimizer

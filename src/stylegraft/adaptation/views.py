@@ -24,6 +24,7 @@ from stylegraft.adaptation.judges import AdaptedJudge, adapted
 from stylegraft.adaptation.projected import Judge
 from stylegraft.domains.apply import Adapted
 from stylegraft.domains.deltas import effective
+from stylegraft.networks import ops
 from stylegraft.networks.generator import Generator, Noise, Output
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 NEEDS = (
     "fake", "real", "shots", "real_fake_logits", "anchored_pair", "free_pair", "anchor_pair", "disturbed_pair", "paths",
-    "rows", "discriminator_features", "drift",
+    "rows", "discriminator_features", "drift", "fitted",
 )  # fmt: skip
 DISTURBANCE = 0.15  # share of each sample's own latent in `disturbed_pair` (RSSA's 0.85 / 0.15)
 
@@ -227,10 +228,28 @@ class Views:
         """This step's training images [B, C, R, R] in [-1, 1], each mirrored or not."""
         self._declared("real")
         state = self.state
+        images = state.images[self._picked()]
+        if not self.recipe.xflip:
+            return images
+        return sampling.mirror(images, state.seed, state.step, self.keyed.indices())
+
+    def _picked(self) -> list[int]:
+        """Which training images this part of the step sees."""
+        state = self.state
         order = sampling.data_order(state.seed, state.step, self.recipe.batch, len(state.images))
-        places = self.keyed.indices()
-        images = state.images[[order[i] for i in places]]
-        return sampling.mirror(images, state.seed, state.step, places) if self.recipe.xflip else images
+        return [order[i] for i in self.keyed.indices()]
+
+    @cached_property
+    def fitted(self) -> tuple[Tensor, Tensor]:
+        """Adapted images at the jittered latents of this step's training images, with random noise, and these images as
+        they are: both [B, C, R, R].
+        """
+        self._declared("fitted")
+        state, picked = self.state, self._picked()
+        assert state.latents is not None
+        jitter = self.keyed.samples("fitted.jitter").normal(self.generator.z_dim)
+        z = ops.normalise(state.latents[picked]) + self.recipe.bsa_jitter * jitter
+        return self.student(z, noise=self._random_noise("fitted.noise")).image, state.images[picked]
 
     @property
     def shots(self) -> Tensor:

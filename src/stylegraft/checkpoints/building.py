@@ -18,6 +18,7 @@ from stylegraft.errors import StylegraftError
 LARGE = 1e9  # of a gain, a tap of a filter, a clamp
 MAX_TAPS = 16
 MAX_LAYERS = 1000  # of a mapping network; the published have 8
+MAX_Z = 2048  # the published have 512
 _CREATORS = {torch.randn, torch.zeros, torch.ones, torch.full, torch.empty}
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -45,7 +46,9 @@ def build(
         )
     try:
         _check_settings(config)
-        with _Budget(sum(math.prod(numbers.shape) for numbers in mine.values()) + 65_536):
+        z_dim = config.get("z_dim", 512)
+        unkept = 65_536 + min(z_dim, MAX_Z) ** 2  # buffers that no file keeps; the largest is the miner's
+        with _Budget(sum(math.prod(numbers.shape) for numbers in mine.values()) + unkept):
             network = builder(config)
         if not all(abs(gain) < LARGE for gain in getattr(network, "gains", {}).values()):
             raise ValueError("a gain that is not finite")

@@ -52,13 +52,15 @@ def path_length(views: Views) -> Tensor:
 
 
 def terms(recipe: Recipe) -> list[Objective]:
-    """The game itself, and its two lazy regularisers as far as the recipe gives them weight."""
+    """The game itself, and its two lazy regularisers, as far as the recipe gives them weight."""
+    if not recipe.adv:
+        return []
     lazy = [
         Objective("r1", "D", r1, ("real",), recipe.r1_gamma, every=recipe.r1_every, lazy=True),
         Objective("pl", "G", path_length, ("paths",), recipe.pl_weight, every=recipe.pl_every, lazy=True),
     ]
     return [
         Objective("adv", "D", discriminator_logistic, ("fake", "real", "real_fake_logits")),
-        Objective("adv", "G", generator_logistic, ("fake",)),
+        Objective("adv", "G", generator_logistic, ("fake",), recipe.adv),
         *(term for term in lazy if term.weight),
     ]
