@@ -23,7 +23,7 @@ from stylegraft.adaptation.views import Objective, Views
 from stylegraft.errors import StylegraftError
 from stylegraft.networks import ops
 
-from .toys import RECIPES, after, fresh, pictures, small, toy
+from .toys import RECIPES, after, fresh, golden_space, pictures, small, toy
 
 GOLDEN = Path(__file__).parents[1] / "data" / "golden" / "losses.json"
 
@@ -32,7 +32,7 @@ def losses(name: str) -> list[dict[str, float]]:
     """What the golden file holds: six steps of a recipe on a toy."""
     return [
         {key: value for key, value in stats.items() if not key.startswith("time/")}
-        for stats in train(fresh(name, "affine-light+"), 6)
+        for stats in train(fresh(name, golden_space(name)), 6)
     ]
 
 

@@ -12,8 +12,9 @@ import torch
 
 from stylegraft.adaptation import plan
 from stylegraft.adaptation.memory import Meter, on_meta, step_memory
+from stylegraft.adaptation.recipes import PAPER
 
-from .toys import fresh
+from .toys import OWN, RECIPES, fresh
 
 MIB = 1 << 20
 
@@ -50,6 +51,12 @@ def test_a_larger_batch_takes_more_and_parts_of_it_less(recipe: str):
     whole = step_memory(fresh(recipe, "full", batch=8))
     assert step_memory(fresh(recipe, "full", batch=4)) < whole
     assert step_memory(fresh(recipe, "full", batch=8, micro=4)) < whole
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_what_a_step_takes_can_be_found_for_every_method(recipe: str):
+    space = OWN[recipe].get("space") or PAPER[recipe].space
+    assert step_memory(fresh(recipe, space)) > 0
 
 
 def test_recomputing_takes_less():

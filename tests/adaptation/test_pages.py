@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from stylegraft.adaptation.recipes import PAPER, recipe
+from stylegraft.adaptation.recipes import LEFT_OUT, PAPER, recipe
 from stylegraft.cli.recipes import show
+from stylegraft.errors import StylegraftError
 
-PAGES = sorted((Path(__file__).parents[2] / "docs" / "methods").glob("*.md"))
+FOLDER = Path(__file__).parents[2] / "docs" / "methods"
+PAGES = sorted(path for path in FOLDER.glob("*.md") if path.stem != "README")
 SKELETON = ["When to use it", "When not", "Equation", "default"]
 
 
@@ -30,17 +32,19 @@ def test_a_page_states_the_defaults_of_its_row(page: Path):
         assert values == expected, field
 
 
-def test_every_method_of_this_file_s_pages_has_a_page():
-    pages = {page.stem for page in PAGES}
-    assert {
-        "tgan",
-        "ada",
-        "freezed",
-        "fixnoise",
-        "dcl",
-        "cdc",
-        "rssa",
-        "maskedd",
-        "freezesg",
-        "weditgan",
-    } <= pages
+def test_every_method_has_a_page_and_a_row_of_the_index():
+    index = (FOLDER / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(
+        r"^\| \[`([\w-]+)`\]\(([\w-]+)\.md\) \| ([^|]+) \| ([^|]+) \| ([^|]+) \|$", index, re.MULTILINE
+    )
+    assert [name for name, *_ in rows] == list(PAPER)
+    assert all(name == link for name, link, *_ in rows)
+    assert {page.stem for page in PAGES} == set(PAPER)
+
+
+def test_the_index_says_what_is_left_out_and_why():
+    index = (FOLDER / "README.md").read_text(encoding="utf-8")
+    for name, why in LEFT_OUT.items():
+        assert f"| `{name}` | {why} |" in index
+        with pytest.raises(StylegraftError, match=re.escape(f"recipe {name!r} is left out: {why}")):
+            recipe(name)

@@ -1,4 +1,4 @@
-"""Toy sources of both architectures: 16 px, 8 channels, every parameter alive."""
+"""Toy sources of both architectures: 16 px, 8 channels, every parameter alive; and what each method needs on them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from stylegraft.adaptation.loop import train
 from stylegraft.adaptation.recipes import Recipe, recipe
 from stylegraft.adaptation.state import State, begin
 from stylegraft.checkpoints import Source
+from stylegraft.domains import SPACES
 from stylegraft.networks.discriminator import build_discriminator
 from stylegraft.networks.generator import build_generator
 
@@ -27,9 +28,64 @@ DISCRIMINATOR = {
     "channel_max": 8,
     "mbstd_group_size": 4,
 }
-RECIPES = ("tgan", "ada", "freezed", "fixnoise", "dcl", "cdc", "rssa", "maskedd", "freezesg", "weditgan")
+# One row a method, what it needs on a toy: a lead, a partition and a warm-up that end within six steps, an ADA that is
+# on by then, a D policy that freezes something at 16 px, no weights of others.
+OWN: dict[str, dict[str, Any]] = {
+    "tgan": {},
+    "ada": {"ada_kimg": 0.05},
+    "diffaugment": {},
+    "freezed": {"discriminator": "upto-8"},
+    "fixnoise": {"ada_kimg": 0.05},
+    "l2sp": {},
+    "ewc": {"importance_samples": 2},
+    "freezeg": {"ada_kimg": 0.05, "space": "late@8"},
+    "bsa": {"bsa_vgg": 0.0},
+    "minegan": {"lead": 2},
+    "fsgan": {},
+    "adam": {"lead": 2, "importance_samples": 2},
+    "rick": {"warmup": 2, "partition_every": 2, "importance_samples": 2, "prune_below": 5.0},
+    "ui2i": {"swap": 8},
+    "dcl": {},
+    "cdc": {},
+    "rssa": {},
+    "maskedd": {},
+    "freezesg": {"batch": 4, "ada_kimg": 0.05, "discriminator": "upto-8", "space": "late@8"},
+    "weditgan": {"ada_kimg": 0.05, "perp": 1e-4},
+}
+RECIPES = tuple(OWN)
+# For runs of two steps, stopped after the first.
+BRIEF: dict[str, Any] = {"r1_gamma": 0.0, "pl_weight": 0.0}
+BRIEF_OWN: dict[str, dict[str, Any]] = {"minegan": {"lead": 1}, "rick": {"warmup": 0, "partition_every": 1}}
 # What a method goes without on an architecture that lacks it: MobileStyleGAN has no running images.
 WITHOUT: dict[str, dict[str, dict[str, Any]]] = {"mobile": {"freezesg": {"structure": 0.0}}}
+
+
+def but(*allowed: str) -> tuple[str, ...]:
+    """All spaces of the table but these."""
+    return tuple(name for name in SPACES if name not in allowed)
+
+
+_KERNELS = (
+    "affine+",
+    "affine-light+",
+    "style+",
+    "scale-shift",
+    "singular-values",
+    "rank-1",
+)  # not as dense deltas
+# (architecture, recipe, spaces) that do not go together -> what is said of it; `*`: any.
+REFUSED: dict[tuple[str, str, tuple[str, ...]], str] = {
+    ("mobile", "*", ("hdn",)): "nothing for gain; .* use hdn-before",
+    ("*", "minegan", but("miner")): "lead_space 'miner': nothing .* expected a space .* 'miner [+] full'",
+    ("*", "adam", but("adam", "rank-1")): "lead_space 'rank1': nothing .* expected a space .* 'adam'",
+    ("*", "adam", ("rank-1",)): "partition 'conv': .* takes dense deltas, .* expected a space such as full",
+    ("*", "rick", _KERNELS): "partition 'conv': .* takes dense deltas, .* expected a space such as full",
+    (
+        "*",
+        "rick",
+        but(*_KERNELS, "full", "synthesis", "adam", "late"),
+    ): "partition 'conv': nothing .* expected a space",
+}
 
 
 @cache
@@ -57,15 +113,14 @@ def pictures(count: int = 10) -> Tensor:
 
 
 def small(name: str, **changes: Any) -> Recipe:
-    """A recipe on toys: no warm-up, an ADA that is on within a few steps, a FreezeD that freezes something at 16 px."""
-    own: dict[str, Any] = {
-        "freezed": {"discriminator": "upto-8"},
-        "ada": {"ada_kimg": 0.05},
-        "fixnoise": {"ada_kimg": 0.05},
-        "freezesg": {"batch": 4, "ada_kimg": 0.05, "discriminator": "upto-8"},
-        "weditgan": {"ada_kimg": 0.05, "perp": 1e-4},
-    }
-    return recipe(name, **{"warmup": 0, "lr": 0.002, **own.get(name, {}), **changes})
+    """A recipe on toys: no warm-up, and what `OWN` says."""
+    return recipe(name, **{"warmup": 0, "lr": 0.002, **OWN[name], **changes})
+
+
+def golden_space(name: str) -> str:
+    """Where the golden losses of a recipe are taken: in affine-light+, or its own space where it refuses that."""
+    refused = any(name == recipe and "affine-light+" in spaces for _, recipe, spaces in REFUSED)
+    return small(name).space if refused else "affine-light+"
 
 
 def fresh(

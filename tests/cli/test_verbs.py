@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,11 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from stylegraft.adaptation.recipes import FIXED, PAPER
+from stylegraft.adaptation.judges import forms_of, split
+from stylegraft.adaptation.recipes import FIXED, LEFT_OUT, NOTES, PAPER, recipe
 from stylegraft.checkpoints import load
 from stylegraft.cli.main import main
 from stylegraft.cli.model import render
-from stylegraft.cli.recipes import field_docs, show
+from stylegraft.cli.recipes import ADDS, COST, field_docs, show, venue
 from stylegraft.cli.sample import parse_seeds
 from stylegraft.cli.settings import parse
 from stylegraft.domains import SPACES, Domain, count
@@ -170,7 +176,17 @@ def test_spaces_counts_on_a_source(toy_file: Path, say):
         assert name in told
         assert f"{count(name, generator):,}" in told
     assert "100 %" in told
-    assert "30.3M" in say("spaces")
+    assert max(map(len, told.splitlines())) <= 80
+
+
+def test_spaces_says_where_each_comes_from(say):
+    told = say("spaces")
+    assert max(map(len, told.splitlines())) <= 80
+    flat = " ".join(told.split())
+    for name, row in SPACES.items():
+        assert re.search(rf"^{re.escape(name)} ", told, re.MULTILINE)
+        assert row.paper.partition(" ")[0] in flat
+    assert "30.3M" in told
 
 
 def test_spaces_counts_an_expression_by_group(toy_file: Path, say):
@@ -183,17 +199,101 @@ def test_spaces_counts_an_expression_by_group(toy_file: Path, say):
     assert ["affine@8", "dense", "6", f"{count('affine@8', generator):,}"] in rows
 
 
-def test_recipes_prints_the_papers_settings_and_ours(say):
+def test_recipes_is_one_line_a_method_and_names_what_is_left_out(say):
     told = say("recipes")
+    lines = {line.split()[0]: line for line in told.splitlines() if line}
     for name, row in PAPER.items():
-        assert name in told
-        assert row.paper.split(":")[0].split(",")[0] in told
-        assert str(row.steps) in told
-    one = say("recipes", "dcl")
+        assert row.paper.partition(" (")[0].endswith(venue(row))
+        for part in (venue(row), recipe(name).space, f"{COST[name]:.1f}" if name in COST else "-"):
+            assert f"  {part}" in lines[name]
+        assert lines[name].endswith(ADDS[name])
+    for name, why in LEFT_OUT.items():
+        assert lines[name].split(maxsplit=1) == [name, why]
+    assert max(map(len, told.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_a_recipe_shows_its_citation_what_differs_its_notes_and_its_page(name: str, say):
+    told = say("recipes", name)
+    assert say("recipes", "show", name) == told
+    assert max(map(len, told.splitlines())) <= 80
+    flat = " ".join(told.split())
+    assert PAPER[name].paper in flat
+    assert NOTES.get(name, "") in flat
+    assert f"docs/methods/{name}.md" in told
+    rows = {line.split()[0]: line.split()[1:] for line in told.splitlines() if line}
+    for field in dataclasses.fields(PAPER[name]):
+        values = [show(getattr(recipe(name, preset=preset), field.name)) for preset in ("paper", "scaled")]
+        if field.name not in FIXED and any(value != show(field.default) for value in values):
+            found = " ".join(rows[field.name])
+            assert found.startswith(" ".join(values)) or values[0] in flat, field.name
+    for part in (recipe(name).space, recipe(name).lead_space, recipe(name).partition):
+        assert part in flat
+
+
+def test_all_fields_of_a_recipe_are_shown_on_request(say):
+    told = say("recipes", "dcl", "--all")
+    assert max(map(len, told.splitlines())) <= 80
     for field in field_docs(type(PAPER["dcl"])):
         if field not in FIXED:
-            assert field in one
-    assert max(map(len, (told + one).splitlines())) <= 80
+            assert re.search(rf"^{field}  ", told, re.MULTILINE)
+
+
+def test_a_recipe_counts_on_a_source(toy_file: Path, say):
+    source = load(toy_file)
+    assert source.discriminator is not None
+    flat = " ".join(say("recipes", "fsgan", toy_file).split())
+    assert f"G moves {count('singular-values', source.generator):,} numbers in singular-values" in flat
+    learns, _ = split(
+        source.discriminator, forms_of(source.discriminator, "singular(all)"), torch.Generator(), "cpu"
+    )
+    assert f"; D {sum(leaf.numel() for leaf in learns.values()):,}, " in flat
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        (["recipes", "dlc"], "no recipe 'dlc' (did you mean 'dcl'?)"),
+        (["recipes", "--all"], "expected a NAME"),
+        (["recipes", "show"], "expected a NAME"),
+        (["recipes", "dcl", "faces-64", "more"], "expected at most a recipe and a source"),
+        *((["recipes", name], f"recipe {name!r} is left out: {why}") for name, why in LEFT_OUT.items()),
+        (["adapt", "TOY", "pencil", "--recipe", "genda"], LEFT_OUT["genda"]),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_recipes_refuses_in_one_line(
+    line: list[str], told: str, toy_file: Path, capsys: pytest.CaptureFixture[str]
+):
+    assert main([str(toy_file) if part == "TOY" else part for part in line]) == 2
+    error = capsys.readouterr().err
+    assert told in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("line", [["recipes"], ["recipes", "adam"], ["spaces"]], ids=" ".join)
+def test_tables_without_a_source_answer_without_torch(line: list[str]):
+    code = f"""
+import sys
+from stylegraft.cli.main import main
+assert main({line!r}) == 0
+heavy = {{"torch", "numpy", "PIL", "safetensors", "scipy"}} & set(sys.modules)
+assert not heavy, heavy
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("verb", ["recipes", "spaces"])
+def test_tables_answer_in_half_a_second(verb: str, stylegraft):
+    assert stylegraft(verb).seconds < 0.5
+
+
+def test_what_a_step_costs_is_what_was_measured():
+    path = Path(__file__).parents[2] / "benchmarks" / "results" / "step-cost-recipes-faces-64.json"
+    measured = json.loads(path.read_text(encoding="utf-8"))["recipes"]
+    assert {name: round(row["ratio"], 1) for name, row in measured.items()} == COST
+    assert COST.keys() <= PAPER.keys()
 
 
 def test_assets_lists_what_can_be_got(say):

@@ -166,11 +166,15 @@ class Recipe:
     warmup_judge: str = ""
     """Groups of D that learn in the warm-up; empty: all of it."""
     partition: str = ""
-    """Groups of G whose filters are frozen, tuned or pruned by importance after the lead, as are D's convolutions."""
+    """Groups of G, joined by commas, whose filters are frozen, tuned or pruned by importance after the lead."""
+    partition_judge: str = ""
+    """The same of D, all in one pool."""
     partition_every: int = 0
     """Steps between two such decisions; 0: one alone."""
-    freeze_above: float = 0.0
-    """Percentile of importance above which a filter is frozen (or modulated, where the space has both forms)."""
+    freeze_above: float = 100.0
+    """Percentile of importance above which a filter is frozen (or modulated, where the space has both forms); 100:
+    none.
+    """
     prune_below: float = 0.0
     """Percentile up to which a filter is set to zero for good; 0: none."""
     sparsify: int = 0
@@ -238,7 +242,7 @@ COMPARED: dict[str, tuple[int, str]] = {
 # What only a discriminator can see, with the value that goes without one.
 GAME: dict[str, Any] = {
     "augment": "none", "cdc": False, "cl2": 0, "dist_d": 0, "mask": 0, "judge": "stylegan2", "warmup": 0,
-    "warmup_judge": "", "lead_judge": "", "partition": "",
+    "warmup_judge": "", "lead_judge": "", "partition": "", "partition_judge": "",
 }  # fmt: skip
 
 
@@ -288,7 +292,17 @@ def check(row: Recipe) -> Recipe:
             raise StylegraftError(
                 f"recipe field {field} is {getattr(row, field):g}, expected a percentile, 0 to 100"
             )
+    if row.prune_below > row.freeze_above:
+        raise StylegraftError(
+            f"recipe field prune_below is {row.prune_below:g} and freeze_above {row.freeze_above:g}: expected the"
+            " percentile up to which filters are pruned to be the lower one"
+        )
     resolutions(row.fm_layers)
+    if row.ewc and row.judge == "projected":
+        raise StylegraftError(
+            f"recipe field ewc is {row.ewc:g} and judge is projected: EWC asks the source's own discriminator; expected"
+            " judge=stylegan2, or l2sp"
+        )
     if not row.adv:
         for field, without in GAME.items():
             if getattr(row, field) != without:

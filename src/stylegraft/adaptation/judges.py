@@ -18,6 +18,7 @@ from torch.func import functional_call
 
 from stylegraft.adaptation.projected import Judge
 from stylegraft.domains.deltas import Delta, FormSpec, effective
+from stylegraft.domains.expression import FORMS
 from stylegraft.errors import StylegraftError, nearest
 
 Forms = dict[str, tuple[FormSpec, ...]]
@@ -56,7 +57,7 @@ def forms_of(judge: Judge, policy: str) -> Forms:
     shapes = {name: p.shape for name, p in judge.named_parameters()}
     for term in re.split(r"\s+\+\s+", policy.strip()):
         match = _TERM.fullmatch(term)
-        spec = FormSpec.parse(match["form"] if match else "dense")
+        spec = _spec(match["form"] if match else "dense", policy)
         members = [
             name
             for name in named(judge, match["groups"] if match else term, policy)
@@ -65,9 +66,26 @@ def forms_of(judge: Judge, policy: str) -> Forms:
         if not members:
             raise StylegraftError(f"discriminator policy {policy!r}: {term} leaves nothing to learn")
         for name in members:
-            if spec not in found.setdefault(name, []):
+            others = {other.form: other for other in found.setdefault(name, [])}
+            if others.get(spec.form, spec) != spec:
+                raise StylegraftError(
+                    f"discriminator policy {policy!r}: {name} gets the form {spec.form} in two ways"
+                )
+            if spec.form not in others:
                 found[name].append(spec)
     return {name: tuple(found[name]) for name in shapes if name in found}
+
+
+def _spec(form: str, policy: str) -> FormSpec:
+    name, _, rank = form.partition(":")
+    if name not in FORMS:
+        raise StylegraftError(
+            f"discriminator policy {policy!r}: no form {name!r}{nearest(name, FORMS)}; there are {', '.join(FORMS)}"
+        )
+    if bool(rank) != FORMS[name]:
+        wanted = "a rank, as in lowrank:4" if FORMS[name] else "no rank"
+        raise StylegraftError(f"discriminator policy {policy!r}: the form {name} takes {wanted}")
+    return FormSpec.parse(form)
 
 
 def named(judge: Judge, groups: str, policy: str) -> list[str]:

@@ -116,6 +116,9 @@ def on_meta(state: State) -> State:
         },
         anchors=None if state.anchors is None else torch.empty_like(state.anchors, device=META),
         latents=None if state.latents is None else bare(state.latents),
+        source_discriminator=None
+        if state.source_discriminator is None
+        else module_on_meta(state.source_discriminator),
         eye=None if state.eye is None else module_on_meta(state.eye),
         ema={},
         discriminator=discriminator,

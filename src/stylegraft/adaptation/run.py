@@ -130,7 +130,7 @@ def adapt(
         "rules": str(rules),
     }
     state = begin(source, to_float(pictures.images), row, space, seed=seed, device=device)
-    stages.check(state.recipe, space, state.learners["G"], state.generator)
+    stages.check(state, space)
     config["recipe"] = dataclasses.asdict(state.recipe)
     every = every or (100 if row.steps <= 2000 else 500)
     if rules.active and state.end // every == state.recipe.warmup // every:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -97,6 +97,11 @@ class Keyed:
     def choice(self, stream: str, names: Sequence[str]) -> str:
         """One of `names`, each as likely, for the whole batch."""
         return names[int(self.once(stream) * len(names))]
+
+    def choices(self, stream: str, names: Sequence[str]) -> list[str]:
+        """One of `names` for each sample of this part of the batch, each as likely."""
+        here = replace(self, device=torch.device("cpu"))  # a meta device has no values to choose by
+        return [names[int(u * len(names))] for u in here.samples(stream).uniform().tolist()]
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@
     main      everything, but for filters that `partition` froze or pruned
 
 At the end of the lead (and every `partition_every` steps after it) the filters of the groups named in `partition`
-are sorted by their Fisher information: the most important stay as the source has them, the least important can be
-pruned, the rest is tuned.
+and `partition_judge` are sorted by their Fisher information: the most important stay as they are, the least important
+can be pruned, the rest is tuned.
 """
 
 from __future__ import annotations
@@ -20,13 +20,19 @@ from torch import Tensor
 from stylegraft.adaptation.importance import by_filter, leaf_fisher, source_fisher
 from stylegraft.adaptation.recipes import Recipe
 from stylegraft.adaptation.state import State
+from stylegraft.domains.deltas import FORMS
 from stylegraft.domains.pruning import largest
 from stylegraft.domains.spaces import groups_of
-from stylegraft.errors import StylegraftError
-from stylegraft.networks.generator import Generator
+from stylegraft.errors import StylegraftError, nearest
 
-TUNED, FROZEN, PRUNED = 0.0, 1.0, 2.0  # what `State.filters` says of a filter
-JUDGED = "b*.conv*, b*.skip"  # groups of D that are partitioned
+TUNED, FROZEN, PRUNED = 0.0, 1.0, 2.0  # what `State.filters` says of a filter; float32, as state files hold
+CHOOSING = {  # fields that name forms or groups -> whose
+    "warmup_judge": "D",
+    "lead_space": "G",
+    "lead_judge": "D",
+    "partition": "G",
+    "partition_judge": "D",
+}
 
 
 def stage_of(recipe: Recipe, step: int) -> str:
@@ -47,11 +53,14 @@ def active(state: State, owner: str) -> dict[str, Tensor]:
     return select(learners, labels(state, owner), chosen) if chosen else learners
 
 
-def labels(state: State, owner: str) -> Mapping[str, Iterable[str]]:
-    """{group: parameter names as the learners of this owner have them}."""
+def labels(state: State, owner: str) -> dict[str, list[str]]:
+    """{group: parameter names as the learners of this owner have them}; D's patch exit belongs to its `head`."""
     if owner == "G":
-        return groups_of(state.generator)
-    return {group: [f"D.{name}" for name in names] for group, names in state.discriminator.groups.items()}
+        return {group: list(names) for group, names in groups_of(state.generator).items()}
+    groups = {group: [f"D.{name}" for name in names] for group, names in state.discriminator.groups.items()}
+    if state.patch is not None:
+        groups["head"] += [name for name in state.learners["D"] if name.startswith("patch.")]
+    return groups
 
 
 def select(
@@ -59,19 +68,22 @@ def select(
 ) -> dict[str, Tensor]:
     """Those learners whose form (`rank1`) or group (`miner`, `head`, `b*.conv*`) is named in a comma list.
 
-    A group's resolution need not be named: `affine` is `affine@4`, `affine@8`, ... Raises StylegraftError where
-    nothing is left.
+    A group's resolution need not be named: `affine` is `affine@4`, `affine@8`, ... Raises StylegraftError for a name
+    that is neither, with the nearest that is, and where nothing is left.
     """
-    names = [name.strip() for name in chosen.split(",")]
-    members = {
-        parameter
-        for label, parameters in groups.items()
-        for parameter in parameters
-        if any(fnmatchcase(label, name) or label.partition("@")[0] == name for name in names)
-    }
+    names, members = [name.strip() for name in chosen.split(",")], set[str]()
+    for name in names:
+        found = [label for label in groups if fnmatchcase(label, name) or label.partition("@")[0] == name]
+        members.update(parameter for label in found for parameter in groups[label])
+        if not found and name not in FORMS:
+            known = sorted({label.partition("@")[0] for label in groups})
+            raise StylegraftError(
+                f"{chosen!r}: no group or form {name!r}{nearest(name, [*known, *FORMS])}; there are"
+                f" {', '.join(known)}, and the forms"
+            )
     kept = {leaf: tensor for leaf, tensor in learners.items() if _is(leaf, members, names)}
     if not kept:
-        raise StylegraftError(f"stage of {chosen!r}: nothing that learns in this run is called so")
+        raise StylegraftError(f"{chosen!r}: nothing that learns in this run is called so")
     return kept
 
 
@@ -85,9 +97,10 @@ def enter(state: State) -> None:
     recipe, begun = state.recipe, state.step - state.recipe.warmup
     if recipe.ewc and not state.fisher:
         state.fisher = source_fisher(state, recipe.importance_samples)
-    if begun >= 0 and recipe.partition and due(recipe, begun):
-        for owner, groups in (("G", recipe.partition), ("D", JUDGED)):
-            divide(state, owner, groups)
+    if begun >= 0 and due(recipe, begun):
+        for owner, groups in (("G", recipe.partition), ("D", recipe.partition_judge)):
+            if groups:
+                divide(state, owner)
     if recipe.lead_reset and recipe.lead and begun == recipe.lead:
         restart(state)
 
@@ -98,29 +111,40 @@ def due(recipe: Recipe, begun: int) -> bool:
     return since == 0 or (since > 0 and recipe.partition_every > 0 and since % recipe.partition_every == 0)
 
 
-def divide(state: State, owner: str, groups: str) -> None:
-    """Sort the filters of one network anew; what was pruned once stays so."""
-    parameters, samples = partitioned(state, owner, groups), state.recipe.importance_samples
-    prefix = "D." if owner == "D" else ""
-    judged = measured(state, owner)
-    for leaf in judged.values():
+def divide(state: State, owner: str) -> None:
+    """Sort the filters of one network anew; what was pruned once stays so, and is not counted."""
+    recipe, prefix = state.recipe, "D." if owner == "D" else ""
+    pools = partitioned(state, owner)
+    leaves = dict[str, Tensor]()
+    for names in pools.values():
+        leaves |= measured(state, owner, names)
+    for leaf in leaves.values():
         leaf.requires_grad_(True)
-    found = by_filter(leaf_fisher(state, owner, judged, samples), parameters, prefix)
-    for kind in sorted({parameters[name] for name in found}):
-        pool = {name: values for name, values in found.items() if parameters[name] == kind}
-        for name, verdict in sort(pool, state.recipe.freeze_above, state.recipe.prune_below).items():
-            key = f"{owner}/{name}"
-            if key in state.filters:
-                verdict = torch.where(state.filters[key] == PRUNED, PRUNED, verdict)
-            state.filters[key] = verdict
+    information = leaf_fisher(state, owner, leaves, recipe.importance_samples)
+    for names in pools.values():
+        found = by_filter(information, names, prefix)
+        verdicts = {
+            name: state.filters.get(f"{owner}/{name}", torch.zeros_like(found[name])) for name in found
+        }
+        verdict, importance = torch.cat(list(verdicts.values())), torch.cat(list(found.values()))
+        left = verdict != PRUNED
+        verdict[left] = sort(importance[left], recipe.freeze_above, recipe.prune_below)
+        sizes = [len(values) for values in found.values()]
+        for name, own in zip(found, verdict.split(sizes), strict=True):
+            state.filters[f"{owner}/{name}"] = own.clone()
     prune(state, owner)
 
 
-def measured(state: State, owner: str) -> dict[str, Tensor]:
-    """The learners whose Fisher information tells a filter's importance: what moved in the lead, or all."""
-    recipe, learners = state.recipe, state.learners[owner]
+def measured(state: State, owner: str, parameters: Iterable[str]) -> dict[str, Tensor]:
+    """The leaves whose Fisher information tells how important the filters of these parameters are: those that learnt
+    in the lead, or all where none did.
+    """
+    recipe, learners, prefix = state.recipe, state.learners[owner], "D." if owner == "D" else ""
+    named = {prefix + name for name in parameters}
+    own = {leaf: tensor for leaf, tensor in learners.items() if leaf.partition("|")[0] in named}
     chosen = {"G": recipe.lead_space, "D": recipe.lead_judge}[owner] if recipe.lead else ""
-    return select(learners, labels(state, owner), chosen) if chosen else learners
+    led = select(learners, labels(state, owner), chosen) if chosen else {}
+    return {leaf: tensor for leaf, tensor in own.items() if leaf in led} or own
 
 
 def thaw(state: State, owner: str) -> None:
@@ -132,61 +156,75 @@ def thaw(state: State, owner: str) -> None:
             judge.requires_grad_(True)
 
 
-def sort(pool: Mapping[str, Tensor], freeze_above: float, prune_below: float) -> dict[str, Tensor]:
-    """{parameter: [O] of TUNED, FROZEN, PRUNED} by percentiles (0 to 100) of all filters together.
+def sort(importance: Tensor, freeze_above: float, prune_below: float) -> Tensor:
+    """[N] importances of filters -> [N] of TUNED, FROZEN, PRUNED, by percentiles (0 to 100, between two values linear).
 
-    Filters above `freeze_above` are frozen; those at or below `prune_below` (0: none) are pruned.
+    Filters above `freeze_above` are frozen, those up to `prune_below` (0: none) are pruned. Of equal ones the first are
+    pruned, and never more than that share: to a D that is sure of everything, nothing is important.
     """
-    everything = torch.cat(list(pool.values())).double()
-    high = torch.quantile(everything, freeze_above / 100)
-    low = torch.quantile(everything, prune_below / 100) if prune_below else everything.new_tensor(-1.0)
-    verdicts = {}
-    for name, values in pool.items():
-        frozen = torch.where(values > high, FROZEN, TUNED)
-        verdicts[name] = torch.where(values <= low, PRUNED, frozen)
-    return verdicts
+    values = importance.detach().cpu().double()
+    if not len(values):
+        return importance
+    verdict = torch.where(values > torch.quantile(values, freeze_above / 100), FROZEN, TUNED)
+    if prune_below:
+        last = int(prune_below / 100 * (len(values) - 1) + 1e-9)
+        verdict[values.argsort(stable=True)[: last + 1]] = PRUNED
+    return verdict.to(importance)
 
 
-def partitioned(state: State, owner: str, groups: str) -> dict[str, str]:
-    """{parameter: the group it is sorted within}: kernels and matrices whose filters can be frozen one by one."""
-    learners, prefix = state.learners[owner], "D." if owner == "D" else ""
-    found: dict[str, str] = {}
-    for kind in (group.strip() for group in groups.split(",")):
-        for leaf, tensor in select(learners, labels(state, owner), kind).items():
-            parameter, _, rest = leaf.removeprefix(prefix).partition("|")
-            if tensor.ndim > 1 and rest in ("", "dense|D"):
-                found[parameter] = "conv" if owner == "D" else kind
+def partitioned(state: State, owner: str) -> dict[str, list[str]]:
+    """{pool: kernels and matrices whose filters are sorted together}.
+
+    Pools are those of AdAM: G's convolutions and its affine layers apart, D's groups together.
+    """
+    recipe = state.recipe
+    groups = [recipe.partition_judge] if owner == "D" else recipe.partition.split(",")
+    return {group.strip(): filtered(state, owner, group.strip()) for group in groups if group.strip()}
+
+
+def filtered(state: State, owner: str, groups: str) -> list[str]:
+    """Kernels and matrices of these groups that move freely or by dense deltas."""
+    prefix, found = "D." if owner == "D" else "", list[str]()
+    for leaf, tensor in select(state.learners[owner], labels(state, owner), groups).items():
+        parameter, _, rest = leaf.removeprefix(prefix).partition("|")
+        if tensor.ndim > 1 and rest in ("", "dense|D"):
+            found.append(parameter)
     return found
 
 
-def check(recipe: Recipe, space: str, learners: Mapping[str, Tensor], generator: Generator) -> None:
-    """Refuse a space that a recipe's stages have nothing to do with; raises StylegraftError."""
-    if recipe.lead and recipe.lead_space:
-        try:
-            select(learners, groups_of(generator), recipe.lead_space)
-        except StylegraftError as error:
+def divisible(state: State, owner: str) -> None:
+    """Refuse forms of deltas by which a filter moves together with others; raises StylegraftError."""
+    deltas = state.deltas if owner == "G" else state.judge_deltas
+    for group, names in partitioned(state, owner).items():
+        others = {term.form for name in names for term in deltas.get(name, ())} - {"dense", "rank1"}
+        if others or not names:
+            found = f"{', '.join(sorted(others))} as well" if others else "none"
             raise StylegraftError(
-                f"recipe {recipe.name} begins with {recipe.lead} steps of {recipe.lead_space}, of which the space"
-                f" {space!r} moves nothing: expected a space that has it, as in --space"
-                f" {shown(recipe.lead_space)!r}, or lead=0"
+                f"{group!r}: to freeze filter by filter takes dense deltas, alone or beside rank1; found {found}"
+            )
+
+
+def check(state: State, space: str) -> None:
+    """Refuse a space or a discriminator that the recipe's stages have no use for; raises StylegraftError."""
+    recipe = state.recipe
+    idle = {"warmup_judge": not recipe.warmup, "lead_space": not recipe.lead, "lead_judge": not recipe.lead}
+    for field, owner in CHOOSING.items():
+        chosen: str = getattr(recipe, field)
+        if not chosen or idle.get(field):
+            continue
+        try:
+            select(state.learners[owner], labels(state, owner), chosen)
+            if field.startswith("partition"):
+                divisible(state, owner)
+        except StylegraftError as error:
+            moves = f"space {space!r}" if owner == "G" else f"discriminator policy {recipe.discriminator!r}"
+            instead = {
+                "lead_space": f"a space that has it, as in --space {shown(chosen)!r}, or lead=0",
+                "partition": "a space such as full, synthesis or adam",
+            }.get(field, f"another {field}")
+            raise StylegraftError(
+                f"recipe {recipe.name}, {moves}, {field} {error}; expected {instead}"
             ) from error
-    if recipe.partition:
-        dense = {
-            leaf.partition("|")[0] for leaf, t in learners.items() if leaf.endswith("|dense|D") and t.ndim > 1
-        }
-        wanted = [group.strip() for group in recipe.partition.split(",")]
-        for group in wanted:
-            members = {
-                n
-                for label, names in groups_of(generator).items()
-                if label.partition("@")[0] == group
-                for n in names
-            }
-            if not members & dense:
-                raise StylegraftError(
-                    f"recipe {recipe.name} freezes and tunes filters of {group}, which needs dense deltas there: the"
-                    f" space {space!r} has none; expected one such as full, synthesis or adam"
-                )
 
 
 def shown(lead_space: str) -> str:
@@ -218,28 +256,32 @@ def hold(state: State, owner: str) -> None:
 @torch.no_grad()
 def prune(state: State, owner: str) -> None:
     """Set pruned filters to zero, in what learns and in its average."""
-    prefix = "D." if owner == "D" else ""
-    learners = state.learners[owner]
+    prefix, learners = "D." if owner == "D" else "", state.learners[owner]
     for key, verdict in state.filters.items():
         gone = verdict == PRUNED
         if not key.startswith(f"{owner}/") or not bool(gone.any()):
             continue
         name = key.partition("/")[2]
-        free, leaf = learners.get(prefix + name), f"{prefix}{name}|dense|D"
-        if free is not None:
+        if (free := learners.get(prefix + name)) is not None:
             free[gone] = 0
             continue
         base = state.base[name] if owner == "G" else state.judge_base[name]
-        for tensor in (learners[leaf], *([state.ema[leaf]] if owner == "G" else [])):
-            tensor[gone] = -base[gone]
+        zero = {f"{prefix}{name}|dense|D": -base[gone], f"{prefix}{name}|rank1|u": base.new_zeros(())}
+        for leaf, value in zero.items():
+            for tensor in (learners.get(leaf), state.ema.get(leaf)):
+                if tensor is not None:
+                    tensor[gone] = value
 
 
 @torch.no_grad()
 def restart(state: State) -> None:
-    """Go back to the source, keeping only what the lead found out; Adam forgets, the average too."""
-    for owner, learners in state.learners.items():
-        for name, leaf in learners.items():
-            leaf.copy_(state.begun[owner][name])
+    """Go back to the source, keeping only what the lead found out; Adam forgets, the average too.
+
+    What came from no source (a discriminator of random weights, a patch exit) stays as the lead left it.
+    """
+    for owner, begun in state.begun.items():
+        for name, value in begun.items():
+            state.learners[owner][name].copy_(value)
         state.optimizers[owner].state.clear()
     for name, mean in state.ema.items():
         mean.copy_(state.learners["G"][name])

@@ -53,7 +53,7 @@ class State:
     learners: dict[str, dict[str, Tensor]]  # owner "G" or "D" -> name -> what its optimiser moves
     judge_deltas: Deltas  # of those parameters of D that do not move freely
     judge_base: dict[str, Tensor]  # their values in the source
-    begun: dict[str, dict[str, Tensor]]  # the learners before the first step, where a phase goes back to them
+    begun: dict[str, dict[str, Tensor]]  # the learners before the first step, where a stage goes back to them
     anchors: Tensor | None  # [anchors, z_dim], with CDC
     latents: Tensor | None  # [N, z_dim], one a training image, learners of G but no part of the domain (BSA)
     eye: VGG16Trunk | None  # what BSA compares images in
@@ -155,10 +155,7 @@ def begin(
         learners=learners,
         judge_deltas=judge_deltas,
         judge_base={n: p.detach() for n, p in discriminator.named_parameters() if n in judge_deltas},
-        begun={
-            owner: {name: leaf.detach().clone() for name, leaf in own.items()}
-            for owner, own in learners.items()
-        }
+        begun=begun(learners, source.discriminator is not None and recipe.judge == "stylegan2")
         if recipe.lead_reset
         else {},
         latents=latents,
@@ -185,6 +182,15 @@ def begin(
         fisher={},
         filters={},
     )
+
+
+def begun(learners: Mapping[str, Mapping[str, Tensor]], judged: bool) -> dict[str, dict[str, Tensor]]:
+    """Copies of what a phase can go back to: G's learners, and those of a D that is the source's own (`judged`)."""
+    owned = {"G": learners["G"], "D": learners["D"] if judged else {}}
+    return {
+        owner: {name: leaf.detach().clone() for name, leaf in own.items() if not name.startswith("patch.")}
+        for owner, own in owned.items()
+    }
 
 
 def on_device(deltas: Mapping[str, tuple[Delta, ...]], device: str) -> tuple[Deltas, dict[str, Tensor]]:

@@ -45,8 +45,9 @@ def print_facts(facts: Iterable[tuple[str, object]]) -> None:
 
 
 def file_size(path: Path) -> str:
-    """The size of a file for reading: `38.3 KB`, `20.4 MB` (powers of 1000)."""
-    size = float(path.stat().st_size)
+    """The size of a file, or of all in a folder, for reading: `38.3 KB`, `20.4 MB` (powers of 1000)."""
+    files = [path] if path.is_file() else [part for part in path.rglob("*") if part.is_file()]
+    size = float(sum(part.stat().st_size for part in files))
     for unit in ("bytes", "KB", "MB"):
         if size < 1000:
             return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"

@@ -1,80 +1,240 @@
-"""List the methods with their papers and settings: what the paper ran, and our defaults for small networks."""
+"""List the methods, a line each; with a name, what one moves, where it differs from the shared base, and its notes."""
 
 from __future__ import annotations
 
 import ast
 import dataclasses
 import inspect
+import textwrap
 from dataclasses import dataclass
-from typing import Annotated, Any
+from math import prod
+from typing import TYPE_CHECKING, Annotated, Any
 
-from tyro.conf import Positional, arg
+from tyro.conf import FlagCreatePairsOff, Positional, arg
+
+if TYPE_CHECKING:
+    from stylegraft.adaptation.recipes import Recipe
+
+# What a method adds to training on, in the width of a column.
+ADDS: dict[str, str] = {
+    "tgan": "nothing: the baseline",
+    "ada": "adaptive augmentation",
+    "diffaugment": "a few augmentations, always",
+    "freezed": "D keeps its first blocks",
+    "fixnoise": "features kept at one noise",
+    "l2sp": "a pull to the weights",
+    "ewc": "that pull by importance",
+    "freezeg": "G's late blocks alone",
+    "minegan": "a map of z, first alone",
+    "fsgan": "singular values, in D too",
+    "adam": "filters tuned or modulated",
+    "rick": "filters frozen or pruned",
+    "ui2i": "coarse layers swapped back",
+    "bsa": "no D: images rebuilt",
+    "dcl": "contrasts in G and in D",
+    "cdc": "distances between samples",
+    "rssa": "relations between places",
+    "maskedd": "D sees a part; distances",
+    "freezesg": "coarse image kept",
+    "weditgan": "an offset of w",
+}
+
+# CPU time of a mean step over tgan's in the same space: benchmarks/results/step-cost-recipes-faces-64.json.
+COST: dict[str, float] = {}
+
+LEGEND = (
+    "space: what moves unless --space says otherwise. cost: the time of a step over tgan's in the same space, at batch "
+    "4 on a CPU, measured on faces-64; what a method does once, before or between its steps, is not in it."
+)
+MORE = (
+    "`stylegraft recipes NAME` says what one moves and changes, with --all every field; `stylegraft recipes NAME "
+    "SOURCE` counts; `stylegraft adapt ... --set FIELD=VALUE` changes a field."
+)
+
+WIDE = 11  # characters above which a value stands below the table
 
 
 @dataclass(frozen=True)
 class Options:
     """What `stylegraft recipes` takes."""
 
-    name: Annotated[Positional[str], arg(metavar="[NAME]")] = ""
-    """One recipe, every field of it explained; without a name, all recipes side by side."""
+    names: Annotated[Positional[tuple[str, ...]], arg(metavar="[NAME [SOURCE]]")] = ()
+    """One recipe, and a source to count on (name or file); without them, all recipes. `show NAME` is NAME."""
+    all: FlagCreatePairsOff[bool] = False
+    """With a name: every field, not only those that differ from the shared base."""
 
 
 def run(options: Options) -> None:
-    """Print all recipes, or every field of one."""
-    if options.name:
-        show_one(options.name)
-    else:
+    """Print all recipes, or one."""
+    from stylegraft.adaptation.recipes import recipe
+    from stylegraft.errors import StylegraftError
+
+    names = options.names[1:] if options.names[:1] == ("show",) else options.names
+    if len(names) > 2:
+        raise StylegraftError(f"recipes {' '.join(names)}: expected at most a recipe and a source")
+    if not names:
+        if options.all or options.names:
+            raise StylegraftError("recipes: expected a NAME, as in `stylegraft recipes dcl --all`")
         show_all()
+        return
+    recipe(names[0])
+    counted = count_on(*names) if len(names) == 2 else ""
+    show_one(names[0], counted, options.all)
 
 
 def show_all() -> None:
-    """Papers first, then what each paper ran and what we change, in the fields that some recipe sets."""
-    from stylegraft.adaptation.recipes import FIXED, PAPER, Recipe, recipe
-    from stylegraft.cli.console import print_table, say
+    """One line a method: name, where it was published, its space, what a step costs, what it adds."""
+    from stylegraft.adaptation.recipes import LEFT_OUT, PAPER, recipe
+    from stylegraft.cli.console import say
 
-    print_table(("recipe", "paper"), [(name, row.paper) for name, row in PAPER.items()])
-    defaults = {field.name: field.default for field in dataclasses.fields(Recipe) if field.name not in FIXED}
-    paper = {field: [getattr(recipe(name, preset="paper"), field) for name in PAPER] for field in defaults}
-    scaled = {field: [getattr(recipe(name, preset="scaled"), field) for name in PAPER] for field in defaults}
-    papers = [
-        (field, *map(show, row)) for field, row in paper.items() if any(v != defaults[field] for v in row)
+    lines = [
+        (
+            name,
+            venue(row),
+            recipe(name).space,
+            f"{COST[name]:.1f}" if name in COST else "-",
+            ADDS.get(name) or changes_of(row),
+        )
+        for name, row in PAPER.items()
     ]
-    ours = [
-        (field, *("-" if mine == theirs else show(mine) for mine, theirs in zip(row, paper[field])))
-        for field, row in scaled.items()
-        if row != paper[field]
-    ]
-    print("\nWhat the papers ran (--preset paper):\n")
-    print_table(("field", *(f">{name}" for name in PAPER)), papers)
-    print("\nWhere ours differ, for small networks, batch 4 and a CPU (--preset scaled):")
-    print("(- is the paper's value)\n")
-    print_table(("field", *(f">{name}" for name in PAPER)), ours)
+    heads = ("recipe", "published", "space", "cost", "adds to tgan")
+    wide = [max(len(line[i]) for line in [heads, *lines]) for i in range(4)]
+    for line in [heads, *lines]:
+        name, paper, space, cost = (text.ljust(width) for text, width in zip(line, wide, strict=False))
+        start = f"{name}  {paper}  {space}  {cost.strip():>{wide[3]}}  "
+        print(textwrap.fill(line[4], 80, initial_indent=start, subsequent_indent=" " * len(start)))
+        if line == heads:
+            print("─" * 80)
     print()
-    say(
-        "`stylegraft recipes NAME` explains every field; `stylegraft adapt ... --set FIELD=VALUE` changes one."
-    )
+    say(LEGEND)
+    print("\nLeft out:")
+    for name, why in LEFT_OUT.items():
+        print(f"{name:<{wide[0]}}  {why}")
+    print()
+    say(MORE)
 
 
-def show_one(name: str) -> None:
-    """Every field of one recipe: paper's value, scaled value, meaning."""
+def venue(row: Recipe) -> str:
+    """Where and when a paper came out, the end of its citation: `NeurIPS 2020`, or the year alone."""
+    return row.paper.rpartition(", ")[2].partition(" (")[0]
+
+
+def changes_of(row: Recipe) -> str:
+    """What a row changes of the base, as `--set` takes it, for a method that has no words."""
+    return " ".join(f"{field}={show(getattr(row, field))}" for field in differing(row)) or "nothing"
+
+
+def differing(*rows: Recipe) -> list[str]:
+    """The fields in which one of these rows differs from the shared base, in their order."""
+    from stylegraft.adaptation.recipes import FIXED, Recipe
+
+    return [
+        field.name
+        for field in dataclasses.fields(Recipe)
+        if field.name not in FIXED and any(getattr(row, field.name) != field.default for row in rows)
+    ]
+
+
+def show_one(name: str, counted: str, everything: bool) -> None:
+    """Citation, what moves, what differs from the base (or every field), notes, page."""
     from stylegraft.adaptation import recipes
-    from stylegraft.cli.console import print_table, say
+    from stylegraft.cli.console import print_facts, print_table, say
 
-    paper, scaled = recipes.recipe(name, preset="paper"), recipes.recipe(name, preset="scaled")
+    paper, scaled = (recipes.recipe(name, preset=preset) for preset in ("paper", "scaled"))
     say(f"{name}: {paper.paper}")
     print()
+    for line in moving(paper, scaled):
+        say(line)
+    if counted:
+        say(counted)
+    known = [field.name for field in dataclasses.fields(recipes.Recipe) if field.name not in recipes.FIXED]
+    fields = known if everything else differing(paper, scaled)
     meaning = field_docs(recipes.Recipe)
-    names = [field.name for field in dataclasses.fields(recipes.Recipe) if field.name not in recipes.FIXED]
+    print("\n" + ("Every field:" if everything else "Fields that differ from the shared base:") + "\n")
+    values = {field: [show(getattr(row, field)) for row in (paper, scaled)] for field in fields}
+    long = {field: dict.fromkeys(pair) for field, pair in values.items() if max(map(len, pair)) > WIDE}
     print_table(
         ("field", ">paper", ">scaled", "what it is"),
         [
-            (field, show(getattr(paper, field)), show(getattr(scaled, field)), meaning[field])
-            for field in names
+            (field, *pair, meaning[field] if everything else first_clause(meaning[field]))
+            for field, pair in values.items()
+            if field not in long
         ],
     )
+    print()
+    for field, pair in long.items():
+        print(textwrap.fill(f"{field:<18}  {' | '.join(pair)}", 80, subsequent_indent=" " * 20))
+    print("" if not long else "\n", end="")
     if name in recipes.NOTES:
-        print()
         say(recipes.NOTES[name])
+        print()
+    cost = f"{COST[name]:.1f} times tgan's in the same space, at batch 4 on a CPU" if name in COST else ""
+    print_facts([("a step", cost), ("page", f"docs/methods/{name}.md")])
+
+
+def moving(paper: Recipe, scaled: Recipe) -> list[str]:
+    """What of G and of D a recipe moves, and in which stages; numbers as paper's | scaled where they differ."""
+    from stylegraft.domains.expression import find_space
+
+    def both(field: str) -> str:
+        theirs, ours = show(getattr(paper, field)), show(getattr(scaled, field))
+        return theirs if theirs == ours else f"{theirs} | {ours}"
+
+    row, summary = scaled, find_space(scaled.space).summary
+    lines = [f"G moves {both('space')}" + (f": {summary}" if summary != row.space else "") + "."]
+    if not row.adv:
+        lines.append("There is no D: no adversarial game is played.")
+    else:
+        lines.append(f"D moves {'everything' if row.discriminator == 'all' else row.discriminator}.")
+    if row.warmup_judge:
+        lines.append(f"In D's {both('warmup')} steps of warm-up only {row.warmup_judge} moves.")
+    if row.lead:
+        judge = f", and of D {row.lead_judge}" if row.lead_judge else ""
+        reset = "; then everything goes back to the source" if row.lead_reset else ""
+        lines.append(f"In G's first {both('lead')} steps only {row.lead_space} moves{judge}{reset}.")
+    if row.partition:
+        often = f"every {both('partition_every')} steps" if row.partition_every else "once"
+        lines.append(f"Filters of {row.partition} are frozen, tuned or pruned by importance, {often}.")
+    if row.swap:
+        lines.append(f"In the finished domain the blocks below {both('swap')} px are the source's.")
+    return lines
+
+
+def count_on(name: str, text: str) -> str:
+    """How many numbers a recipe moves in G and in D of a source, with the preset that fits it."""
+    from stylegraft.adaptation.judges import forms_of
+    from stylegraft.adaptation.objectives import check
+    from stylegraft.adaptation.recipes import preset_of, recipe
+    from stylegraft.cli.console import share
+    from stylegraft.domains.spaces import canonical, count
+    from stylegraft.sources import load_source
+
+    source = load_source(text)
+    generator, judge = source.generator, source.discriminator
+    row = recipe(name, preset=preset_of(generator.resolution))
+    check(row, generator)
+    whole, mine = sum(p.numel() for p in generator.parameters()), count(row.space, generator)
+    line = (
+        f"On {source.name} ({row.preset} settings) G moves {mine:,} numbers in {canonical(row.space, generator)}, "
+        f"{share(mine, whole)} of its size"
+    )
+    if not row.adv:
+        return line + "."
+    if judge is None:
+        return line + "; it has no discriminator, so that one of random weights learns as a whole."
+    shapes = {parameter: p.shape for parameter, p in judge.named_parameters()}
+    numbers = sum(
+        prod(part)
+        for parameter, forms in forms_of(judge, row.discriminator).items()
+        for form in forms
+        for part in form.parts(shapes[parameter]).values()
+    )
+    return line + f"; D {numbers:,}, {share(numbers, sum(s.numel() for s in shapes.values()))}."
+
+
+def first_clause(text: str) -> str:
+    """A field's meaning up to its first `. ` or `; `."""
+    return text.partition(". ")[0].partition("; ")[0].rstrip(".")
 
 
 def show(value: Any) -> str:

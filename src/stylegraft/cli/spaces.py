@@ -55,13 +55,13 @@ def show_all(source: Source) -> None:
         try:
             numbers = count(name, source.generator)
         except StylegraftError:
-            rows.append((name, space.lacking or space.summary, "-", "-"))
+            rows.append((name, f"not here: {space.lacking or space.summary}", "-", "-"))
         else:
             rows.append(
                 (canonical(name, source.generator), space.summary, f"{numbers:,}", share(numbers, whole))
             )
-    print(f"{source.name}: {whole:,} parameters in the generator\n")
-    print_table(("space", "what moves", ">trained", ">of the generator"), rows)
+    print(f"{source.name}: {whole:,} parameters in the generator; a share is of them\n")
+    print_table(("space", "what moves", ">numbers", ">share"), rows)
     print()
     say(
         "A number behind @ may be another resolution of the source; affine-light+ also takes a rank:"

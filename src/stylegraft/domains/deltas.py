@@ -77,6 +77,9 @@ def _singular_vectors(theta: Tensor) -> Tensor:
     On the CPU and in float64, because vectors of nearly equal singular values turn among each other with
     rounding, and a domain has to mean the same on every machine.
     """
+    if theta.is_meta:
+        rows = theta.flatten(1)
+        return rows.new_empty(min(rows.shape), sum(rows.shape))
     u, _, vt = torch.linalg.svd(theta.detach().flatten(1).cpu().double(), full_matrices=False)
     return torch.cat((u.T, vt), 1).to(theta)
 

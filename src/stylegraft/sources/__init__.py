@@ -39,6 +39,12 @@ SOURCES: dict[str, Shipped] = {
         licence=FFHQ_DISTILLED,
         resolution=64,
     ),
+    "faces-128": Shipped(
+        file="data/faces-128.safetensors",
+        summary="photographic faces, 128 px, MobileStyleGAN cut at its 128 px map, with a discriminator",
+        licence=FFHQ_DISTILLED,
+        resolution=128,
+    ),
     "mobile-faces-1024": Shipped(
         asset="mobile",
         summary="photographic faces, 1024 px, the whole MobileStyleGAN of `stylegraft assets get mobile`",

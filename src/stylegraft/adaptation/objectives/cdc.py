@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from stylegraft.adaptation.fields import Recipe
-from stylegraft.adaptation.objectives.features import at, convolutions, cosines
+from stylegraft.adaptation.objectives.features import convolutions, cosines
 from stylegraft.adaptation.views import Objective, Views
 
 
@@ -39,7 +39,7 @@ def distance_consistency(target: Sequence[Tensor], source: Sequence[Tensor]) -> 
 
 def sample_taps(views: Views) -> list[str]:
     """For each sample a tap of its own: any convolution but the 4x4 ones."""
-    return at(views.keyed.samples("dist.tap").uniform(), convolutions(views.generator))
+    return views.keyed.choices("dist.tap", convolutions(views.generator))
 
 
 def generator_consistency(views: Views) -> Tensor:

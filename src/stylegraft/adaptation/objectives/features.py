@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -28,8 +28,3 @@ def last_of_each(taps: Iterable[str]) -> list[str]:
 def resolution(tap: str) -> int:
     """Of a generator's map: 64 for `b64.conv0`."""
     return int(tap.partition(".")[0].removeprefix("b"))
-
-
-def at(uniform: Tensor, names: Sequence[str]) -> list[str]:
-    """One of the names for each of these uniform numbers in [0, 1), each as likely."""
-    return [names[int(u * len(names))] for u in uniform.tolist()]

@@ -16,7 +16,6 @@ from torch import Tensor
 from stylegraft.adaptation.exits import patch_tap
 from stylegraft.adaptation.fields import Recipe
 from stylegraft.adaptation.objectives.cdc import distance_consistency
-from stylegraft.adaptation.objectives.features import at
 from stylegraft.adaptation.views import Objective, Views
 
 TAPS = 4  # at 256 px: the two maps of 32 px and the two of 16 px that CDC's patch head may sit on
@@ -26,7 +25,7 @@ def sample_taps(views: Views) -> list[str]:
     """For each sample a tap of D of its own: the patch exit's or one of the three after it."""
     names = views.discriminator.tap_names
     first = names.index(patch_tap(views.generator.resolution))
-    return at(views.keyed.samples("dist_d.tap").uniform(), names[first : first + TAPS])
+    return views.keyed.choices("dist_d.tap", names[first : first + TAPS])
 
 
 def discriminator_consistency(views: Views) -> Tensor:

@@ -1,0 +1,411 @@
+"""Who learns when, and what becomes of filters: stages keep what they say."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from stylegraft.adaptation import stages
+from stylegraft.adaptation.judges import adapted
+from stylegraft.adaptation.keeping import pack, unpack
+from stylegraft.adaptation.loop import train
+from stylegraft.adaptation.memory import step_memory
+from stylegraft.adaptation.recipes import PAPER, recipe
+from stylegraft.adaptation.run import adapt
+from stylegraft.adaptation.stages import FROZEN, PRUNED, TUNED, sort
+from stylegraft.adaptation.state import State, begin
+from stylegraft.checkpoints import Source, tensorfile
+from stylegraft.domains.deltas import effective
+from stylegraft.errors import StylegraftError
+
+from .toys import fresh, pictures, small, toy
+
+ADAM: dict[str, Any] = {"warmup": 1, "lead": 2, "importance_samples": 2, "steps": 5, "pl_every": 1}
+RICK: dict[str, Any] = {
+    "warmup": 2, "partition_every": 2, "importance_samples": 2, "prune_below": 10.0, "freeze_above": 60.0, "steps": 5,
+}  # fmt: skip
+MINEGAN: dict[str, Any] = {"warmup": 1, "lead": 2, "steps": 4}
+ROWS: dict[str, tuple[str, dict[str, Any]]] = {
+    "minegan": ("miner + full", MINEGAN),
+    "adam": ("adam", ADAM),
+    "rick": ("full", RICK),
+}
+Snapshot = tuple[dict[str, Tensor], dict[str, Any]]
+
+
+def start(name: str, **changes: Any) -> State:
+    space, own = ROWS[name]
+    return fresh(name, changes.pop("space", space), **{**own, **changes})
+
+
+def snapshot(state: State) -> Snapshot:
+    tensors, numbers = pack(state)
+    return {name: tensor.clone() for name, tensor in tensors.items()}, dict(numbers)
+
+
+@cache
+def course(name: str) -> list[Snapshot]:
+    """What changes, before the first step of the toy run and after each."""
+    state = start(name)
+    return [snapshot(state), *(snapshot(state) for _ in train(state, state.end))]
+
+
+def moved(before: Snapshot, after: Snapshot, *kinds: str) -> set[str]:
+    """Tensors of these kinds (`leaf`, `ema`, `D`, `judge`) that are not bit-equal."""
+    return {
+        name
+        for name, tensor in before[0].items()
+        if name.partition("/")[0] in kinds and not torch.equal(tensor, after[0][name])
+    }
+
+
+def filters_of(one: Snapshot) -> dict[str, Tensor]:
+    return {
+        name.removeprefix("filters/"): verdict
+        for name, verdict in one[0].items()
+        if name.startswith("filters/")
+    }
+
+
+def after(state: State, steps: int) -> State:
+    for _ in train(state, state.step + steps):
+        pass
+    return state
+
+
+# Who learns when
+
+
+def test_in_rick_s_warm_up_only_d_s_last_layers_learn():
+    states = course("rick")
+    assert {name.removeprefix("D/b4.") for name in moved(states[0], states[2], "D")} == {
+        "conv.weight", "conv.bias", "fc.weight", "fc.bias", "out.weight", "out.bias",
+    }  # fmt: skip
+    assert not moved(states[0], states[2], "leaf", "ema", "judge")
+    assert moved(states[2], states[3], "leaf")
+
+
+def test_in_minegan_s_lead_of_g_only_the_miner_learns():
+    states = course("minegan")
+    miner = {"mapping.miner.weight|dense|D", "mapping.miner.bias|dense|D"}
+    assert moved(states[1], states[3], "leaf", "ema") == {f"{k}/{n}" for k in ("leaf", "ema") for n in miner}
+    assert len(moved(states[1], states[3], "D")) > 10  # all of D
+    assert len(moved(states[3], states[4], "leaf")) > 0.9 * len(start("minegan").learners["G"])
+
+
+def test_in_adam_s_lead_only_modulation_and_d_s_last_layers_learn():
+    states = course("adam")
+    assert {name.split("|")[1] for name in moved(states[1], states[3], "leaf", "ema")} == {"rank1"}
+    assert {name.split("|")[1] for name in moved(states[1], states[3], "judge")} == {"rank1"}
+    assert {name.split(".")[0] for name in moved(states[1], states[3], "D")} == {"D/b4"}
+
+
+def test_the_patch_exit_is_a_last_layer_too():
+    """Else a step of patches would have nothing to teach while only D's last layers learn."""
+    state = start("rick", cdc=True, batch=4)
+    first = snapshot(state)
+    after(state, 2)
+    assert {name.split("/")[0] for name in moved(first, snapshot(state), "D", "patch")} == {"D", "patch"}
+    assert all(name.startswith("D/b4.") for name in moved(first, snapshot(state), "D"))
+
+
+def test_names_choose_forms_groups_and_groups_at_a_resolution():
+    state = start("adam")
+    G, labels = state.learners["G"], stages.labels(state, "G")
+    assert stages.select(G, labels, "mapping").keys() == {n for n in G if n.startswith("mapping.")}
+    assert stages.select(G, labels, "rank1").keys() == {n for n in G if "|rank1|" in n}
+    at = stages.select(G, labels, "conv@8")
+    assert at and all(name.startswith("synthesis.b8.conv") for name in at)
+    assert len(stages.select(G, labels, "conv")) > len(at)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "said"),
+    [
+        ("minegan", {"lead_space": "minr"}, "lead_space .*no group or form 'minr' .*did you mean 'miner'"),
+        ("minegan", {"space": "affine"}, "space 'affine', lead_space 'miner': nothing that learns .*'miner [+] full'"),
+        ("rick", {"warmup_judge": "haed"}, "warmup_judge .*'haed' .*did you mean 'head'"),
+        ("rick", {"partition_judge": "b*.kern*"}, "partition_judge .*no group or form"),
+        ("rick", {"partition": "conv, affin"}, "partition .*'affin' .*did you mean 'affine'"),
+        ("rick", {"space": "synthesis + lowrank:2(conv)"}, "partition 'conv'.*found lowrank as well.*such as full"),
+        ("rick", {"space": "singular-values"}, "partition 'conv'.*dense deltas.*found none"),
+        ("rick", {"discriminator": "head"}, "partition_judge .*nothing that learns"),
+        ("adam", {"lead_judge": "rank1, heda"}, "lead_judge .*'heda'.*did you mean 'head'"),
+    ],
+)  # fmt: skip
+def test_what_a_stage_cannot_do_is_refused_before_the_first_step(name: str, changes: dict, said: str):
+    space = changes.get("space", ROWS[name][0])
+    with pytest.raises(StylegraftError, match=said):
+        stages.check(start(name, **changes), space)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"prune_below": 50.0}, "prune_below is 50 and freeze_above 40"),
+        ({"freeze_above": 101.0}, "freeze_above is 101"),
+        ({"judge": "projected", "ewc": 1.0}, "EWC asks the source's own discriminator"),
+    ],
+)
+def test_impossible_percentiles_and_judges_are_refused(changes: dict, said: str):
+    with pytest.raises(StylegraftError, match=said):
+        recipe("rick", **changes)
+
+
+# Filters
+
+
+def test_percentiles_by_hand():
+    values = torch.tensor([3.0, 1.0, 5.0, 2.0, 4.0])
+    F, T, P = FROZEN, TUNED, PRUNED
+    for above, below, expected in [
+        (50, 0, [T, T, F, T, F]),  # the middle one is not above itself
+        (60, 0, [T, T, F, T, F]),  # 60 % of the way from 1 to 5 is 3.4
+        (80, 0, [T, T, F, T, T]),  # 4.2
+        (100, 0, [T, T, T, T, T]),
+        (0, 0, [F, T, F, F, F]),
+        (100, 0.1, [T, P, T, T, T]),  # at or below: never fewer than one
+        (50, 25, [T, P, F, P, F]),
+        (100, 100, [P, P, P, P, P]),
+    ]:
+        assert sort(values, above, below).tolist() == expected, (above, below)
+
+
+def test_among_equals_no_more_than_the_share_is_pruned_and_none_frozen():
+    """A D that is sure of everything has no gradient: the network must outlive it."""
+    zeros = torch.zeros(10)
+    assert sort(zeros, 40.0, 20.0).tolist() == [PRUNED] * 2 + [TUNED] * 8
+    assert sort(torch.tensor([1.0, 1, 1, 7]), 40.0, 0.0).tolist() == [TUNED, TUNED, TUNED, FROZEN]
+
+
+def rows_equal(a: Tensor, b: Tensor, which: Tensor) -> bool:
+    return torch.equal(a[which], b[which])
+
+
+def test_frozen_filters_are_bit_identical_in_g_in_its_average_and_in_d():
+    states = course("rick")
+    always = {}  # frozen by every decision, the first of which comes right after the warm-up
+    for one in (states[3], states[5], states[7]):
+        for name, verdict in filters_of(one).items():
+            always[name] = always.get(name, True) & (verdict == FROZEN)
+    assert sum(int(which.sum()) for which in always.values()) > 10
+    for name, which in always.items():
+        owner, parameter = name.split("/")
+        kept = (
+            [f"leaf/{parameter}|dense|D", f"ema/{parameter}|dense|D"] if owner == "G" else [f"D/{parameter}"]
+        )
+        for key in kept:
+            assert rows_equal(states[2][0][key], states[7][0][key], which), key
+    tuned = {n: v == TUNED for n, v in filters_of(states[3]).items() if n.startswith("D/")}
+    assert all(
+        not rows_equal(states[2][0][name], states[3][0][name], which)
+        for name, which in tuned.items()
+        if bool(which.any())
+    )
+
+
+def test_pruned_filters_are_zero_in_all_networks_and_stay_so():
+    state, before = start("rick"), dict[str, Tensor]()
+    for _ in train(state, state.end):
+        average = effective(state.averaged(), state.base)
+        for name, verdict in state.filters.items():
+            owner, parameter = name.split("/")
+            gone = verdict == PRUNED
+            assert bool(gone[before.get(name, torch.zeros_like(gone))].all()), "a pruned filter came back"
+            before[name] = gone
+            if owner == "D":
+                assert not state.discriminator.get_parameter(parameter)[gone].any()
+                continue
+            student = effective({parameter: state.deltas[parameter]}, state.base)
+            assert not student[parameter][gone].any()
+            assert not average[parameter][gone].any()
+    first, last = (
+        sum(int((v == PRUNED).sum()) for v in filters_of(course("rick")[k]).values()) for k in (3, 7)
+    )
+    assert 0 < first < last, "later decisions prune more"
+
+
+def test_pruned_filters_are_zero_beside_modulation_too():
+    state = start("rick", space="adam", discriminator=PAPER["adam"].discriminator)
+    after(state, 2)
+    for owner in ("G", "D"):
+        for name, leaf in state.learners[owner].items():
+            if name.endswith("|rank1|u"):
+                leaf.data.normal_()
+                if owner == "G":
+                    state.ema[name].normal_()
+    after(state, 3)
+    for deltas, base, owner in (
+        (state.deltas, state.base, "G"),
+        (state.averaged(), state.base, "G"),
+        (state.judge_deltas, state.judge_base, "D"),
+    ):
+        own = {n.split("/")[1]: v == PRUNED for n, v in state.filters.items() if n.startswith(owner)}
+        assert sum(int(gone.sum()) for gone in own.values()) > 1
+        for name, gone in own.items():
+            assert not effective({name: deltas[name]}, base)[name][gone].any()
+
+
+def test_adam_modulates_what_is_frozen_and_tunes_the_rest():
+    states = course("adam")
+    source, last = states[0][0], states[-1][0]
+    modulated = 0
+    for name, verdict in filters_of(states[-1]).items():
+        owner, parameter = name.split("/")
+        kinds = ("leaf", "ema") if owner == "G" else ("judge",)
+        parameter = parameter if owner == "G" else f"D.{parameter}"
+        for kind in kinds:
+            u, dense = last[f"{kind}/{parameter}|rank1|u"], last[f"{kind}/{parameter}|dense|D"]
+            assert not dense[verdict == FROZEN].any(), f"{name}: a frozen filter was tuned"
+            assert not u[verdict == TUNED].any(), f"{name}: a tuned filter was modulated"
+            assert bool(dense[verdict == TUNED].any()) == bool((verdict == TUNED).any())
+            modulated += int((u[verdict == FROZEN] != 0).sum())
+    assert modulated > 20
+    only = {name for name in source if name.startswith("leaf/synthesis.b4.conv") and ".weight|" in name}
+    assert {name.split("|")[1] for name in only} == {"rank1"}, "the first convolution is modulated alone"
+    learnt = {name for name in moved(states[0], states[-1], "D") if not name.startswith("D/b4.")}
+    assert learnt, "biases of D's convolutions"
+    assert all(".conv" in name and name.endswith(".bias") for name in learnt), "fromRGB of D is frozen"
+
+
+def test_after_adam_s_lead_everything_is_the_source_again_but_the_table_of_filters():
+    state = start("adam")
+    first = snapshot(state)
+    after(state, 3)
+    assert moved(first, snapshot(state), "leaf", "ema", "judge", "D")
+    stages.enter(state)
+    now = snapshot(state)
+    assert filters_of(now)
+    for owner in state.optimizers.values():
+        assert not owner.state
+    assert {n: t for n, t in now[0].items() if not n.startswith("filters/")}.keys() == first[0].keys()
+    assert all(torch.equal(tensor, now[0][name]) for name, tensor in first[0].items())
+
+
+def test_a_discriminator_of_random_weights_is_neither_frozen_nor_forgotten():
+    """Of the source's nothing is there to go back to: AdAM keeps what it learnt, RICK warms all of it up."""
+    lone = Source("lone", toy().generator)
+    images = pictures().float() / 127.5 - 1
+    state = begin(lone, images, small("adam", **ADAM, warmup_scratch=2), "adam")
+    stages.check(state, "adam")
+    after(state, 4)
+    learnt = {name: p.detach().clone() for name, p in state.discriminator.named_parameters()}
+    stages.enter(state)
+    assert state.filters and not any(name.startswith("D/") for name in state.filters)
+    assert all(torch.equal(p, learnt[name]) for name, p in state.discriminator.named_parameters())
+    assert not any(
+        bool(leaf.any()) for name, leaf in state.learners["G"].items() if name.endswith("|dense|D")
+    )
+    state = begin(lone, images, small("rick", **{**RICK, "warmup_scratch": 2}), "full")
+    random = snapshot(state)
+    assert len(moved(random, snapshot(after(state, 2)), "D")) == len(list(state.discriminator.parameters()))
+
+
+def test_a_new_judge_is_held_to_nothing():
+    for name in PAPER:
+        if name == "bsa":
+            continue
+        if PAPER[name].ewc:
+            with pytest.raises(StylegraftError, match="EWC asks the source's own"):
+                recipe(name, judge="projected")
+            continue
+        row = recipe(name, judge="projected")
+        assert (row.discriminator, row.warmup_judge, row.lead_judge, row.partition_judge) == (
+            "all",
+            "",
+            "",
+            "",
+        )
+        assert row.partition == PAPER[name].partition  # G's filters are sorted as ever
+
+
+def test_frozen_filters_stay_so_where_a_step_is_done_in_parts():
+    state = start("rick", batch=4, micro=2, partition_every=0)
+    after(state, 3)
+    frozen = {n: v == FROZEN for n, v in state.filters.items() if n.startswith("G/")}
+    after(state, 2)
+    for name, which in frozen.items():
+        parameter = name.split("/")[1]
+        delta = state.learners["G"][f"{parameter}|dense|D"]
+        assert not delta[which].any()
+        if bool((~which).any()):
+            assert delta[~which].any()
+
+
+def test_the_gradient_norm_counts_only_what_may_move():
+    state = start("rick", space="conv.kernel", partition="", partition_judge="")
+    after(state, 2)
+    for name in state.deltas:
+        state.filters[f"G/{name}"] = torch.full((len(state.base[name]),), FROZEN)
+    (stats,) = train(state, 3)
+    assert stats["G/grad"] == 0
+    assert stats["D/grad"] > 0
+    assert not any(bool(leaf.any()) for leaf in state.learners["G"].values())
+
+
+def test_what_did_not_lead_is_measured_by_what_learns():
+    """A lead of the miner says nothing of filters: then their own numbers do."""
+    state = fresh(
+        "minegan", "miner + full", **MINEGAN, partition="conv", freeze_above=50.0, importance_samples=2
+    )
+    after(state, 4)
+    share = torch.cat(list(state.filters.values())).eq(FROZEN).double().mean()
+    assert 0.4 < float(share) <= 0.5
+
+
+# Keeping
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_a_run_stopped_at_any_step_goes_on_bit_for_bit(name: str):
+    """Also in the middle of stages, right before and right after a decision and a way back."""
+    states = course(name)
+    for stop in range(1, len(states) - 1):
+        resumed = start(name)
+        unpack(resumed, *states[stop])
+        mine, theirs = (
+            snapshot(after(resumed, 2 if stop + 2 < len(states) else 1)),
+            states[min(stop + 2, len(states) - 1)],
+        )
+        assert mine[1] == theirs[1]
+        assert mine[0].keys() == theirs[0].keys()
+        assert all(torch.equal(tensor, theirs[0][k]) for k, tensor in mine[0].items()), (name, stop)
+
+
+@pytest.mark.parametrize("name", ["ewc", "adam", "rick"])
+def test_a_run_s_folder_keeps_what_was_found_out(name: str, tmp_path):
+    """With ADA, by way of files."""
+    space, own = ROWS.get(name, ("affine", {"importance_samples": 2, "warmup": 0, "steps": 4}))
+    options = {
+        **own,
+        "augment": "bgc",
+        "ada_kimg": 0.02,
+        "recipe": name,
+        "space": space,
+        "quiet": True,
+        "every": 9,
+    }
+    total = options.pop("steps")
+    adapt(toy(), pictures(), steps=total, out=tmp_path / "whole", **options)
+    for steps in (2, total):
+        adapt(toy(), pictures(), steps=steps, out=tmp_path / "parts", **options)
+    one, other = (tensorfile.read(tmp_path / f / "state.safetensors")[0] for f in ("whole", "parts"))
+    assert any(key.startswith(("fisher/", "filters/")) for key in one)
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+@pytest.mark.parametrize("name", ["ewc", "minegan", "fsgan", "adam", "rick"])
+def test_the_memory_of_a_step_is_told_for_every_row(name: str):
+    state = fresh(name, small(name).space)
+    trained = sum(leaf.nbytes for own in state.learners.values() for leaf in own.values())
+    assert step_memory(state) > 3 * trained  # two moments, a gradient, and the maps
+
+
+def test_a_judge_without_its_deltas_is_itself():
+    state = start("rick")
+    assert adapted(state.discriminator, state.judge_deltas, state.judge_base) is state.discriminator
