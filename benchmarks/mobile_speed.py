@@ -48,9 +48,7 @@ def openvino_drawer(threads: int) -> Callable[[int], Any] | None:
     folder = Path(package.submodule_search_locations[0])
     core = openvino.Core()
     mapping, synthesis = (
-        core.compile_model(
-            next(folder.rglob(f"{name}.xml")), "CPU", {"INFERENCE_NUM_THREADS": threads}
-        )
+        core.compile_model(next(folder.rglob(f"{name}.xml")), "CPU", {"INFERENCE_NUM_THREADS": threads})
         for name in ("MappingNetwork", "SynthesisNetwork")
     )
 

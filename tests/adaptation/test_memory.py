@@ -31,6 +31,14 @@ def test_the_meter_knows_what_is_alive_at_once():
     assert meter.now == 0
 
 
+def test_the_meter_counts_no_view_of_what_was_there_before():
+    weight = torch.empty(MIB, dtype=torch.uint8)
+    with Meter() as meter:
+        weight.view(2, -1).t()
+        weight.zero_()
+    assert meter.peak == 0
+
+
 def test_a_ghost_has_no_values_and_leaves_the_state_alone():
     state = fresh("dcl", "affine-light+")
     before = {name: leaf.detach().clone() for name, leaf in state.learners["G"].items()}

@@ -3,8 +3,8 @@
     python tools/build_faces/render.py --out pairs-psi1 --count 4096 --psi 1.0
 
 The folder gets what the first pairs have: `faces128.zip` (WebP, quality 95, the 1024 px image box-averaged 8x,
-anchor noise; `faces256.zip` with `--size 256`) and `latents.safetensors` (z, w before truncation, w_mean; metadata psi, seed). Image i depends on
-(seed, i, psi) alone: the same command resumes, and a larger `--count` goes on.
+anchor noise; `faces256.zip` with `--size 256`) and `latents.safetensors` (z, w before truncation, w_mean; metadata
+psi, seed). Image i depends on (seed, i, psi) alone: the same command resumes, and a larger `--count` goes on.
 """
 
 from __future__ import annotations

@@ -36,10 +36,11 @@ class Meter(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Run the operation and count the storages that are new."""
+        """Run the operation and count the storages that are new: no views of what came from outside."""
+        self.known.update(storages((args, kwargs)))
         out = func(*args, **(kwargs or {}))
-        for tensor in tree_leaves(out):
-            if isinstance(tensor, Tensor) and (storage := tensor.untyped_storage()) not in self.known:
+        for storage in storages(out):
+            if storage not in self.known:
                 self.known.add(storage)
                 self.now += storage.nbytes()
                 self.peak = max(self.peak, self.now)
@@ -48,6 +49,11 @@ class Meter(TorchDispatchMode):
 
     def _freed(self, size: int) -> None:
         self.now -= size
+
+
+def storages(tree: Any) -> list[torch.UntypedStorage]:
+    """Those of all tensors in an operation's arguments or results."""
+    return [leaf.untyped_storage() for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
 
 
 def step_memory(state: State) -> int:

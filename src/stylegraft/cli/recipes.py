@@ -40,7 +40,17 @@ ADDS: dict[str, str] = {
 }
 
 # CPU time of a mean step over tgan's in the same space: benchmarks/results/step-cost-recipes-faces-64.json.
-COST: dict[str, float] = {}
+COST: dict[str, float] = {
+    "tgan": 1.0,
+    "ada": 1.1,
+    "diffaugment": 1.0,
+    "freezed": 0.8,
+    "fixnoise": 1.6,
+    "l2sp": 1.1,
+    "ewc": 1.1,
+    "dcl": 1.7,
+    "cdc": 1.5,
+}
 
 LEGEND = (
     "space: what moves unless --space says otherwise. cost: the time of a step over tgan's in the same space, at batch "
