@@ -12,7 +12,7 @@ import torch
 
 from stylegraft.adaptation import plan
 from stylegraft.adaptation.memory import Meter, on_meta, step_memory
-from stylegraft.adaptation.recipes import PAPER
+from stylegraft.adaptation.recipes import PAPER, recipe
 
 from .toys import OWN, RECIPES, fresh
 
@@ -70,7 +70,7 @@ def test_what_a_step_takes_can_be_found_for_every_method(recipe: str):
 def test_recomputing_takes_less():
     changes = {"batch": 16, "pl_weight": 0.0}
     kept, recomputed = (step_memory(fresh("tgan", "full", recompute=on, **changes)) for on in (False, True))
-    assert recomputed < 0.95 * kept  # more on wider networks: benchmarks/results/memory-1024.md
+    assert recomputed < 0.95 * kept  # more on wider networks: benchmarks/step_memory.py
 
 
 MEASURE = """
@@ -120,6 +120,17 @@ def test_a_run_that_does_not_fit_says_so_and_what_would_help(monkeypatch: pytest
         ways
         == "to need less: --set micro=2, --set recompute=yes, --set judge=projected, or a smaller --batch"
     )
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_no_recipe_is_told_what_it_refuses(name: str):
+    for batch in (3, 4, 6):
+        row = recipe(name, batch=batch)
+        for way in plan.savings(row):
+            field, value = way.split("=")
+            change = {"micro": int, "recompute": bool, "judge": str}[field](value)
+            assert recipe(name, batch=batch, **{field: change}) != row
+    assert not any(way.startswith("micro") for way in plan.savings(recipe(name, batch=3)))
 
 
 def test_free_memory_is_what_the_system_tells():

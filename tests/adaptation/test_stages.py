@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from stylegraft.adaptation import plan as planning
 from stylegraft.adaptation import stages
 from stylegraft.adaptation.judges import adapted
 from stylegraft.adaptation.keeping import pack, unpack
@@ -355,6 +356,60 @@ def test_what_did_not_lead_is_measured_by_what_learns():
     after(state, 4)
     share = torch.cat(list(state.filters.values())).eq(FROZEN).double().mean()
     assert 0.4 < float(share) <= 0.5
+
+
+# What becomes of the domain
+
+
+@pytest.mark.parametrize(("name", "own"), [("tgan", {}), ("bsa", {"bsa_vgg": 0.0})])
+def test_a_sparse_space_is_pruned_little_by_little(name: str, own: dict):
+    """Also where latents learn beside the offsets (BSA), which are never pruned."""
+    state = fresh(name, "stylespace-sparse", sparsify=3, **own)
+    shares = []
+    for _ in train(state, 4):
+        offsets = torch.cat([state.learners["G"][name] for name in state.ema])
+        averages = torch.cat(list(state.ema.values()))
+        assert not averages[offsets == 0].any()
+        shares.append(float((offsets != 0).double().mean()))
+    expected = [0.2 + 0.8 * (1 - t) ** 3 for t in (1 / 3, 2 / 3, 1, 1)]
+    assert shares == pytest.approx(expected, abs=0.05)
+    if state.latents is not None:
+        assert state.latents.all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"sparsify": 3}, "sparsify=3: this space is not pruned; expected a sparse space"),
+        ({"swap": 64}, "swap=64: the domain moves nothing from 64 px on; expected a lower swap"),
+    ],
+)
+def test_what_the_end_could_not_do_is_refused_before_the_first_step(changes: dict, said: str, tmp_path):
+    with pytest.raises(StylegraftError, match=f"recipe tgan, space 'stylespace', {said}"):
+        adapt(
+            toy(), pictures(), recipe="tgan", space="stylespace", out=tmp_path / "run", quiet=True, **changes
+        )
+    assert not (tmp_path / "run").exists()
+
+
+# What is said beforehand
+
+
+def test_a_dry_run_estimates_no_fisher_information_but_says_what_it_will_take(monkeypatch):
+    asked = []
+    estimate = planning.source_fisher
+    monkeypatch.setattr(planning, "source_fisher", lambda state, n: asked.append(n) or estimate(state, n))
+    monkeypatch.setattr(stages, "source_fisher", lambda state, n: pytest.fail("all samples are drawn"))
+    plan = adapt(toy(), pictures(), recipe="ewc", importance_samples=10**6, dry_run=True).plan
+    assert plan is not None
+    assert asked == [2]
+    assert "of the Fisher information before them" in plan.text
+    assert plan.total > 1000 * plan.seconds
+
+
+def test_a_lead_that_never_ends_is_warned_of(capsys):
+    adapt(toy(), pictures(), recipe="adam", steps=2, lead=2, warmup=0, importance_samples=2)
+    assert "warning: these are all of the recipe's 2 steps" in capsys.readouterr().err
 
 
 # Keeping

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from time import perf_counter
+from typing import Any
 
 import torch
 
 from stylegraft.adaptation.exits import patch_tap
+from stylegraft.adaptation.fields import check
+from stylegraft.adaptation.importance import source_fisher
 from stylegraft.adaptation.loop import PHASES, Stats, train
 from stylegraft.adaptation.memory import costliest_step, step_memory
-from stylegraft.adaptation.recipes import Recipe, ema_half_life, learning_rate
+from stylegraft.adaptation.recipes import PROJECTED, Recipe, ema_half_life, learning_rate
 from stylegraft.adaptation.state import State
+from stylegraft.errors import StylegraftError
 
 LARGE = 4 * 128**2  # pixels in memory at once from which memory is worth a word before the first step
 
@@ -86,7 +91,14 @@ def stages(state: State) -> list[str]:
     recipe, lines = state.recipe, []
     if recipe.lead:
         of_judge = f", of D {recipe.lead_judge}" if recipe.lead_judge else ""
-        lines.append(f"in G's first {recipe.lead} steps only {recipe.lead_space} moves{of_judge}")
+        lines.append(
+            f"in G's first {recipe.lead} steps only {recipe.lead_space or 'the space'} moves{of_judge}"
+        )
+        if recipe.lead >= recipe.steps:
+            lines.append(
+                f"warning: these are all of the recipe's {recipe.steps} steps, so that nothing comes after them; "
+                "expected more --steps, or a smaller lead"
+            )
     if recipe.partition:
         often = f"every {recipe.partition_every} steps" if recipe.partition_every else "once"
         pruned = f", the lowest {recipe.prune_below:g} % pruned for good" if recipe.prune_below else ""
@@ -136,7 +148,11 @@ def measure(state: State, previews: int) -> Plan:
     The state is spoilt for anything else.
     """
     recipe, steps = state.recipe, state.end
-    state.step = costliest_step(recipe)
+    state.step, ahead = costliest_step(recipe), 0.0
+    if recipe.ewc:
+        started = perf_counter()
+        state.fisher = source_fisher(state, 2)  # of importance_samples, which can take minutes
+        ahead = (perf_counter() - started) / 2 * recipe.importance_samples
     next(train(state, state.step + 1))
     state.step -= 1
     stats = list(train(state, state.step + 2))
@@ -145,10 +161,12 @@ def measure(state: State, previews: int) -> Plan:
     # a preview costs about a step; in the warm-up only the discriminator learns
     total = seconds * (steps - recipe.warmup + previews) + judging * recipe.warmup
     memory = peak_memory(state.device)
-    cost = f"about {seconds:.2f} s a step, {duration(total)} for {steps} steps"
+    cost = f"about {seconds:.2f} s a step, {duration(total + ahead)} for {steps} steps"
+    if ahead:
+        cost += f" and the {duration(ahead)} of the Fisher information before them"
     if memory:
         cost += f"; peak memory {memory / 2**20:,.0f} MiB"
-    return Plan(count, share, seconds, total, memory, cost)
+    return Plan(count, share, seconds, total + ahead, memory, cost)
 
 
 def seconds_a_step(recipe: Recipe, stats: list[Stats], phases: Sequence[str] = PHASES) -> float:
@@ -177,11 +195,27 @@ def forecast(state: State) -> list[str]:
     lines = [f"memory: about {gib(needed)}" + (f", {gib(free)} are free" if free else "")]
     if free and needed > free:
         lines[0] = f"warning: {lines[0]}"
-        ways = [f"micro={max(2, recipe.at_once // 2)}"] if recipe.at_once > 2 else []
-        ways += ["recompute=yes"] if not recipe.recompute else []
-        ways += ["judge=projected"] if recipe.judge == "stylegan2" and recipe.adv else []
-        lines.append("to need less: " + ", ".join(f"--set {way}" for way in ways) + ", or a smaller --batch")
+        ways = [f"--set {way}" for way in savings(recipe)]
+        lines.append(
+            "to need less: " + ", ".join([*ways, "or a smaller --batch" if ways else "a smaller --batch"])
+        )
     return lines
+
+
+def savings(recipe: Recipe) -> list[str]:
+    """Settings with which a step needs less memory, less those that the recipe has already or refuses."""
+    parts = [n for n in range(2, recipe.at_once) if recipe.batch % n == 0]
+    ways: dict[str, dict[str, Any]] = {f"micro={n}": {"micro": n} for n in parts[-1:]}
+    ways |= {"recompute=yes": {"recompute": True}, "judge=projected": PROJECTED}
+    return [way for way, changes in ways.items() if accepted(recipe, replace(recipe, **changes))]
+
+
+def accepted(recipe: Recipe, other: Recipe) -> bool:
+    """Whether `other` is another recipe, and one whose fields go together."""
+    try:
+        return check(other) != recipe
+    except StylegraftError:
+        return False
 
 
 def gib(size: float) -> str:

@@ -219,6 +219,13 @@ NOTES: dict[str, str] = {
     "exit kept (cdc=no switches them off). Others measured it below cdc.",
     "bsa": "made to be sampled near the middle, as the paper does (temperature 0.3 to 0.5): `--psi 0.4` when you "
     "generate. No discriminator learns, and nothing but the training images says what an image of the domain is.",
+    "ewc": "published rows of ewc are copied from the paper, whose code was never released; the one public port has "
+    "the mean gradient where the paper has the mean of its square.",
+    "adam": "the released code indexes v wrongly for kernels, so that the filters it keeps and tunes are not those "
+    "that it measured; here they are indexed as the paper says. Its evaluator, which rick's shares, asks torchvision's "
+    "Inception on the wrong range of values, against images mirrored at random: such FIDs go with no others.",
+    "rick": "the released evaluator asks torchvision's Inception on the wrong range of values, against images mirrored "
+    "at random: its FIDs go with adam's alone.",
     "cdc": "the code's weight of 1000 is on the mean over all entries, here it is on the mean over the batch (1000 / 3 "
     "at batch 4). Not taken over: other noise in the two generators of a pair, an activation on patch logits, R1 on "
     "one exit only. Users measured higher FIDs from the released models than the paper's.",

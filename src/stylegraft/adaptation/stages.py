@@ -21,6 +21,7 @@ from stylegraft.adaptation.importance import by_filter, leaf_fisher, source_fish
 from stylegraft.adaptation.recipes import Recipe
 from stylegraft.adaptation.state import State
 from stylegraft.domains.deltas import FORMS
+from stylegraft.domains.domain import Domain
 from stylegraft.domains.pruning import largest
 from stylegraft.domains.spaces import groups_of
 from stylegraft.errors import StylegraftError, nearest
@@ -207,6 +208,16 @@ def divisible(state: State, owner: str) -> None:
 def check(state: State, space: str) -> None:
     """Refuse a space or a discriminator that the recipe's stages have no use for; raises StylegraftError."""
     recipe = state.recipe
+    where = f"recipe {recipe.name}, space {space!r}"
+    if recipe.sparsify and state.keep is None:
+        raise StylegraftError(
+            f"{where}, sparsify={recipe.sparsify}: this space is not pruned; expected a sparse space, or sparsify=0"
+        )
+    if recipe.swap:
+        try:
+            Domain(state.deltas).above(recipe.swap)
+        except StylegraftError as error:
+            raise StylegraftError(f"{where}, swap={recipe.swap}: {error}; expected a lower swap") from error
     idle = {"warmup_judge": not recipe.warmup, "lead_space": not recipe.lead, "lead_judge": not recipe.lead}
     for field, owner in CHOOSING.items():
         chosen: str = getattr(recipe, field)
@@ -297,11 +308,14 @@ def sparsify(state: State) -> None:
     The share that stays falls from 1 to `keep` as keep + (1 - keep) (1 - t)^3 (Zhu and Gupta 2017, equation 1), t from
     0 at G's first step to 1 at step `sparsify`. An offset may come back while t is below 1.
     """
-    recipe, learners = state.recipe, state.learners["G"]
+    recipe = state.recipe
     if state.keep is None or not recipe.sparsify:
         return
+    offsets = {
+        name: state.learners["G"][name] for name in state.ema
+    }  # not BSA's latents, which learn beside them
     t = min((state.step - recipe.warmup + 1) / recipe.sparsify, 1.0)
-    kept = largest(learners, state.keep + (1 - state.keep) * (1 - t) ** 3)
-    for name, leaf in learners.items():
+    kept = largest(offsets, state.keep + (1 - state.keep) * (1 - t) ** 3)
+    for name, leaf in offsets.items():
         leaf.mul_(kept[name])
         state.ema[name].mul_(kept[name])
