@@ -217,6 +217,10 @@ NOTES: dict[str, str] = {
     "denominator (cl1_positive), one tap drawn a step for G and one for D (cl_taps), free latents (cl_latents), real "
     "images as CL2's negatives (cl2_negatives), CL2 to the discriminator only (cl2_to_g), CDC's anchors and patch "
     "exit kept (cdc=no switches them off). Others measured it below cdc.",
+    "minegan": "the miner here is affine, z + A z + b, where the paper's has a hidden layer: it starts as the identity, "
+    "and strength and mixes of domains stay linear. Its second miner, before the synthesis, is left out.",
+    "fsgan": "in the paper's code every adaptive configuration has singular values on, its baselines freezed and "
+    "scale-shift included, so that their numbers there are not those of the methods alone.",
     "bsa": "made to be sampled near the middle, as the paper does (temperature 0.3 to 0.5): `--psi 0.4` when you "
     "generate. No discriminator learns, and nothing but the training images says what an image of the domain is.",
     "ewc": "published rows of ewc are copied from the paper, whose code was never released; the one public port has "
