@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import json
 import os
@@ -17,7 +18,8 @@ import pytest
 import torch
 from PIL import Image
 
-from stylegraft.adaptation.folder import open_folder
+from stylegraft.adaptation.folder import compare, open_folder
+from stylegraft.adaptation.recipes import recipe
 from stylegraft.adaptation.run import adapt
 from stylegraft.checkpoints import Source, tensorfile
 from stylegraft.data.blazeface import Face
@@ -408,3 +410,14 @@ def test_bad_requests_are_refused_before_the_first_step(options: dict, said: str
         go(tmp_path / "run", 2, **options)
     assert said in str(error.value)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_from_before_a_field_had_a_name_goes_on():
+    row = dataclasses.asdict(recipe("tgan"))
+    asked = {"source": "", "discriminator": "", "target": "", "recipe": row, "space": "full", "seed": 0}
+    older = {field: value for field, value in row.items() if field not in ("l2sp", "lead_judge")}
+    compare(Path("runs/old"), {**asked, "recipe": older}, asked)
+    with pytest.raises(
+        StylegraftError, match=r"started with recipe\.l2sp = 0\.0, the command now asks for 1\.0"
+    ):
+        compare(Path("runs/old"), {**asked, "recipe": older}, {**asked, "recipe": row | {"l2sp": 1.0}})

@@ -18,7 +18,7 @@ import contextlib
 import errno
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from importlib import import_module
 from pathlib import Path
 from typing import Any, TextIO
@@ -26,6 +26,7 @@ from typing import Any, TextIO
 import torch
 from torch import Tensor
 
+from stylegraft.adaptation.fields import Recipe
 from stylegraft.adaptation.keeping import pack, unpack
 from stylegraft.adaptation.place import check_folder
 from stylegraft.adaptation.state import State
@@ -259,6 +260,13 @@ def machine(device: torch.device) -> dict[str, Any]:
     }
 
 
+# What a run did that was started before a key of its config had a name.
+UNNAMED: dict[str, dict[str, Any]] = {
+    "target": {"held_out": 0},
+    "recipe": {one.name: one.default for one in fields(Recipe)},
+}
+
+
 def compare(path: Path, saved: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
     """Refuse to continue a run under another config; the line names the first field that differs."""
     for name in ("source", "discriminator", "target", "recipe", "space", "seed"):
@@ -269,7 +277,7 @@ def compare(path: Path, saved: Mapping[str, Any], asked: Mapping[str, Any]) -> N
             continue
         before = before if isinstance(before, dict) else {}
         for key in IDENTITY.get(name, [key for key in now if key not in FREE]):
-            was = before.get(key, 0 if key == "held_out" else None)  # runs from before it had a name
+            was = before.get(key, UNNAMED.get(name, {}).get(key))
             if was != now[key]:
                 _refuse(path, f"{name}.{key}", was, now[key])
 

@@ -217,7 +217,7 @@ NOTES: dict[str, str] = {
     "denominator (cl1_positive), one tap drawn a step for G and one for D (cl_taps), free latents (cl_latents), real "
     "images as CL2's negatives (cl2_negatives), CL2 to the discriminator only (cl2_to_g), CDC's anchors and patch "
     "exit kept (cdc=no switches them off). Others measured it below cdc.",
-    "minegan": "the miner here is affine, z + A z + b, where the paper's has a hidden layer: it starts as the identity, "
+    "minegan": "the miner here is affine, z + A z + b, where the paper's has a hidden layer; it starts as the identity "
     "and strength and mixes of domains stay linear. Its second miner, before the synthesis, is left out.",
     "fsgan": "in the paper's code every adaptive configuration has singular values on, its baselines freezed and "
     "scale-shift included, so that their numbers there are not those of the methods alone.",
