@@ -233,6 +233,8 @@ def _mapping(layout: _Layout, prefix: str, mapping: Any, rate: float) -> _Persis
     made = layout.module("MappingNetwork", prefix, {}, buffers, z_dim=mapping.z_dim, c_dim=mapping.c_dim,
                          num_layers=mapping.num_layers, w_avg_beta=0.995 if buffers else None)  # fmt: skip
     for name, layer in mapping.named_children():
+        if name == "miner":
+            continue  # a domain's, no part of any file
         own = 1 if name == "embed" else rate
         made.add_module(name, layout.linear(f"{prefix}.{name}", layer, layer.weight.shape[1], own))
     return made
@@ -503,6 +505,8 @@ def _grown_rgb(block: Any, generator: Generator) -> Iterator[tuple[str, Any]]:
 
 def _mapping_variables(mapping: Any, scope: str) -> Iterator[tuple[str, Any]]:
     for name, layer in mapping.named_children():
+        if name == "miner":
+            continue  # a domain's, no part of any file
         yield from _under(
             "LabelEmbed" if name == "embed" else f"{scope}{name.removeprefix('fc')}", _dense(layer)
         )

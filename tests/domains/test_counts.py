@@ -35,6 +35,7 @@ COUNTS = {
     "hdn-before":        (6_048, 5_952, 5_760, 4_928),
     # Ours from here on: StyleDomain has no count of these.
     "w-offset":          (18 * 512, 16 * 512, 14 * 512, 14 * 512),
+    "miner":             (512 * 513, 512 * 513, 512 * 513, 512 * 513),
     "w-offset@res":      (9 * 512, 8 * 512, 7 * 512, 7 * 512),
     "scale-shift":       (14_683, 14_488, 14_101, 11_925),
     "singular-values":   (18_779, 18_584, 18_197, 16_021),

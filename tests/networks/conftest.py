@@ -86,7 +86,7 @@ def disturbed(network):
     network = network.double()
     draw = torch.Generator().manual_seed(1)
     for name, tensor in sorted((*network.named_parameters(), *network.named_buffers())):
-        if name != "f" and not name.endswith((".f", ".channel_gain", ".w_offset")):
+        if name != "f" and ".miner." not in name and not name.endswith((".f", ".channel_gain", ".w_offset")):
             tensor.data = torch.randn(tensor.shape, generator=draw).double() * tensor.abs().mean().clamp(
                 min=0.3
             )
