@@ -32,7 +32,8 @@ from stylegraft.networks.discriminator import build_discriminator
 from stylegraft.networks.generator import build_generator
 
 HERE = Path(__file__).parent
-SECONDS = 4.0  # of the processor; 0.8 on an idle AVX-512 core, 2.5 measured on an older one with a busy sibling
+# Of the processor, a file: 0.8 on an idle AVX-512 core, 2.5 measured on an older one with a busy sibling.
+SECONDS = 4.0
 BYTES = 200 << 20  # above what torch and stylegraft take
 LINE = 500  # letters of a refusal, without the path
 CUTS = ("NVIDIA pickle", "storage in a pickle", "TensorFlow pickle", "stream", "zip", "safetensors")
