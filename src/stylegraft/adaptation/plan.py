@@ -228,17 +228,26 @@ def free_memory(device: torch.device) -> int | None:
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device)
     try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-    except OSError:
+        available = _kibibytes("/proc/meminfo")["MemAvailable"]
+    except (OSError, KeyError):
         return None
-    sizes = {name: int(value.split()[0]) * 1024 for name, value in (line.split(":") for line in lines)}
-    return sizes["MemAvailable"] + (peak_memory(device) or 0) if "MemAvailable" in sizes else None
+    return available + (peak_memory(device) or 0)
+
+
+def _kibibytes(path: str) -> dict[str, int]:
+    """The sizes in a file of /proc, `name:  size kB`, in bytes."""
+    rows = (line.split() for line in Path(path).read_text(encoding="utf-8", errors="replace").splitlines())
+    return {row[0].rstrip(":"): int(row[1]) * 1024 for row in rows if row[2:] == ["kB"]}
 
 
 def peak_memory(device: torch.device) -> int | None:
     """Peak bytes of this process (on a GPU: of its memory), where the system tells."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
+    try:  # not `ru_maxrss` where this is: that begins at the size of the process that started this one
+        return _kibibytes("/proc/self/status")["VmHWM"]
+    except (OSError, KeyError):
+        pass
     try:
         import resource
     except ImportError:
