@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from stylegraft.adaptation import sampling
-from stylegraft.adaptation.judges import AdaptedJudge, adapted
+from stylegraft.adaptation.judges import AdaptedJudge
 from stylegraft.adaptation.projected import Judge
 from stylegraft.adaptation.state import State, on_device
 from stylegraft.domains.apply import Adapted
@@ -56,7 +56,7 @@ def leaf_fisher(state: State, owner: str, leaves: Mapping[str, Tensor], samples:
         def verdict_on_both(k: int) -> Tensor:
             with torch.no_grad():
                 fake = one_fake(state, student, samples, k)
-            judge, real = current_judge(state), state.images[k % len(state.images)][None]
+            judge, real = state.judge, state.images[k % len(state.images)][None]
             return (F.logsigmoid(-judged(judge, fake)) + F.logsigmoid(judged(judge, real))).sum()
 
         return fisher(verdict_on_both, leaves, samples)
@@ -64,17 +64,11 @@ def leaf_fisher(state: State, owner: str, leaves: Mapping[str, Tensor], samples:
     deltas, averages = on_device(state.averaged(), str(state.device))
 
     def verdict(k: int) -> Tensor:
-        student = Adapted(
-            state.generator, effective(deltas, state.base)
-        )  # a graph of its own for each sample
-        return F.logsigmoid(judged(current_judge(state), one_fake(state, student, samples, k))).sum()
+        # A graph of its own for each sample.
+        student = Adapted(state.generator, effective(deltas, state.base))
+        return F.logsigmoid(judged(state.judge, one_fake(state, student, samples, k))).sum()
 
     return fisher(verdict, {name: averages[name] for name in leaves if name in averages}, samples)
-
-
-def current_judge(state: State) -> Judge | AdaptedJudge:
-    """D as it stands, its deltas in place."""
-    return adapted(state.discriminator, state.judge_deltas, state.judge_base)
 
 
 def judged(judge: Judge | AdaptedJudge, images: Tensor) -> Tensor:

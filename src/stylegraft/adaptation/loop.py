@@ -96,7 +96,7 @@ def teach(state: State, acting: Sequence[Objective], stats: Stats) -> None:
 
     optimizer = state.optimizers[owner]
     optimizer.zero_grad(set_to_none=True)
-    parts = state.recipe.parts(lazy_pl=owner == "G" and acting[0].lazy)
+    parts = parts_of(state, acting)
     losses: dict[str, Tensor] = {}
     signs: list[Tensor] = []
     for k in range(parts):
@@ -112,6 +112,11 @@ def teach(state: State, acting: Sequence[Objective], stats: Stats) -> None:
     # Fused Adam raises no tensor's version; a hook of `ops` forgets what was computed from the old weights.
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
+
+
+def parts_of(state: State, acting: Sequence[Objective]) -> int:
+    """In how many parts the phase of these objectives is done."""
+    return state.recipe.parts(lazy_pl=acting[0].owner == "G" and acting[0].lazy)
 
 
 def backward(

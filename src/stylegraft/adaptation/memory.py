@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from stylegraft.adaptation.loop import backward, phases
+from stylegraft.adaptation.loop import backward, parts_of, phases
 from stylegraft.adaptation.objectives import objectives
 from stylegraft.adaptation.recipes import Recipe
 from stylegraft.adaptation.stages import thaw
@@ -61,16 +61,15 @@ def step_memory(state: State) -> int:
     ghost = on_meta(state)
     ghost.step = costliest_step(state.recipe)
     peak = 0
-    owners = {term.owner for term in objectives(state.recipe)}
-    for acting in phases(objectives(state.recipe)).values():
+    terms = objectives(state.recipe)
+    owners = {term.owner for term in terms}
+    for acting in phases(terms).values():
         if acting:
-            learners = ghost.learners[acting[0].owner].values()
             thaw(ghost, acting[0].owner)
-            parts = state.recipe.parts(lazy_pl=acting[0].owner == "G" and acting[0].lazy)
             with Meter() as meter:
-                backward(ghost, acting, (0, parts))
+                backward(ghost, acting, (0, parts_of(state, acting)))
             peak = max(peak, meter.peak)
-            for learner in learners:
+            for learner in ghost.learners[acting[0].owner].values():
                 learner.grad = None
     trained = sum(leaf.nbytes for owner in owners for leaf in state.learners[owner].values())
     return peak + MOMENTS * trained

@@ -311,9 +311,8 @@ def sparsify(state: State) -> None:
     recipe = state.recipe
     if state.keep is None or not recipe.sparsify:
         return
-    offsets = {
-        name: state.learners["G"][name] for name in state.ema
-    }  # not BSA's latents, which learn beside them
+    # The average has not BSA's latents, which learn beside the offsets.
+    offsets = {name: state.learners["G"][name] for name in state.ema}
     t = min((state.step - recipe.warmup + 1) / recipe.sparsify, 1.0)
     kept = largest(offsets, state.keep + (1 - state.keep) * (1 - t) ** 3)
     for name, leaf in offsets.items():

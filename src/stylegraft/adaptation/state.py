@@ -77,6 +77,11 @@ class State:
         """The step at which the run is done: the warm-up, then the recipe's steps."""
         return self.recipe.warmup + self.recipe.steps
 
+    @property
+    def judge(self) -> Judge | judges.AdaptedJudge:
+        """D as it stands, its deltas in place."""
+        return judges.adapted(self.discriminator, self.judge_deltas, self.judge_base)
+
     @cached_property
     def mean_w(self) -> Tensor:
         """Mean w of the source over the latents of `networks.generator.mean_w`: [w_dim], float64."""

@@ -20,7 +20,7 @@ from stylegraft.adaptation import sampling
 from stylegraft.adaptation.augment import augment
 from stylegraft.adaptation.exits import EXITS, exit_of, head_features
 from stylegraft.adaptation.fields import Recipe
-from stylegraft.adaptation.judges import AdaptedJudge, adapted
+from stylegraft.adaptation.judges import AdaptedJudge
 from stylegraft.adaptation.projected import Judge
 from stylegraft.domains.apply import Adapted
 from stylegraft.domains.deltas import effective
@@ -214,7 +214,7 @@ class Views:
     def discriminator(self) -> Judge | AdaptedJudge:
         """D as it stands; its effective parameters, where it has deltas, are computed once a phase."""
         with torch.set_grad_enabled(self.owner == "D"):
-            return adapted(self.state.discriminator, self.state.judge_deltas, self.state.judge_base)
+            return self.state.judge
 
     @cached_property
     def drift(self) -> dict[str, Tensor]:
