@@ -57,6 +57,9 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--lpips", type=float, default=0.5, help="weight of LPIPS-VGG beside L1")
+    parser.add_argument(
+        "--lpips-from", type=int, default=0, help="step from which it is; a step is a fifth before"
+    )
     parser.add_argument("--save-every", type=int, default=500)
     parser.add_argument("--measure-every", type=int, default=1000, help="steps between KIDs; 0: none")
     args = parser.parse_args()
@@ -92,11 +95,14 @@ def main() -> None:
             psi = 0.5 + 0.5 * torch.rand(args.batch, 1, generator=rng)
             w = teacher.mapping.w_avg.lerp(w, psi)
             target = teacher(w=w, noise="const").image
-            wanted = maps(perceptual, target)
         image = student(w=w, noise="const").image
         error = (image - target).abs().mean()
         losses.append(float(error.detach()))
-        loss = error + args.lpips * paired(perceptual, maps(perceptual, image), wanted)
+        loss = error
+        if step >= args.lpips_from:
+            with torch.no_grad():
+                wanted = maps(perceptual, target)
+            loss = loss + args.lpips * paired(perceptual, maps(perceptual, image), wanted)
         adam.zero_grad(set_to_none=True)
         loss.backward()
         adam.step()

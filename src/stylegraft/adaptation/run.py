@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from torch import Tensor
 
@@ -46,6 +46,18 @@ from stylegraft.sources import load_source
 
 SAVE_SECONDS = 120  # a state is at most so old when a process is killed
 KEPT = 10_000  # steps whose numbers stay in memory: 20 MB
+
+
+class Observer(Protocol):
+    """Looks at a run at steps of its own choice, and changes nothing of it."""
+
+    def due(self, step: int) -> bool:
+        """Whether it looks after so many steps (0: before the first). A resumed run comes by some steps again."""
+        ...
+
+    def look(self, state: State, config: dict[str, Any]) -> None:
+        """Look; `domain_of(state, config)` is the averaged domain so far, with `averaged=False` the trained one."""
+        ...
 
 
 @dataclass
@@ -83,6 +95,7 @@ def adapt(
     dry_run: bool = False,
     quiet: bool = False,
     progress: Callable[[Stats], None] | None = None,
+    observer: Observer | None = None,
     **changes: Any,
 ) -> Run:
     """Adapt a source to a few images.
@@ -92,7 +105,7 @@ def adapt(
     "scaled"; None takes the paper's settings from 256 px on. steps, batch, changes: fields of the recipe to
     change (`cdc=False`). out: the run folder; None writes nothing. every: steps between previews. until
     ("p_target>=0.9"), floor, patience, keep ("last" or "best"), hold_out: see `rules.Rules`. progress: called with the
-    numbers of each step.
+    numbers of each step. observer: looks at the run at steps of its own choice.
 
     The same call continues a run that was stopped; more `steps` extend it. Ctrl-C saves, then raises
     KeyboardInterrupt. Raises StylegraftError for anything that does not fit, before the first step;
@@ -150,9 +163,9 @@ def adapt(
             )
         return Run(fresh, None, plan=plan)
     if out is None:
-        return _run(source, state, config, pictures, aside, None, rules, every, quiet, progress)
+        return _run(source, state, config, pictures, aside, None, rules, every, quiet, progress, observer)
     with open_folder(Path(out)) as folder:
-        return _run(source, state, config, pictures, aside, folder, rules, every, quiet, progress)
+        return _run(source, state, config, pictures, aside, folder, rules, every, quiet, progress, observer)
 
 
 def _run(
@@ -166,6 +179,7 @@ def _run(
     every: int,
     quiet: bool,
     progress: Callable[[Stats], None] | None,
+    observer: Observer | None,
 ) -> Run:
     """The life of a run, in order: resume or start, train, save now and then, finish."""
     say = Voice(folder, quiet)
@@ -207,6 +221,8 @@ def _run(
         previews = Previews(state, folder)
         if domain:
             previews.write(domain)
+        if observer and observer.due(state.step):
+            observer.look(state, config)
         try:
             for one in train(state, state.step if reason else state.end):
                 due, fresh = state.step % every == 0, None
@@ -214,6 +230,8 @@ def _run(
                     fresh = domain_of(state, config)
                     one |= watch.look(fresh)
                     kept, reason = watch.kept, watch.reason
+                if observer and observer.due(state.step):
+                    observer.look(state, config)
                 stats.append(one)
                 bar.show(one)
                 if progress:
@@ -297,12 +315,12 @@ def name_of(images: Any) -> str:
     return "tensor" if isinstance(images, Tensor) else "images"
 
 
-def domain_of(state: State, config: dict[str, Any]) -> Domain:
-    """The averaged deltas as a domain; where the mapping moves, the change of w_avg with them."""
+def domain_of(state: State, config: dict[str, Any], averaged: bool = True) -> Domain:
+    """The averaged deltas (or those that learn) as a domain; where the mapping moves, the change of w_avg with them."""
     told = {key: config[key] for key in ("space", "seed", "target")}
     told |= {"recipe": state.recipe.name, "preset": state.recipe.preset, "steps": state.step}
     told["changes"] = recipes.changed(state.recipe)
-    domain = Domain(state.averaged(), told, config["source"])
+    domain = Domain(state.averaged() if averaged else state.trained(), told, config["source"])
     if state.keep is not None:
         domain = prune(domain, state.keep)
     if state.recipe.swap:

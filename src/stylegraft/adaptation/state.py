@@ -93,7 +93,14 @@ class State:
 
         Deltas that share a leaf share its copy.
         """
-        copies = {id(self.learners["G"][name]): mean.cpu().clone() for name, mean in self.ema.items()}
+        return self._copied(self.ema)
+
+    def trained(self) -> Deltas:
+        """The same of the generator that learns, before averaging."""
+        return self._copied({name: self.learners["G"][name].detach() for name in self.ema})
+
+    def _copied(self, values: Mapping[str, Tensor]) -> Deltas:
+        copies = {id(self.learners["G"][name]): value.cpu().clone() for name, value in values.items()}
         return {
             parameter: tuple(
                 Delta(
