@@ -48,8 +48,18 @@ COST: dict[str, float] = {
     "fixnoise": 1.6,
     "l2sp": 1.1,
     "ewc": 1.1,
+    "freezeg": 1.0,
+    "bsa": 0.9,
+    "minegan": 1.0,
+    "fsgan": 1.1,
+    "adam": 1.0,
+    "rick": 1.1,
+    "ui2i": 0.9,
     "dcl": 1.7,
     "cdc": 1.5,
+    "rssa": 1.8,
+    "maskedd": 1.9,
+    "weditgan": 1.1,
 }
 
 LEGEND = (
