@@ -15,12 +15,10 @@ import hashlib
 import json
 import mmap
 import os
-import platform
 import random
 import re
 import resource
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -35,6 +33,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "checkpoints"))
 import hostile_files as h
 import numpy as np
 import torch
+from heading import RESULTS, ROOT, heading, write
 
 from stylegraft.checkpoints import Source, load, save_source
 from stylegraft.checkpoints.numpy_pickles import parse_arrays
@@ -42,7 +41,6 @@ from stylegraft.errors import StylegraftError
 from stylegraft.networks.discriminator import build_discriminator
 from stylegraft.networks.generator import build_generator
 
-ROOT = Path(__file__).parents[1]
 BATCH = 250
 SECONDS = 5.0  # of the processor, a file
 HANG = 120  # seconds of the clock, a file; then the process ends
@@ -264,21 +262,10 @@ def sources() -> str:
 
 def fresh(seed: int) -> dict[str, Any]:
     """A result with nothing done."""
-    git = ["git", "-C", str(ROOT)]
-    commit = subprocess.run(
-        [*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True
-    ).stdout.strip()
-    dirty = subprocess.run(
-        [*git, "status", "--porcelain", "src"], capture_output=True, text=True
-    ).stdout.strip()
-    return {
-        "seed": seed,
-        "commit": commit + ("+" if dirty else ""),
-        "sources_sha256": sources(),
-        "machine": f"{platform.machine()}, {torch.backends.cpu.get_cpu_capability()}, one thread",
-        "python": platform.python_version(),
-        "torch": torch.__version__,
+    return heading() | {
         "numpy": np.__version__,
+        "seed": seed,
+        "sources_sha256": sources(),
         "readers": {},
     }
 
@@ -305,7 +292,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--reader", choices=READERS, action="append", help="only this one; may be repeated")
     parser.add_argument("--only", type=int, help="read one file, with its traceback")
-    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results/fuzz-checkpoints.json")
+    parser.add_argument("--out", type=Path, default=RESULTS / "fuzz-checkpoints.json")
     args = parser.parse_args()
     torch.set_num_threads(1)
     bench = Bench()
@@ -328,10 +315,7 @@ def main() -> None:
                 total = add(total, in_its_own_process(bench, args.seed, reader, numbers, path))
                 finished = total["cases"] >= args.cases
                 result["readers"][reader] = {k: v for k, v in total.items() if k != "said" or not finished}
-                args.out.parent.mkdir(parents=True, exist_ok=True)
-                draft = args.out.with_suffix(".tmp")
-                draft.write_text(json.dumps(result, indent=1) + "\n")
-                draft.replace(args.out)
+                write(args.out, result)
                 print(f"{reader:10} {total['cases']:6} {total['outcomes']}", flush=True)
     failures = [f"{r}: {f}" for r, total in result["readers"].items() for f in total["failures"]]
     print(*failures, sep="\n")

@@ -10,8 +10,6 @@ benchmarks/results/load-checkpoints.json: medians of seconds, and peak resident 
 from __future__ import annotations
 
 import argparse
-import json
-import platform
 import subprocess
 import sys
 import tempfile
@@ -20,15 +18,15 @@ from pathlib import Path
 from statistics import median
 
 import torch
+from heading import RESULTS, ROOT, heading, write
 
-ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "checkpoints"))
 
-import foreign_files  # noqa: E402
+import foreign_files
 
-from stylegraft.checkpoints import Source, save_rosinality, save_source  # noqa: E402
-from stylegraft.networks.discriminator import build_discriminator  # noqa: E402
-from stylegraft.networks.generator import build_generator  # noqa: E402
+from stylegraft.checkpoints import Source, save_rosinality, save_source
+from stylegraft.networks.discriminator import build_discriminator
+from stylegraft.networks.generator import build_generator
 
 LOAD = """
 import re, sys, time
@@ -71,18 +69,16 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
+    parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
     torch.manual_seed(0)
     generator = build_generator({"architecture": "stylegan2", **SIZES})
     source = Source("big", generator, build_discriminator(SIZES))
-    result: dict[str, object] = {
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads", "torch": torch.__version__, "seed": 0
-    }  # fmt: skip
+    result = heading() | {"seed": 0}
     with tempfile.TemporaryDirectory() as folder:
-        for name, write in writers().items():
+        for name, writer in writers().items():
             path = Path(folder) / name
-            write(path, source)
+            writer(path, source)
             size = path.stat().st_size
             seconds, memory = zip(*(loaded(path) for _ in range(args.rounds)), strict=True)
             result[name] = {
@@ -93,7 +89,7 @@ def main() -> None:
             }
             print(name, result[name], flush=True)
             path.unlink()
-    (args.out / "load-checkpoints.json").write_text(json.dumps(result, indent=1) + "\n")
+    write(args.out / "load-checkpoints.json", result)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from heading import RESULTS, heading, write
 
 from stylegraft.networks.generator import Generator
 from stylegraft.sources import load_source
@@ -73,7 +73,7 @@ def main() -> None:
     )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "mobile-speed.json")
+    parser.add_argument("--out", type=Path, default=RESULTS / "mobile-speed.json")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     big, small = load_source("mobile-faces-1024").generator, load_source("faces-64").generator
@@ -86,9 +86,7 @@ def main() -> None:
             spent = seconds(draw, turn)
             if turn > 1:  # the first two warm up
                 taken[name].append(spent)
-    result: dict[str, Any] = {
-        "machine": f"{platform.machine()}, {torch.backends.cpu.get_cpu_capability()}, torch {torch.__version__}",
-        "threads": args.threads,
+    result = heading() | {
         "rounds": args.rounds,
         "median seconds": {name: round(median(times), 4) for name, times in taken.items()},
         "fastest seconds": {name: round(min(times), 4) for name, times in taken.items()},
@@ -97,7 +95,7 @@ def main() -> None:
         ours = taken["stylegraft, one of 1024 px"]
         ratios = [b / a for a, b in zip(ours, taken["openvino, one of 1024 px"], strict=True)]
         result["openvino over stylegraft, 1024 px, median of pairs"] = round(median(ratios), 2)
-    args.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    write(args.out, result)
     print(json.dumps(result, indent=1))
 
 

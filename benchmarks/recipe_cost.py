@@ -13,42 +13,25 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import time
-from collections import Counter
 from pathlib import Path
 from statistics import median
 
 import torch
+from heading import RESULTS, heading, write
 
 from stylegraft.adaptation import loop
-from stylegraft.adaptation.exits import exit_of
 from stylegraft.adaptation.objectives import objectives
 from stylegraft.adaptation.recipes import PAPER, Recipe, recipe
 from stylegraft.adaptation.stages import enter
 from stylegraft.adaptation.state import State, begin
+from stylegraft.adaptation.timing import Kind, acting_at, kinds
 from stylegraft.data.pixels import to_float
 from stylegraft.data.targets import load_target
 from stylegraft.errors import StylegraftError
 from stylegraft.sources import load_source
 
-CYCLE = 192  # steps in which all periods (R1 at both exits, anchors, path length, disturbance) close
 ONCE = {"batch": 4, "warmup": 0, "lead": 0, "lead_reset": False}  # the main stage from the first step on
-
-
-def kinds(row: Recipe) -> dict[tuple[str, int], float]:
-    """{(phase, a step on which it is of this kind): how often a step}."""
-    found: dict[tuple[str, str, tuple[str, ...]], int] = {}
-    counts: Counter[tuple[str, int]] = Counter()
-    for step in range(CYCLE):
-        for phase, members in loop.phases(objectives(row)).items():
-            acting = [term for term in members if step % term.every == 0]
-            if acting:
-                turn = step // acting[0].every if acting[0].lazy else step
-                exit = exit_of(turn, row.cdc, row.anchor_period)
-                key = phase, exit, tuple(term.name for term in acting)
-                counts[phase, found.setdefault(key, step)] += 1
-    return {key: count / CYCLE for key, count in counts.items()}
 
 
 def prepared(source, images, row: Recipe) -> State:
@@ -60,12 +43,12 @@ def prepared(source, images, row: Recipe) -> State:
     return state
 
 
-def step_seconds(state: State, often: dict[tuple[str, int], float]) -> float:
+def step_seconds(state: State, often: dict[Kind, float]) -> float:
     """CPU seconds of a mean step: one of each kind, by how often it comes."""
     total = 0.0
     for (phase, step), share in often.items():
         state.step = step
-        acting = [t for t in loop.phases(objectives(state.recipe))[phase] if step % t.every == 0]
+        acting = acting_at(loop.phases(objectives(state.recipe))[phase], step)
         started = time.process_time()
         loop.teach(state, acting, {})
         total += share * (time.process_time() - started)
@@ -104,14 +87,13 @@ def main() -> None:
     parser.add_argument("--source", default="faces-64")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", nargs="*", default=list(PAPER), help="measure these anew, keep the others")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
+    parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
     torch.set_num_threads(1)
     source = load_source(args.source)
     images = to_float(load_target("pencil", source.generator.resolution).images)
     path = args.out / f"step-cost-recipes-{source.name}.json"
     rows = json.loads(path.read_text())["recipes"] if path.exists() else {}
-    args.out.mkdir(parents=True, exist_ok=True)
     for name in args.only:
         try:
             rows[name] = measured(source, images, name, args.rounds)
@@ -119,16 +101,13 @@ def main() -> None:
             print(f"{name} is not measured: {error}", flush=True)
             continue
         print(name, rows[name], flush=True)
-        result = {
+        result = heading() | {
             "source": source.name,
             "batch": 4,
-            "threads": 1,
             "rounds": args.rounds,
-            "torch": torch.__version__,
-            "machine": f"{platform.machine()}, {torch.backends.cpu.get_cpu_capability()}",
             "recipes": {name: rows[name] for name in PAPER if name in rows},
         }
-        path.write_text(json.dumps(result, indent=1) + "\n")
+        write(path, result)
 
 
 if __name__ == "__main__":

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import time
 from pathlib import Path
 from statistics import median
 
 import torch
+from heading import RESULTS, heading, write
 
 from stylegraft.adaptation import loop
 from stylegraft.adaptation.objectives import objectives
@@ -42,7 +42,7 @@ def main() -> None:
     )
     parser.add_argument("--source", default="faces-64")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
+    parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
     torch.set_num_threads(1)
     source = load_source(args.source)
@@ -59,17 +59,13 @@ def main() -> None:
     rows = {s: {p: round(median(v), 4) for p, v in phases.items()} for s, phases in seconds.items()}
     for phases in rows.values():
         phases["PL / G"] = round(phases["PL"] / phases["G"], 2)
-    result = {
+    result = heading() | {
         "source": source.name,
         "batch": 4,
-        "threads": 1,
         "rounds": args.rounds,
-        "torch": torch.__version__,
-        "machine": f"{platform.machine()}, {torch.backends.cpu.get_cpu_capability()}",
         "cpu_seconds": rows,
     }
-    args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / f"step-cost-{source.name}.json").write_text(json.dumps(result, indent=1) + "\n")
+    write(args.out / f"step-cost-{source.name}.json", result)
     print(json.dumps(result, indent=1))
 
 

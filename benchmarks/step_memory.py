@@ -12,19 +12,20 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import torch
+from heading import RESULTS, heading, write
 
 from stylegraft.adaptation.loop import train
-from stylegraft.adaptation.memory import costliest_step, step_memory
+from stylegraft.adaptation.memory import step_memory
 from stylegraft.adaptation.plan import peak_memory
 from stylegraft.adaptation.recipes import recipe
 from stylegraft.adaptation.state import begin
+from stylegraft.adaptation.timing import costliest_step
 from stylegraft.sources import load_source
 
 ROWS: list[tuple[str, str, dict[str, Any]]] = [
@@ -66,7 +67,7 @@ def main() -> None:
     parser.add_argument("--source", default="mobile-faces-1024")
     parser.add_argument("--measure", action="store_true", help="take the step as well")
     parser.add_argument("--row", type=int, help="one row alone, in this process")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
+    parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
     torch.set_num_threads(1)
     if args.row is not None:
@@ -79,10 +80,7 @@ def main() -> None:
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         rows.append(json.loads(done.stdout))
         print(rows[-1], flush=True)
-        machine = f"{platform.machine()}, {torch.backends.cpu.get_cpu_capability()}, one thread"
-        result = {"source": args.source, "torch": torch.__version__, "machine": machine, "rows": rows}
-        path = args.out / f"step-memory-{args.source}.json"
-        path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        write(args.out / f"step-memory-{args.source}.json", heading() | {"source": args.source, "rows": rows})
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ from stylegraft.adaptation import sampling
 from stylegraft.adaptation.keeping import pack
 from stylegraft.adaptation.loop import Diverged, phases, train
 from stylegraft.adaptation.objectives import objectives
-from stylegraft.adaptation.plan import seconds_a_step
 from stylegraft.adaptation.recipes import ema_beta, recipe
 from stylegraft.adaptation.state import begin
 from stylegraft.adaptation.views import Objective, Views
@@ -200,14 +199,6 @@ def test_there_are_as_many_anchors_as_images_unless_the_recipe_says():
 def test_a_phase_is_who_learns_and_whether_it_is_lazy():
     names = {phase: [t.name for t in terms] for phase, terms in phases(objectives(small("dcl"))).items()}
     assert names == {"D": ["adv", "cl2"], "R1": ["r1"], "G": ["adv", "cl1"], "PL": ["pl"]}
-
-
-def test_a_planned_step_weighs_the_exits_and_spreads_the_lazy_phases():
-    row = small("dcl", anchor_period=4, r1_every=16, pl_every=8)
-    anchor = {"time/D": 4.0, "time/G": 8.0, "time/R1": 16.0, "time/PL": 24.0}
-    other = {"time/D": 0.0, "time/G": 4.0}
-    assert seconds_a_step(row, [anchor, other]) == pytest.approx(4 / 4 + (8 + 3 * 4) / 4 + 1 + 3)
-    assert seconds_a_step(small("tgan", pl_every=8), [anchor, other]) == pytest.approx(2 + 6 + 1 + 3)
 
 
 def test_ada_moves_every_four_steps_and_switches_on_in_a_short_run():

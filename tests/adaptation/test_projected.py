@@ -111,7 +111,7 @@ def test_what_it_does_not_have_is_refused(monkeypatch: pytest.MonkeyPatch):
         recipe("dcl", judge="vgg")
     monkeypatch.undo()
     monkeypatch.setattr(
-        assets, "find", lambda name: (_ for _ in ()).throw(StylegraftError(f"assets get {name}"))
+        assets, "find", lambda name, where="": (_ for _ in ()).throw(StylegraftError(f"assets get {name}"))
     )
     with pytest.raises(StylegraftError, match="judge=projected looks through VGG16: assets get lpips"):
         projected.load_projected(16, 3)

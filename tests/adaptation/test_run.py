@@ -354,8 +354,11 @@ def test_a_dry_run_says_what_moves_and_what_it_costs(tmp_path, capsys):
 
 
 def test_the_plan_counts_the_warm_up_as_the_discriminators_alone(tmp_path, monkeypatch):
-    stats = [{"step": 0, "time/D": 1.0, "time/R1": 1.6, "time/G": 10.0, "time/PL": 8.0}] * 2
-    monkeypatch.setattr("stylegraft.adaptation.plan.train", lambda state, until: iter(stats))
+    seconds = {"D": 1.0, "R1": 1.6, "G": 10.0, "PL": 8.0}
+    monkeypatch.setattr(
+        "stylegraft.adaptation.plan.timed",
+        lambda state, often: {(phase, step): seconds[phase] for phase, step in often},
+    )
     plan = go(tmp_path / "run", 50, recipe="tgan", warmup=100, every=1000, dry_run=True).plan
     assert plan is not None
     assert plan.seconds == pytest.approx(1 + 1.6 / 16 + 10 + 8 / 4)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from functools import cache
 from typing import Any
 
@@ -9,15 +11,17 @@ import pytest
 import torch
 from torch import Tensor
 
+from stylegraft.adaptation import importance, stages
 from stylegraft.adaptation import plan as planning
-from stylegraft.adaptation import stages
+from stylegraft.adaptation.choosing import labels, select
+from stylegraft.adaptation.folder import read_stats
 from stylegraft.adaptation.judges import adapted
 from stylegraft.adaptation.keeping import pack, unpack
 from stylegraft.adaptation.loop import train
 from stylegraft.adaptation.memory import step_memory
+from stylegraft.adaptation.partition import FROZEN, PRUNED, TUNED, sort
 from stylegraft.adaptation.recipes import PAPER, recipe
 from stylegraft.adaptation.run import adapt
-from stylegraft.adaptation.stages import FROZEN, PRUNED, TUNED, sort
 from stylegraft.adaptation.state import State, begin
 from stylegraft.checkpoints import Source, tensorfile
 from stylegraft.domains.deltas import effective
@@ -116,12 +120,16 @@ def test_the_patch_exit_is_a_last_layer_too():
 
 def test_names_choose_forms_groups_and_groups_at_a_resolution():
     state = start("adam")
-    G, labels = state.learners["G"], stages.labels(state, "G")
-    assert stages.select(G, labels, "mapping").keys() == {n for n in G if n.startswith("mapping.")}
-    assert stages.select(G, labels, "rank1").keys() == {n for n in G if "|rank1|" in n}
-    at = stages.select(G, labels, "conv@8")
+    G, groups = state.learners["G"], labels(state, "G")
+    assert select(G, groups, "mapping").keys() == {n for n in G if n.startswith("mapping.")}
+    assert select(G, groups, "rank1").keys() == {n for n in G if "|rank1|" in n}
+    at = select(G, groups, "conv@8")
     assert at and all(name.startswith("synthesis.b8.conv") for name in at)
-    assert len(stages.select(G, labels, "conv")) > len(at)
+    assert len(select(G, groups, "conv")) > len(at)
+    with pytest.raises(
+        StylegraftError, match="there are the groups affine, .* and the forms dense, lowrank, .*rank1"
+    ):
+        select(G, groups, "nothing")
 
 
 @pytest.mark.parametrize(
@@ -338,7 +346,8 @@ def test_frozen_filters_stay_so_where_a_step_is_done_in_parts():
 
 
 def test_the_gradient_norm_counts_only_what_may_move():
-    state = start("rick", space="conv.kernel", partition="", partition_judge="")
+    unsorted = dict(partition="", partition_judge="", partition_every=0, freeze_above=100.0, prune_below=0.0)
+    state = start("rick", space="conv.kernel", **unsorted)
     after(state, 2)
     for name in state.deltas:
         state.filters[f"G/{name}"] = torch.full((len(state.base[name]),), FROZEN)
@@ -429,6 +438,41 @@ def test_a_run_stopped_at_any_step_goes_on_bit_for_bit(name: str):
         assert mine[1] == theirs[1]
         assert mine[0].keys() == theirs[0].keys()
         assert all(torch.equal(tensor, theirs[0][k]) for k, tensor in mine[0].items()), (name, stop)
+
+
+@pytest.mark.parametrize(
+    ("name", "owner", "step"), [("ewc", "G", 0), ("adam", "G", 3), ("adam", "D", 3), ("rick", "D", 4)]
+)
+def test_ctrl_c_during_an_estimate_stops_it_and_nothing_is_lost(
+    name: str, owner: str, step: int, tmp_path, monkeypatch: pytest.MonkeyPatch
+):
+    """The step has not begun: a resume estimates again, and ends where an uninterrupted run does."""
+    space, own = ROWS.get(name, ("affine", {"importance_samples": 2, "warmup": 0, "steps": 4}))
+    options = {**own, "recipe": name, "space": space, "quiet": True, "every": 9}
+    adapt(toy(), pictures(), out=tmp_path / "whole", **options)
+    estimate, taken, samples = importance.fisher, list[dict](), list[int]()
+
+    def interrupted(verdict, leaves, count, between):
+        def one(k: int) -> Tensor:
+            samples.append(k)
+            os.kill(os.getpid(), signal.SIGINT)
+            return verdict(k)
+
+        here = between.args[0] == owner and len(taken) == step
+        return estimate(one if here else verdict, leaves, count, between)
+
+    monkeypatch.setattr(importance, "fisher", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        adapt(toy(), pictures(), out=tmp_path / "parts", progress=taken.append, **options)
+    assert samples == [0], "of two"
+    assert f"stopped after step {step} of" in (tmp_path / "parts" / "log.txt").read_text()
+    monkeypatch.setattr(importance, "fisher", estimate)
+    adapt(toy(), pictures(), out=tmp_path / "parts", **options)
+    one, other = (tensorfile.read(tmp_path / f / "state.safetensors")[0] for f in ("whole", "parts"))
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[key], other[key]) for key in one)
+    steps = [line["step"] for line in read_stats(tmp_path / "parts" / "stats.jsonl")]
+    assert steps == list(range(len(steps)))
 
 
 @pytest.mark.parametrize("name", ["ewc", "adam", "rick"])

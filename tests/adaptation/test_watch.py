@@ -15,7 +15,8 @@ from torch import Tensor
 from stylegraft.adaptation import rules
 from stylegraft.adaptation.folder import read_stats
 from stylegraft.adaptation.run import adapt
-from stylegraft.adaptation.watch import Watch, set_aside, views
+from stylegraft.adaptation.sight import views
+from stylegraft.adaptation.watch import Watch, set_aside
 from stylegraft.checkpoints import tensorfile
 from stylegraft.data.images import ImageSet
 from stylegraft.domains import Domain
@@ -256,7 +257,8 @@ def test_a_copy_of_the_training_images_does_not_win(monkeypatch):
     )
     go(None, 2, images=noise, until="p_target=0.9")
     (watch,) = state_of
-    copies = watch.targets
+    copies = watch.sight.targets
+    assert copies is not None
     assert watch.p_target(copies) < float(watch.probe.p(copies).mean())
     assert watch.p_target(copies) == pytest.approx(watch.probe.p_real, abs=1e-6)
 

@@ -246,6 +246,22 @@ GAME: dict[str, Any] = {
 }  # fmt: skip
 
 
+# The terms that move G away from the source, where it begins. All others of G are least there, and hold it still.
+MOVES = ("adv", "cl1", "bsa_pixel", "bsa_vgg")
+
+# Fields that say how another one works: (field, the value at which it does nothing, those of which it needs one).
+_SORTED = ("partition", "partition_judge")
+EFFECTLESS: list[tuple[str, Any, tuple[str, ...]]] = [
+    ("lead_reset", False, ("lead",)),
+    ("lead_reset", False, _SORTED),  # without, what the lead found out is lost
+    ("partition_every", 0, _SORTED),
+    ("freeze_above", 100, _SORTED),
+    ("prune_below", 0, _SORTED),
+    ("bsa_emd", 0, ("bsa_pixel", "bsa_vgg")),  # without, no latents learn
+    ("cl_latents", "free", ("cdc",)),
+]
+
+
 def change(row: Recipe, changes: dict[str, Any]) -> Recipe:
     """`row` with some fields replaced; values are converted to the field's type, unknown fields refused."""
     defaults = {f.name: getattr(row, f.name) for f in dataclasses.fields(row)}
@@ -307,13 +323,19 @@ def check(row: Recipe) -> Recipe:
         for field, without in GAME.items():
             if getattr(row, field) != without:
                 raise StylegraftError(
-                    f"recipe field {field} is {getattr(row, field)!r} and adv is 0, so that no discriminator plays: "
-                    f"expected {field}={'no' if without is False else without}, or adv=1"
+                    f"recipe field {field} is {show(getattr(row, field))} and adv is 0, so that no discriminator "
+                    f"plays: expected {field}={show(without)}, or adv=1"
                 )
-    if row.bsa_emd and not row.reconstructs:
+    for field, without, others in EFFECTLESS:
+        if getattr(row, field) != without and not any(getattr(row, other) for other in others):
+            raise StylegraftError(
+                f"recipe field {field} is {show(getattr(row, field))}, which does nothing without "
+                f"{' or '.join(others)}: expected {field}={show(without)}, or {others[0]} as well"
+            )
+    if not any(getattr(row, field) for field in MOVES):
         raise StylegraftError(
-            f"recipe field bsa_emd is {row.bsa_emd:g} and no latents learn: expected bsa_pixel or bsa_vgg above 0, or "
-            "bsa_emd=0"
+            "recipe field adv is 0 and no term has weight that moves G away from the source, where it begins: expected "
+            f"adv=1, or weight on {', '.join(MOVES[1:-1])} or {MOVES[-1]}"
         )
     if not 0 <= row.mask < 1:
         raise StylegraftError(f"recipe field mask is {row.mask:g}, expected at least 0 and less than 1")
@@ -324,10 +346,6 @@ def check(row: Recipe) -> Recipe:
     if row.judge == "projected" and row.mask:
         raise StylegraftError(
             "the projected judge has no features to hide before its last layers: expected mask=0"
-        )
-    if row.cl_latents == "anchors" and not row.cdc:
-        raise StylegraftError(
-            "recipe field cl_latents is 'anchors', which only CDC has: expected cdc=yes, or free"
         )
     if row.augment != "none":
         parse_transforms(row.augment)
@@ -348,6 +366,13 @@ def check(row: Recipe) -> Recipe:
                 f"{size} of at least {least}, or {field}=0"
             )
     return row
+
+
+def show(value: Any) -> str:
+    """A value as `--set` takes it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def resolutions(text: str) -> tuple[float, float]:

@@ -8,6 +8,7 @@ al. 2023). The mean is of the squares of single samples' gradients: the square o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -22,13 +23,25 @@ from stylegraft.domains.deltas import effective
 from stylegraft.networks.generator import Generator
 
 
-def fisher(verdict: Callable[[int], Tensor], leaves: Mapping[str, Tensor], samples: int) -> dict[str, Tensor]:
+class Stopped(Exception):
+    """For `State.between` to raise: the estimate is given up, and nothing has changed."""
+
+
+def fisher(
+    verdict: Callable[[int], Tensor],
+    leaves: Mapping[str, Tensor],
+    samples: int,
+    between: Callable[[int, int], None] | None = None,
+) -> dict[str, Tensor]:
     """{name: mean square of d verdict(k) / d leaf over k = 0 .. samples - 1}, of the leaf's shape.
 
-    verdict: index of a sample -> log likelihood, a scalar, of one sample.
+    verdict: index of a sample -> log likelihood, a scalar, of one sample; between: called with k and `samples` before
+    each.
     """
     sums = {name: torch.zeros_like(leaf) for name, leaf in leaves.items()}
     for k in range(samples):
+        if between:
+            between(k, samples)
         gradients = torch.autograd.grad(verdict(k), list(leaves.values()), allow_unused=True)
         for total, gradient in zip(sums.values(), gradients, strict=True):
             if gradient is not None:
@@ -44,14 +57,23 @@ def source_fisher(state: State, samples: int) -> dict[str, Tensor]:
     def verdict(k: int) -> Tensor:
         return F.logsigmoid(judged(state.discriminator, one_fake(state, student, samples, k))).sum()
 
-    return fisher(verdict, moved, samples)
+    return fisher(verdict, moved, samples, partial(state.between, "G"))
 
 
-def leaf_fisher(state: State, owner: str, leaves: Mapping[str, Tensor], samples: int) -> dict[str, Tensor]:
-    """F of these learners of G (on its average) or of D, as the run stands."""
+def leaf_fisher(
+    state: State,
+    owner: str,
+    leaves: Mapping[str, Tensor],
+    samples: int,
+    moved: Mapping[str, Tensor] | None = None,
+) -> dict[str, Tensor]:
+    """F of these learners of G (on its average) or of D, as the run stands; of D on images of G with the parameters
+    `moved`, or as it stands too.
+    """
+    between = partial(state.between, owner)
     if owner == "D":
         with torch.no_grad():
-            student = Adapted(state.generator, effective(state.deltas, state.base))
+            student = Adapted(state.generator, moved or effective(state.deltas, state.base))
 
         def verdict_on_both(k: int) -> Tensor:
             with torch.no_grad():
@@ -59,7 +81,7 @@ def leaf_fisher(state: State, owner: str, leaves: Mapping[str, Tensor], samples:
             judge, real = state.judge, state.images[k % len(state.images)][None]
             return (F.logsigmoid(-judged(judge, fake)) + F.logsigmoid(judged(judge, real))).sum()
 
-        return fisher(verdict_on_both, leaves, samples)
+        return fisher(verdict_on_both, leaves, samples, between)
 
     deltas, averages = on_device(state.averaged(), str(state.device))
 
@@ -68,7 +90,7 @@ def leaf_fisher(state: State, owner: str, leaves: Mapping[str, Tensor], samples:
         student = Adapted(state.generator, effective(deltas, state.base))
         return F.logsigmoid(judged(state.judge, one_fake(state, student, samples, k))).sum()
 
-    return fisher(verdict, {name: averages[name] for name in leaves if name in averages}, samples)
+    return fisher(verdict, {name: averages[name] for name in leaves if name in averages}, samples, between)
 
 
 def judged(judge: Judge | AdaptedJudge, images: Tensor) -> Tensor:

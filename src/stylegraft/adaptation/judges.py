@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from stylegraft.adaptation.choosing import matching
 from stylegraft.adaptation.projected import Judge
 from stylegraft.domains.deltas import Delta, FormSpec, effective
 from stylegraft.domains.expression import FORMS
@@ -107,7 +107,7 @@ def _groups(judge: Judge, group: str, policy: str) -> list[str]:
         blocks = [label for label in judge.groups if label.startswith("b") and label[1:].isdecimal()]
         kept = [label for label in blocks if int(label[1:]) <= int(limit)]
         return ["head", *kept, *(label for label in judge.groups if label == "mapping")]
-    labels = [label for label in judge.groups if fnmatchcase(label, group)]
+    labels = matching(judge.groups, group)
     if not labels:
         raise StylegraftError(
             f"discriminator policy {policy!r}: no group {group!r}{nearest(group, judge.groups)}; expected all, upto-R,"

@@ -23,8 +23,9 @@ import torch
 from torch import Tensor
 
 from stylegraft.adaptation.objectives import objectives
+from stylegraft.adaptation.partition import hold
 from stylegraft.adaptation.recipes import ema_beta, warmed
-from stylegraft.adaptation.stages import active, enter, hold, sparsify, thaw
+from stylegraft.adaptation.stages import active, enter, sparsify, thaw
 from stylegraft.adaptation.state import State
 from stylegraft.adaptation.views import Objective, Views
 from stylegraft.errors import StylegraftError

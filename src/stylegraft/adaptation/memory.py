@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 import weakref
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -15,9 +14,9 @@ from torch.utils._pytree import tree_leaves
 
 from stylegraft.adaptation.loop import backward, parts_of, phases
 from stylegraft.adaptation.objectives import objectives
-from stylegraft.adaptation.recipes import Recipe
 from stylegraft.adaptation.stages import thaw
 from stylegraft.adaptation.state import Deltas, State
+from stylegraft.adaptation.timing import costliest_step
 from stylegraft.domains.deltas import Delta
 
 M = TypeVar("M", bound=nn.Module)
@@ -73,13 +72,6 @@ def step_memory(state: State) -> int:
                 learner.grad = None
     trained = sum(leaf.nbytes for owner in owners for leaf in state.learners[owner].values())
     return peak + MOMENTS * trained
-
-
-def costliest_step(recipe: Recipe) -> int:
-    """A step after warm-up and lead at the anchors, with all lazy terms."""
-    return math.lcm(recipe.r1_every, recipe.pl_every, recipe.anchor_period) * (
-        recipe.warmup + recipe.lead + 1
-    )
 
 
 def on_meta(state: State) -> State:

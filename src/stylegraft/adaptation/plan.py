@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
@@ -14,10 +13,11 @@ import torch
 from stylegraft.adaptation.exits import patch_tap
 from stylegraft.adaptation.fields import check
 from stylegraft.adaptation.importance import source_fisher
-from stylegraft.adaptation.loop import PHASES, Stats, train
-from stylegraft.adaptation.memory import costliest_step, step_memory
+from stylegraft.adaptation.loop import train
+from stylegraft.adaptation.memory import step_memory
 from stylegraft.adaptation.recipes import PROJECTED, Recipe, ema_half_life, learning_rate
 from stylegraft.adaptation.state import State
+from stylegraft.adaptation.timing import costliest_step, kinds, seconds_a_step, timed
 from stylegraft.errors import StylegraftError
 
 LARGE = 4 * 128**2  # pixels in memory at once from which memory is worth a word before the first step
@@ -142,21 +142,19 @@ def moving(state: State) -> tuple[int, float]:
 
 
 def measure(state: State, previews: int) -> Plan:
-    """Measure two steps, the first at the anchors and with all lazy terms, after one that warms the machine up;
-    then extrapolate.
+    """Time each kind of phase once, after a step with all terms that warms the machine up; then extrapolate.
 
     The state is spoilt for anything else.
     """
-    recipe, steps = state.recipe, state.end
+    recipe, steps, often = state.recipe, state.end, kinds(state.recipe)
     state.step, ahead = costliest_step(recipe), 0.0
     if recipe.ewc:
         started = perf_counter()
         state.fisher = source_fisher(state, 2)  # of importance_samples, which can take minutes
         ahead = (perf_counter() - started) / 2 * recipe.importance_samples
     next(train(state, state.step + 1))
-    state.step -= 1
-    stats = list(train(state, state.step + 2))
-    seconds, judging = seconds_a_step(recipe, stats), seconds_a_step(recipe, stats, ("D", "R1"))
+    taken = timed(state, often)
+    seconds, judging = seconds_a_step(often, taken), seconds_a_step(often, taken, ("D", "R1"))
     count, share = moving(state)
     # a preview costs about a step; in the warm-up only the discriminator learns
     total = seconds * (steps - recipe.warmup + previews) + judging * recipe.warmup
@@ -167,22 +165,6 @@ def measure(state: State, previews: int) -> Plan:
     if memory:
         cost += f"; peak memory {memory / 2**20:,.0f} MiB"
     return Plan(count, share, seconds, total + ahead, memory, cost)
-
-
-def seconds_a_step(recipe: Recipe, stats: list[Stats], phases: Sequence[str] = PHASES) -> float:
-    """Mean seconds of a step, from an anchor step and another one: each phase as often as it comes, and with
-    CDC the two in the proportion of the exits.
-    """
-    share = 1 / recipe.anchor_period if recipe.cdc else 0.5
-    every = {"R1": recipe.r1_every, "PL": recipe.pl_every}
-    total = 0.0
-    for phase in phases:
-        name = f"time/{phase}"
-        timed = [(w, one[name]) for w, one in zip((share, 1 - share), stats, strict=True) if name in one]
-        if timed:
-            mean = sum(w * seconds for w, seconds in timed) / sum(w for w, _ in timed)
-            total += mean / every.get(phase, 1)
-    return total
 
 
 def forecast(state: State) -> list[str]:

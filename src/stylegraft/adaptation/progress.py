@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+import textwrap
+from collections.abc import Callable
+from threading import Event
 from time import perf_counter
 from types import TracebackType
 from typing import Any
 
 from stylegraft.adaptation import recipes
 from stylegraft.adaptation.folder import Folder
+from stylegraft.adaptation.importance import Stopped
 from stylegraft.adaptation.loop import Stats
 from stylegraft.adaptation.objectives.feature_matching import DEAD_NOISE, noise_effect
 from stylegraft.adaptation.plan import describe, forecast
@@ -16,11 +21,15 @@ from stylegraft.adaptation.state import State
 from stylegraft.checkpoints.source import Source
 from stylegraft.data.images import ImageSet
 
+LINE_SECONDS = 30  # between two lines of an estimate
 WATCHED = ("p_target", "diversity-kept", "score")  # what `watch` adds to a step's numbers
 
 
 class Voice:
-    """Say a line to the user (unless quiet) and to log.txt."""
+    """Say a line to the user (unless quiet) and to log.txt.
+
+    A terminal gets it wrapped at words. A pipe and the log get it whole: what is said together is found together.
+    """
 
     def __init__(self, folder: Folder | None, quiet: bool) -> None:
         self.folder, self.quiet = folder, quiet
@@ -28,9 +37,15 @@ class Voice:
     def __call__(self, line: str, aloud: bool = True) -> None:
         """Say it; without `aloud`, to the log alone."""
         if aloud and not self.quiet:
-            print(line, file=sys.stderr, flush=True)
+            print(wrapped(line) if sys.stderr.isatty() else line, file=sys.stderr, flush=True)
         if self.folder:
             self.folder.log(line)
+
+
+def wrapped(line: str) -> str:
+    """A line at the width of the terminal, what goes on set in by two; paths stay whole."""
+    width = shutil.get_terminal_size((80, 24)).columns
+    return textwrap.fill(line, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 def introduce(say: Voice, source: Source, state: State, space: str, pictures: ImageSet) -> None:
@@ -98,6 +113,12 @@ class Progress:
     ) -> None:
         self.bar.stop()
 
+    def wait(self, words: str) -> None:
+        """Say what is done between two steps; its time is not that of a step."""
+        self.last = perf_counter()
+        if self.live:
+            self.bar.update(self.task, description=words)
+
     def show(self, stats: dict[str, Any]) -> None:
         """Advance by one step."""
         now = perf_counter()
@@ -105,6 +126,28 @@ class Progress:
         self.last = now
         if self.live:
             self.bar.update(self.task, advance=1, description=numbers(stats, self.seconds))
+
+
+def estimating(say: Voice, bar: Progress, stop: Event) -> Callable[[str, int, int], None]:
+    """What is heard between the samples of an estimate (`State.between`): words of the bar, and a line now and then.
+
+    It raises Stopped once `stop` is set.
+    """
+    said = perf_counter()
+
+    def heard(owner: str, done: int, samples: int) -> None:
+        nonlocal said
+        if stop.is_set():
+            raise Stopped
+        line = f"estimating {owner}'s Fisher information: {done} of {samples} samples"
+        bar.wait(line)
+        if not done:
+            said = perf_counter()
+        elif perf_counter() - said > LINE_SECONDS:
+            said = perf_counter()
+            say(line, aloud=not bar.live)
+
+    return heard
 
 
 def numbers(stats: dict[str, Any], seconds: float) -> str:

@@ -80,6 +80,7 @@ PAPER: dict[str, Recipe] = {
     "fsgan": Recipe(
         "fsgan", "Robb et al., Few-Shot Adaptation of Generative Adversarial Networks, 2020",
         space="singular-values", discriminator="singular(all)", steps=1875, batch=16,  # 30 kimg
+        lr=0.0001,  # 0.002 on singular values, by SPACE_LR
     ),
     # FID 48.83 (Babies), 28.03 (Sunglasses), 58.07 (AFHQ-Cat)
     "adam": Recipe(
@@ -152,19 +153,19 @@ SCALED: dict[str, dict[str, Any]] = {
     "l2sp":     _SMALL | dict(steps=300),
     "ewc":      _SMALL | dict(steps=300, ewc=1.0, drift=0.02, importance_samples=200),
     "freezeg":  _SMALL | dict(steps=300, ada_kimg=5.0, space="late@16"),
-    # Not _SMALL, whose rates are a game's. Looked at for 120 steps only: docs/methods/bsa.md.
+    # Not _SMALL, whose rates are a game's.
     "bsa":      dict(steps=300, batch=4, lr=0.01, ema_kimg=0.2, bsa_emd=0.001, bsa_lr=0.003),
     "minegan":  _SMALL | dict(steps=400, lead=100),
-    "fsgan":    _SMALL | dict(steps=300),
+    "fsgan":    _SMALL | dict(steps=300, lr_d=0.04),  # in D too a singular value is as 20 weights
     "adam":     _SMALL | dict(steps=400, lead=100, importance_samples=50),
-    "rick":     _SMALL | dict(steps=300, mbstd=2, batch=2),
+    "rick":     _SMALL | dict(steps=600, mbstd=2, batch=2),
     "ui2i":     _SMALL | dict(steps=300, swap=16),
     "dcl":      _SMALL | dict(steps=300),
     "cdc":      _SMALL | dict(steps=300),
     "rssa":     _SMALL | dict(steps=300),
     "maskedd":  _SMALL | dict(steps=300),
     "freezesg": _SMALL | dict(steps=300, ada_kimg=5.0, space="late@16", structure_levels=2),
-    "weditgan": _SMALL | dict(steps=800, ada_kimg=5.0, lr=0.0025),  # an offset of w, not a weight; not measured
+    "weditgan": _SMALL | dict(steps=500, ada_kimg=5.0, lr=0.0025),  # an offset of w, not a weight
 }  # fmt: skip
 
 # Where the judge is not the source's: all of it learns, held to nothing, for freezing would keep its random layers.
@@ -203,6 +204,8 @@ SPACE_LR: dict[str, float] = {
     "hdn-before": 10.0,
     "lowrank": 4.0,        # as affine-light+
     "box": 10.0,           # as affine+
+    "singular-values": 20.0,  # kernels whose numbers are about 1 have singular values of about 20
+    "singular": 20.0,
 }  # fmt: skip
 
 # Where a number of a paper comes from a trap, and where a row is our reading: `recipes NAME` and `adapt` say so.
@@ -211,8 +214,15 @@ NOTES: dict[str, str] = {
     "ada": "few-shot papers ran ada with p rising over 500 kimg: at batch 4 it stays below 0.03 in their 5,000 steps, "
     "so that their row is tgan's.",
     "freezed": "the paper's own FIDs were measured with Inception in training mode, which halves them.",
+    "diffaugment": "the paper trains from scratch, and its numbers are of that; here a source goes on learning.",
     "fixnoise": "source, student and its average all start from G_ema (the paper's student from raw G), so that the "
     "matching is 0 at the first step.",
+    "l2sp": "the paper is about classifiers, and its penalty is the plain sum of squares (drift=0); here it is of "
+    "effective parameters, over their number and drift, so that a weight means the same in every space.",
+    "freezeg": "the released code finds the layers that learn by parts of their names, `convs.1` in `convs.10` too; "
+    "here they are whole blocks.",
+    "ui2i": "the paper's inversion of photographs is left out: a pair is one latent, drawn by the source and by the "
+    "domain.",
     "dcl": "dcl is our reading of the paper, whose training code was never published: the positive in CL1's "
     "denominator (cl1_positive), one tap drawn a step for G and one for D (cl_taps), free latents (cl_latents), real "
     "images as CL2's negatives (cl2_negatives), CL2 to the discriminator only (cl2_to_g), CDC's anchors and patch "
@@ -242,9 +252,9 @@ NOTES: dict[str, str] = {
     "freezesg": "the paper trains the mapping and takes the first style rows from the source's; here the mapping is at "
     "rest, so that all rows are the source's. The structure loss needs running images: on a generator without "
     "(MobileStyleGAN), --set structure=0.",
-    "weditgan": "the paper's two variants are --set perp=1e-4, and --set cl1=0.5 cl2=0.5 cl_taps=each "
-    "cl2_negatives=source; its intensity module is left out. Its contrast looks at the adversarial latents, ours at "
-    "fresh ones.",
+    "weditgan": "the paper's two variants are --set perp=1e-4, and --set cl1=0.5 --set cl2=0.5 --set cl_taps=each "
+    "--set cl2_negatives=source; its intensity module is left out. Its contrast looks at the adversarial latents, ours "
+    "at fresh ones.",
 }
 
 

@@ -134,6 +134,11 @@ def eyes(rules: Rules) -> tuple[str | None, str | None]:
     )
 
 
+def probe(who: str) -> str:
+    """The encoder of p_target: the first whose weights are here; raises StylegraftError as `eyes`."""
+    return _first(PROBES, f"{who}: p_target")
+
+
 def _first(encoders: dict[str, str], who: str) -> str:
     from stylegraft.checkpoints import assets
 

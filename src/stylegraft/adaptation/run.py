@@ -21,9 +21,10 @@ from torch import Tensor
 from stylegraft.adaptation import plan as planning
 from stylegraft.adaptation import recipes, stages
 from stylegraft.adaptation.folder import Folder, open_folder
+from stylegraft.adaptation.importance import Stopped
 from stylegraft.adaptation.loop import Diverged, Stats, train
 from stylegraft.adaptation.previews import Previews
-from stylegraft.adaptation.progress import Progress, Voice, introduce, summary
+from stylegraft.adaptation.progress import Progress, Voice, estimating, introduce, summary
 from stylegraft.adaptation.recipes import Recipe
 from stylegraft.adaptation.rules import Rules, check_images, eyes, parse, verdict
 from stylegraft.adaptation.state import State, begin
@@ -218,6 +219,7 @@ def _run(
     saved = time.monotonic()
     domain = domain_of(state, config) if folder and state.step == 0 else None
     with stopping() as stop, Progress(state.step, state.end, quiet) as bar:
+        state.between = estimating(say, bar, stop)
         previews = Previews(state, folder)
         if domain:
             previews.write(domain)
@@ -249,6 +251,9 @@ def _run(
                         saved = time.monotonic()
                 if over:
                     break
+        except Stopped:  # while something was estimated, before the next step had begun
+            if folder:
+                folder.keep(state, config, domain_of(state, config), kept)
         except Diverged:
             if folder and stats:
                 folder.flush()

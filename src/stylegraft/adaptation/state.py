@@ -8,7 +8,7 @@ copy of the source's, or random where the source has none.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -33,6 +33,10 @@ from stylegraft.networks.discriminator import Discriminator, build_discriminator
 from stylegraft.networks.generator import Generator, mean_w
 
 Deltas = dict[str, tuple[Delta, ...]]
+
+
+def unheard(owner: str, done: int, samples: int) -> None:
+    """An estimate that nobody listens to."""
 
 
 @dataclass
@@ -71,6 +75,10 @@ class State:
     filters: dict[
         str, Tensor
     ]  # "G/parameter" -> [O] state of each filter (`partition`); empty: all are tuned
+
+    # Called before each sample of an estimate of Fisher information: of "G" or "D", how many are done, of how many. It
+    # may raise, and the step has not begun then.
+    between: Callable[[str, int, int], None] = unheard
 
     @property
     def end(self) -> int:

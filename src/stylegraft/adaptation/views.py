@@ -73,6 +73,14 @@ class Objective:
         return self.weight * self.every if self.lazy else self.weight
 
 
+def exit_at(recipe: Recipe, acting: Sequence[Objective], step: int) -> str:
+    """The exit of D that a phase uses in a step."""
+    # Lazy phases take theirs in turns of their own: R1's period is a multiple of the anchors', and R1 would never reach
+    # the patch exit otherwise.
+    turn = step // acting[0].every if acting[0].lazy else step
+    return exit_of(turn, recipe.cdc, recipe.anchor_period)
+
+
 class Pair(NamedTuple):
     """The adapted generator's output and the source's, at the same latents and noise."""
 
@@ -97,10 +105,7 @@ class Views:
         self.keyed = sampling.Keyed(state.seed, state.step, self.recipe.batch, state.device, phase, part)
         self.signs: list[Tensor] = []
         self.needs = {need for objective in acting for need in objective.needs}
-        turn = state.step // acting[0].every if acting[0].lazy else state.step
-        # Lazy phases take their exit in turns of their own: R1's period is a multiple of the anchors', and
-        # R1 would never reach the patch exit otherwise.
-        self.exit = exit_of(turn, self.recipe.cdc, self.recipe.anchor_period)
+        self.exit = exit_at(self.recipe, acting, state.step)
 
     # Generators
     # ------------------------------------------------------------------------------------------------

@@ -13,14 +13,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from stylegraft.adaptation.previews import render
 from stylegraft.adaptation.rules import Rules, eyes, remember, verdict
-from stylegraft.adaptation.sampling import Draws, seed_of
+from stylegraft.adaptation.sampling import seed_of
+from stylegraft.adaptation.sight import draw, fit_sight, latents, some
 from stylegraft.adaptation.state import State
 from stylegraft.data.images import ImageSet
-from stylegraft.data.pixels import to_float, to_uint8
+from stylegraft.data.pixels import to_uint8
 from stylegraft.domains.apply import Adapted
 from stylegraft.domains.deltas import effective
 from stylegraft.domains.domain import Domain
@@ -29,12 +28,10 @@ from stylegraft.encoders.lpips import load_lpips
 from stylegraft.errors import StylegraftError
 from stylegraft.metrics.diversity import Distance, EncoderDistance, Resized, mean_pairwise
 from stylegraft.metrics.features import features
-from stylegraft.metrics.realism import Probe, fit_probe
 
 SAMPLES = 64  # fixed latents, and as many others of the source for the probe
 PICTURES = 256  # target images that the probe sees, at most
 SIZE = 64  # px at which LPIPS compares: 16 times less work than the metric's 256
-SMALLEST_CROP = 0.85  # of the side
 
 
 class Watch:
@@ -50,8 +47,7 @@ class Watch:
         self.encoder = load_encoder(sees, state.device) if sees else None
         self.distance = load_distance(compares, state) if compares else None
         self._settle()
-        g = state.generator
-        self.z = latents(state, "watch").normal(g.z_dim)
+        self.z = self._latents("watch")
         source = self.draw(None, self.z)
         self.lines = []
         if self.distance:
@@ -88,42 +84,42 @@ class Watch:
 
     def p_target(self, found: Tensor) -> float:
         """Mean probability, by heads that have not seen what each sample [N, D] resembles."""
-        if self.rules.hold_out:
-            return float(self.probe.p(found).mean())
-        nearest = (F.normalize(found, dim=1) @ F.normalize(self.targets, dim=1).T).argmax(1)
-        return float(self.probe.p_cross(found, nearest).mean())
+        return self.sight.p_target(found)
 
     def draw(self, domain: Domain | None, z: Tensor) -> Tensor:
         """uint8 images [N, C, R, R] of latents, without truncation: of the source, or of a domain on it."""
         g = self.state.generator
-        network = g if domain is None else Adapted(g, effective(domain.deltas, self.state.base))
-        return to_uint8(render(network, z, psi=1.0))
+        return draw(g if domain is None else Adapted(g, effective(domain.deltas, self.state.base)), z)
 
     def _fit(self, held_out: Tensor | None) -> None:
         assert self.encoder is not None
-        state, device = self.state, self.state.device
-        source = self.draw(None, latents(state, "watch.source").normal(state.generator.z_dim))
+        state = self.state
+        source = self.draw(None, self._latents("watch.source"))
         pool = to_uint8(state.images).cpu() if held_out is None else held_out
-        rng = torch.Generator().manual_seed(seed_of(state.seed, 0, "watch.pool", 0))
-        pool = pool[torch.randperm(len(pool), generator=rng)[:PICTURES].sort().values]
-        copies = max(1, SAMPLES // len(pool))
-        groups = [i for i in range(len(pool)) for _ in range(copies)]
-        self.targets = features(self.encoder, views(pool[groups], state.seed, "watch.target"), device=device)
-        sources = features(self.encoder, views(source, state.seed, "watch.view"), device=device)
-        self.probe: Probe = fit_probe(
-            sources, self.targets, state.seed, encoder=self.encoder.name, groups=groups
+        self.sight = fit_sight(
+            self.encoder,
+            source,
+            some(pool, PICTURES, state.seed, "watch.pool"),
+            state.seed,
+            "watch",
+            learnt=held_out is None,
+            device=state.device,
         )
-        self.lines.append(f"watching {self.probe}")
+        self.probe = probe = self.sight.probe
+        self.lines.append(f"watching {probe}")
         if held_out is None:
             self.lines.append(
                 f"no images are held out of training (--hold-out N does that), so p_target is judged in "
-                f"{len(self.probe.folds)} folds: each sample by what was fitted without the image it resembles most"
+                f"{len(probe.folds)} folds: each sample by what was fitted without the image it resembles most"
             )
-        if self.rules.until is not None and self.probe.p_real < self.rules.until:
+        if self.rules.until is not None and probe.p_real < self.rules.until:
             self.lines.append(
                 f"warning: --until {self.rules.until:g} may never come: this probe gives real target images "
-                f"{self.probe.p_real:.2f}"
+                f"{probe.p_real:.2f}"
             )
+
+    def _latents(self, stream: str) -> Tensor:
+        return latents(self.state.seed, stream, SAMPLES, self.state.device).normal(self.state.generator.z_dim)
 
     def _settle(self) -> None:
         """Who looks is part of what is remembered: numbers of two encoders cannot be compared."""
@@ -164,25 +160,3 @@ def load_distance(name: str, state: State) -> Distance:
     if name == "lpips-vgg":
         return Resized(load_lpips("vgg", state.device), SIZE)
     return EncoderDistance(load_encoder(name, state.device))
-
-
-def latents(state: State, stream: str) -> Draws:
-    """Draws of the fixed samples."""
-    return Draws([seed_of(state.seed, 0, stream, i) for i in range(SAMPLES)], state.device)
-
-
-def views(images: Tensor, seed: int, stream: str) -> Tensor:
-    """Each image [N, C, R, R] (uint8) in another view: mirrored or not, a square crop of at least 85 % of the side.
-
-    Both classes of a probe are seen so, or it would learn what a crop looks like.
-    """
-    draws = Draws([seed_of(seed, 0, stream, i) for i in range(len(images))])
-    side = images.shape[-1]
-    out = []
-    for image, (flip, size, x, y) in zip(to_float(images), draws.uniform(4).tolist(), strict=True):
-        crop = round(side * (SMALLEST_CROP + (1 - SMALLEST_CROP) * size))
-        left, top = round(x * (side - crop)), round(y * (side - crop))
-        part = image[None, :, top : top + crop, left : left + crop]
-        part = F.interpolate(part, (side, side), mode="bilinear", align_corners=False)
-        out.append(part.flip(3) if flip < 0.5 else part)
-    return to_uint8(torch.cat(out))

@@ -8,9 +8,11 @@ import inspect
 import textwrap
 from dataclasses import dataclass
 from math import prod
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import FlagCreatePairsOff, Positional, arg
+
+from stylegraft.adaptation.fields import show
 
 if TYPE_CHECKING:
     from stylegraft.adaptation.recipes import Recipe
@@ -255,13 +257,6 @@ def count_on(name: str, text: str) -> str:
 def first_clause(text: str) -> str:
     """A field's meaning up to its first `. ` or `; `."""
     return text.partition(". ")[0].partition("; ")[0].rstrip(".")
-
-
-def show(value: Any) -> str:
-    """A value as `--set` takes it."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def field_docs(kind: type) -> dict[str, str]:

@@ -106,9 +106,9 @@ SPACES: dict[str, Space] = {
         "scale-in(conv.kernel) + scale-in(torgb.kernel) + conv.bias + torgb.bias",
     ),
     "singular-values": Space(
-        "singular values of every kernel and matrix; biases frozen",
+        "singular values of every kernel that mixes channels, and of every matrix; biases frozen",
         "FSGAN 2020",
-        "singular(conv) + singular(torgb) + singular(affine) + singular(mapping)",
+        "singular(conv.kernel) + singular(torgb) + singular(affine) + singular(mapping)",
     ),
     "rank-1": Space(
         "a rank-1 factor of convolution kernels and affine weights, and their biases",

@@ -65,8 +65,11 @@ def matched_taps(recipe: Recipe, generator: Generator) -> tuple[str, ...]:
 
 def check(recipe: Recipe, generator: Generator) -> None:
     """Refuse a generator without the running images, or without a block of these resolutions, by name."""
-    for name in matched_taps(recipe, generator):
-        generator.require(name, f"fm_match={recipe.fm_match}")
+    if set(matched_taps(recipe, generator)) - set(generator.tap_names):
+        raise StylegraftError(
+            f"fm_match={recipe.fm_match}: this {generator.config['architecture']} generator has no running images; "
+            "expected fm_match=feature, or image"
+        )
     if MATCHES[recipe.fm_match][0] and not matched_taps(recipe, generator):
         blocks = ", ".join(name for name in generator.tap_names if name.endswith(".conv1"))
         raise StylegraftError(f"fm_layers={recipe.fm_layers}: no block of this generator; it has {blocks}")

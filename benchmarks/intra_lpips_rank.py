@@ -1,0 +1,114 @@
+"""Whether the cheap intra-LPIPS of traces ranks generators as the full one does.
+
+    python benchmarks/intra_lpips_rank.py runs/pencil runs/lorelei --strengths 0.25 0.5 0.75 1
+
+For each run's domain at each strength (and for its source, strength 0): the traces' metric, 200 latents at 64 px, with
+several seeds of latents and of the draws of members, and the papers', 1,000 latents at 256 px. Then Spearman's
+correlation over all domains, and over those of one run. A full value takes some ten minutes of one core: domains that
+the result file has are not measured again. Writes benchmarks/results/intra-lpips-rank.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+from heading import RESULTS, heading, write
+
+from stylegraft.adaptation.sight import draw, latents
+from stylegraft.domains.apply import Adapted
+from stylegraft.domains.deltas import effective
+from stylegraft.domains.domain import Domain, base_tensors
+from stylegraft.encoders.lpips import load_lpips
+from stylegraft.lab.panel import FULL_SAMPLES, FULL_SIZE, SIZE, At, Once
+from stylegraft.lab.replay import base_of, images_of
+from stylegraft.lab.report import read_config
+from stylegraft.metrics.degree import spearman
+from stylegraft.metrics.diversity import Distance, Resized, intra_lpips
+
+
+def measure(network, shots: torch.Tensor, distance: Distance, count: int, seed: int, batch: int) -> float:
+    """intra-LPIPS of the panel's latents with this seed."""
+    images = draw(network, latents(seed, "panel", count).normal(network.z_dim))
+    return intra_lpips(images, shots, distance, seed=seed, batch=batch).mean
+
+
+def correlation(rows: list[dict], seed: str) -> float | None:
+    """Spearman's rank correlation of the cheap metric with the full one."""
+    if len(rows) < 3:
+        return None
+    cheap, full = (
+        torch.tensor([value(row) for row in rows])
+        for value in (lambda r: r["cheap"][seed], lambda r: r["full"])
+    )
+    return round(float(spearman(cheap.double()[None], full.double()[None])), 4)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("runs", nargs="+", type=Path)
+    parser.add_argument("--strengths", nargs="+", type=float, default=[0.25, 0.5, 0.75, 1.0])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--samples", type=int, default=200)
+    parser.add_argument("--full-samples", type=int, default=FULL_SAMPLES)
+    parser.add_argument("--full-size", type=int, default=FULL_SIZE)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--out", type=Path, default=RESULTS / "intra-lpips-rank.json")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    lpips = load_lpips("vgg")
+    result = {
+        **heading(),
+        "cheap": f"intra-lpips-vgg@{SIZE}/{args.samples}",
+        "full": f"intra-lpips-vgg@{args.full_size}/{args.full_samples}",
+        "full_seed": 0,
+        "seeds": args.seeds,
+        "rows": [],
+    }
+    asked = {name: result[name] for name in ("cheap", "full", "seeds")}
+    if args.out.is_file():
+        before = json.loads(args.out.read_text(encoding="utf-8"))
+        if {name: before[name] for name in asked} != asked:
+            parser.error(f"{args.out} was measured otherwise; remove it, or choose another --out")
+        result["rows"] = before["rows"]
+    done = {(row["domain"], row["strength"]) for row in result["rows"]}
+    for folder in args.runs:
+        config = read_config(folder)
+        source, shots = base_of(folder, config, None), images_of(folder, config).images
+        domain, base = Domain.load(folder / "domain.safetensors"), base_tensors(source.generator)
+        source_name, target, recipe = (config[part]["name"] for part in ("source", "target", "recipe"))
+        moved = f"{source_name} to {target}, {recipe} in {config['space']}, seed {config['seed']}, "
+        moved += f"step {domain.config['steps']}"
+        for strength in [0.0, *args.strengths]:
+            name = (
+                moved if strength else f"{source_name} as it is, beside {target}"
+            )  # one for all of its runs
+            if (name, strength) in done:
+                continue
+            network = Adapted(source.generator, effective((domain * strength).deltas, base))
+            once = Once(Resized(lpips, SIZE))
+            row = {
+                "domain": name,
+                "strength": strength,
+                "cheap": {str(s): measure(network, shots, once, args.samples, s, 16) for s in args.seeds},
+                "full": measure(network, shots, At(lpips, args.full_size), args.full_samples, 0, 8),
+            }
+            result["rows"].append(row)
+            done.add((name, strength))
+            rows = result["rows"]
+            result["spearman"] = {str(s): correlation(rows, str(s)) for s in args.seeds}
+            result["spearman_by_run"] = {
+                one: correlation([r for r in rows if r["domain"] == one], str(args.seeds[0]))
+                for one in dict.fromkeys(r["domain"] for r in rows)
+            }
+            write(args.out, result)
+            print(f"{name}, strength {strength:g}: cheap {row['cheap']}, full {row['full']:.4f}", flush=True)
+    print(json.dumps({key: result.get(key) for key in ("spearman", "spearman_by_run")}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
