@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import os
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from PIL import Image
+from safetensors.torch import save_file
 from torch import Tensor
 
 from stylegraft.checkpoints import assets
+from stylegraft.encoders import load_encoder
 from stylegraft.encoders.lpips import LPIPS, distance, load_lpips
 from stylegraft.errors import StylegraftError
 
@@ -169,3 +177,52 @@ def test_real_weights_give_the_numbers_of_the_authors_code(name: str, near: floa
         first = model.trunk.features["0"]  # pyright: ignore
         assert first.weight[0, 0, 0].tolist() == pytest.approx([-0.5537, 0.1427, 0.5290], abs=5e-5)
         assert first.bias[0].item() == pytest.approx(0.4034, abs=5e-5)
+
+
+def as_images(path: Path) -> Tensor:
+    return torch.from_numpy(np.array(Image.open(path).convert("RGB"))).permute(2, 0, 1)[None] / 127.5 - 1
+
+
+def test_committed_pictures_keep_their_numbers() -> None:
+    """PyPI lpips 0.1.4 gave these too, with its own heads and the same backbone weights."""
+    try:
+        assets.find("lpips")
+    except StylegraftError as missing:
+        pytest.skip(str(missing))
+    stored = {
+        ("pencil/008101", "pencil/008110"): (0.40803, 0.51448),  # alex, vgg
+        ("lorelei/seed-001", "lorelei/seed-003"): (0.40763, 0.34867),
+    }
+    sets = files("stylegraft.data") / "sets"
+    models = [load_lpips(net) for net in ("alex", "vgg")]
+    for pair, expected in stored.items():
+        a, b = (as_images(Path(str(sets / f"{name}.png"))) for name in pair)
+        with torch.no_grad():
+            found = tuple(model(a, b).item() for model in models)
+        assert found == pytest.approx(expected, abs=1e-5)
+
+
+def test_the_published_numbers_on_the_authors_pictures() -> None:
+    """`imgs/ex_ref.png`, `ex_p0.png`, `ex_p1.png` of the authors' repository, where somebody has them."""
+    folder = os.environ.get("STYLEGRAFT_LPIPS_EXAMPLES")
+    if not folder:
+        pytest.skip(
+            "STYLEGRAFT_LPIPS_EXAMPLES names no folder with the authors' ex_ref.png, ex_p0.png, ex_p1.png"
+        )
+    ref, p0, p1 = (as_images(Path(folder) / f"ex_{name}.png") for name in ("ref", "p0", "p1"))
+    for net, expected in (("alex", (0.721881, 0.137566)), ("vgg", (0.568613, 0.421664))):
+        with torch.no_grad():
+            found = load_lpips(net)(ref, p0).item(), load_lpips(net)(ref, p1).item()
+        assert found == pytest.approx(expected, abs=2e-6)
+
+
+def test_weights_by_a_path_are_those_of_the_asset(
+    vgg_weights: dict[str, Tensor], images: Tensor, tmp_path: Path
+) -> None:
+    save_file({f"vgg.{key}": value for key, value in vgg_weights.items()}, tmp_path / "mine.safetensors")
+    mine, toy = load_lpips("vgg", where=str(tmp_path / "mine.safetensors")), LPIPS("vgg", vgg_weights)
+    assert mine.digest == toy.digest
+    assert torch.equal(mine(images, images.flip(0)), toy(images, images.flip(0)))
+    assert load_encoder(f"vgg16:{tmp_path / 'mine.safetensors'}").name == "vgg16"
+    with pytest.raises(StylegraftError, match=r"^.*none\.safetensors: no such file"):
+        load_lpips("vgg", where=str(tmp_path / "none.safetensors"))

@@ -28,6 +28,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as save_bytes
 
 from stylegraft.atomic import write_bytes
+from stylegraft.checkpoints import hub
 from stylegraft.checkpoints.numpy_pickles import parse_arrays
 from stylegraft.checkpoints.openvino import published
 from stylegraft.checkpoints.torch_files import read_state
@@ -191,16 +192,15 @@ def _installed(name: str) -> Path | None:
     return None
 
 
-def find(name: str) -> Path:
-    """Where an asset is: the path in its variable, else the installed package's folder, else the cache.
-
-    Raises StylegraftError, naming the command that fetches it, when it is nowhere.
+def find(name: str, where: str = "") -> Path:
+    """Where an asset is: `where` or its variable (a path, or a name of the hub, which is fetched), else the installed
+    package's folder, else the cache. Raises StylegraftError, naming the command that gets it, when it is nowhere.
     """
     row = asset(name)
-    if given := os.environ.get(variable(name)):
-        path = Path(given).expanduser()
+    if given := where or os.environ.get(variable(name)):
+        path = hub.fetch(given)[0] if hub.is_hub(given) else Path(given).expanduser()
         if not path.exists():
-            raise StylegraftError(f"{variable(name)}={given}: no such file or folder")
+            raise StylegraftError(f"{'' if where else f'{variable(name)}='}{given}: no such file or folder")
         return path
     if folder := _installed(name):
         return folder
@@ -212,13 +212,13 @@ def find(name: str) -> Path:
     )
 
 
-def tensors(name: str, prefix: str = "") -> dict[str, Tensor]:
+def tensors(name: str, prefix: str = "", where: str = "") -> dict[str, Tensor]:
     """Arrays of an asset whose names start with `prefix`, which is cut off; checked against pinned digests.
 
-    A `.safetensors` file given by environment variable is the user's own choice: its names are checked by the
+    A `.safetensors` file given by `where` or by variable is the user's own choice: its names are checked by the
     encoder that takes it, and its digest is the one that the encoder reports.
     """
-    row, path = asset(name), find(name)
+    row, path = asset(name), find(name, where)
     if row.convert is None:
         raise StylegraftError(f"asset {name}: {row.about}; its files are in {path}")
     if path.is_file() and path.suffix == ".safetensors":

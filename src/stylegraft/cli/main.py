@@ -19,12 +19,18 @@ from stylegraft.version import __version__
 VERBS: dict[str, tuple[str, str]] = {
     # verb       module                       what it does
     "adapt":   ("stylegraft.cli.adapt",   "learn a new domain from a few images"),
+    "trace":   ("stylegraft.cli.trace",   "record quality and diversity along a run, and write its report"),
+    "compare": ("stylegraft.cli.compare", "run methods, spaces, targets and seeds against each other"),
+    "claims":  ("stylegraft.cli.claims",  "test the papers' claims on the runs of a study"),
     "sample":  ("stylegraft.cli.sample",  "draw images from a source, a run or a domain file"),
+    "evaluate": ("stylegraft.cli.evaluate", "measure quality and diversity against images of the domain"),
+    "anatomy": ("stylegraft.cli.anatomy", "say what of a domain moved where, and how alike domains are"),
     "inspect": ("stylegraft.cli.inspect", "say what is inside a source, a domain file or a run"),
     "convert": ("stylegraft.cli.convert", "write a source, or a source with a domain in it, in another format"),
     "sources": ("stylegraft.cli.sources", "list the pretrained sources that ship with the package"),
     "spaces":  ("stylegraft.cli.spaces",  "list what can be made to move, with parameter counts"),
     "recipes": ("stylegraft.cli.recipes", "list the methods, their papers and their settings"),
+    "encoders": ("stylegraft.cli.encoders", "list the networks that metrics look through, and how to get them"),
     "assets":  ("stylegraft.cli.assets",  "list or get weights that live in other packages"),
 }  # fmt: skip
 

@@ -2,29 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from importlib import import_module
+from typing import TYPE_CHECKING
 
-import torch
-
-from stylegraft.encoders.protocol import Encoder
+from stylegraft.encoders.table import DISTANCES, ENCODERS
 from stylegraft.errors import StylegraftError, nearest
+from stylegraft.lazy import lookup
 
-__all__ = ["ENCODERS", "Encoder", "load_encoder"]
+if TYPE_CHECKING:
+    import torch
 
-# name that metrics carry -> module : loader(device=...)
-ENCODERS = {
-    "vgg16": "vgg16:load_vgg16",  # relu5_3 mean, 512-d, 128 px
-    "effnet-lite0": "efficientnet:load_effnet",  # pooled head, 1280-d, 224 px
-}
+    from stylegraft.encoders.protocol import Encoder, TextEncoder
+
+__all__ = ["ENCODERS", "Encoder", "TextEncoder", "load_encoder"]
+
+__getattr__ = lookup(__name__, {"protocol": ("Encoder", "TextEncoder")})
+
+
+def split(name: str) -> tuple[str, str]:
+    """`clip:/my/folder` -> (`clip`, `/my/folder`); raises StylegraftError for a kind that is not in the table."""
+    kind, _, where = name.partition(":")
+    if kind in DISTANCES:
+        raise StylegraftError(
+            f"{kind} is a distance between two images and has no features; of each image look: {', '.join(ENCODERS)}"
+        )
+    if kind not in ENCODERS:
+        raise StylegraftError(
+            f"encoder {kind!r} is unknown; there are: {', '.join(ENCODERS)}{nearest(kind, ENCODERS)}"
+        )
+    return kind, where
 
 
 def load_encoder(name: str, device: torch.device | str = "cpu") -> Encoder:
-    """Encoder by name; raises StylegraftError for an unknown name or missing weights, never substitutes."""
-    if name not in ENCODERS:
-        raise StylegraftError(
-            f"encoder {name!r} is unknown; there are: {', '.join(ENCODERS)}{nearest(name, ENCODERS)}"
-        )
-    module, function = ENCODERS[name].split(":")
-    loader: Callable[..., Encoder] = getattr(import_module(f"stylegraft.encoders.{module}"), function)
-    return loader(device=device)
+    """Encoder by name, its weights where `stylegraft encoders` says, or `NAME:WHERE` with a path or a name of the hub.
+
+    Raises StylegraftError for an unknown name or missing weights, never substitutes.
+    """
+    kind, where = split(name)
+    module, function = ENCODERS[kind].loader.split(":")
+    return getattr(import_module(f"stylegraft.encoders.{module}"), function)(where=where, device=device)

@@ -135,6 +135,8 @@ def fold(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return out
 
 
-def load_effnet(device: torch.device | str = "cpu") -> EfficientNetLite0:
-    """The encoder with its ImageNet weights; raises StylegraftError when they are missing."""
-    return EfficientNetLite0(assets.tensors("effnet")).to(device)
+def load_effnet(device: torch.device | str = "cpu", where: str = "") -> EfficientNetLite0:
+    """The encoder with its ImageNet weights, of the effnet asset or from `where`; StylegraftError when they are
+    missing.
+    """
+    return EfficientNetLite0(assets.tensors("effnet", where=where)).to(device)

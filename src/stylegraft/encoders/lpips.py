@@ -113,8 +113,8 @@ def distance(a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
     return total
 
 
-def load_lpips(net: str = "vgg", device: torch.device | str = "cpu") -> LPIPS:
-    """LPIPS v0.1 with the authors' heads; net "vgg" or "alex". Raises StylegraftError, saying how to get
-    them, when weights are missing.
+def load_lpips(net: str = "vgg", device: torch.device | str = "cpu", where: str = "") -> LPIPS:
+    """LPIPS v0.1 with the authors' heads; net "vgg" or "alex". Weights of the lpips asset, or from `where` (a path or a
+    name of the hub). Raises StylegraftError, saying how to get them, when weights are missing.
     """
-    return LPIPS(net, assets.tensors("lpips", f"{net}.")).to(device)
+    return LPIPS(net, assets.tensors("lpips", f"{net}.", where)).to(device)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol, Self, runtime_checkable
 
 import torch
@@ -27,6 +27,15 @@ class Encoder(Protocol):
 
     def encode(self, x: Tensor) -> Tensor:
         """Preprocessed images to features [B, dim], each image on its own; differentiable."""
+        ...
+
+
+@runtime_checkable
+class TextEncoder(Encoder, Protocol):
+    """An encoder that reads too: sentences land in the space of its image features."""
+
+    def encode_text(self, texts: Sequence[str]) -> Tensor:
+        """Sentences to features [T, dim], not normalised."""
         ...
 
 

@@ -93,7 +93,7 @@ class VGG16(Frozen):
         return self.encode(self.preprocess(images))
 
 
-def load_vgg16(size: int = 128, device: torch.device | str = "cpu") -> VGG16:
-    """The encoder with its ImageNet weights; raises StylegraftError when they are missing."""
-    tensors = {k: v for k, v in assets.tensors("lpips", "vgg.").items() if k.startswith("features.")}
+def load_vgg16(size: int = 128, device: torch.device | str = "cpu", where: str = "") -> VGG16:
+    """The encoder with its ImageNet weights, of the lpips asset or from `where`; StylegraftError without them."""
+    tensors = {k: v for k, v in assets.tensors("lpips", "vgg.", where).items() if k.startswith("features.")}
     return VGG16(tensors, size).to(device)

@@ -1,0 +1,97 @@
+"""List the networks that metrics look through: which are here, and how to get the others; with a name, one in full."""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import dataclass
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `stylegraft encoders` takes."""
+
+    name: Annotated[Positional[str], arg(metavar="[NAME]")] = ""
+    """One encoder in full, loaded if it is here; NAME:WHERE is one of yours, as in clip:/path/to/folder."""
+
+
+LEGEND = (
+    "here: how the digest of its weights begins; own: weights that you named, whose digest `stylegraft encoders NAME` "
+    "tells; no: not here. A metric carries its encoder's name; numbers of two encoders cannot be compared."
+)
+
+
+def run(options: Options) -> None:
+    """Print all encoders, or one."""
+    if options.name:
+        show_one(options.name)
+    else:
+        show_all()
+
+
+def show_all() -> None:
+    """Two lines an encoder, and below them what gets those that are missing."""
+    from stylegraft.cli.console import say
+    from stylegraft.encoders.places import how_to_get, whereabouts
+    from stylegraft.encoders.table import DISTANCES, ENCODERS
+
+    table = {**ENCODERS, **DISTANCES}
+    found = {name: whereabouts(name, row) for name, row in table.items()}
+    line = "{:<12}  {:<8}  {:>5}  {:>4}  {}"
+    print(line.format("encoder", "here", "dim", "px", "used by"))
+    print("─" * 80)
+    for name, row in table.items():
+        print(line.format(name, found[name][1][:8] or "no", row.dim, row.size, row.serves))
+        print(textwrap.fill(f"{row.about}. {row.licence}", 80, initial_indent="  ", subsequent_indent="  "))
+    print()
+    say(LEGEND)
+    missing: dict[str, list[str]] = {}
+    for name, row in table.items():
+        if not found[name][0]:
+            missing.setdefault(how_to_get(row), []).append(name)
+    if missing:
+        print("\nTo get what is missing:")
+    for way, names in missing.items():
+        print(f"{', '.join(names)}:\n    {way}")
+
+
+def show_one(text: str) -> None:
+    """What one encoder is and where its weights come from; loads it if they are here."""
+    from stylegraft.cli.console import print_facts
+    from stylegraft.encoders.places import how_to_get, whereabouts
+    from stylegraft.encoders.table import DISTANCES, ENCODERS, Row
+
+    kind, _, where = text.partition(":")
+    if kind in DISTANCES:
+        row: Row = DISTANCES[kind]
+    else:
+        from stylegraft.encoders import split
+
+        kind, where = split(text)
+        row = ENCODERS[kind]
+    place = where or whereabouts(kind, row)[0]
+    facts: list[tuple[str, object]] = [("what it is", row.about)]
+    if place:
+        from stylegraft.encoders import load_encoder
+        from stylegraft.encoders.lpips import load_lpips
+
+        net = (
+            load_lpips(kind.removeprefix("lpips-"), where=where) if kind in DISTANCES else load_encoder(text)
+        )
+        facts += [
+            ("name", net.name),
+            ("numbers an image", getattr(net, "dim", "")),
+            ("input", f"{net.size} px" if hasattr(net, "size") else "the image at its own size"),  # pyright: ignore
+            ("digest", net.digest),
+        ]
+    else:
+        facts += [("numbers an image", row.dim), ("input", f"{row.size} px")]
+    facts += [
+        ("used by", row.serves),
+        ("licence", row.licence),
+        ("weights", place or "not here"),
+        ("to get it", "" if place else how_to_get(row)),
+    ]
+    print_facts(facts)
