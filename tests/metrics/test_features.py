@@ -7,11 +7,9 @@ import torch
 from torch import Tensor
 
 from stylegraft.encoders import Encoder
-from stylegraft.encoders.lpips import CHANNELS, LPIPS
 from stylegraft.encoders.vgg16 import VGG16, VGG16Trunk
 from stylegraft.errors import StylegraftError
 from stylegraft.metrics import METRICS, features, fid, split_name
-from stylegraft.metrics.distances import paired_lpips
 from stylegraft.metrics.features import levels
 
 
@@ -92,18 +90,3 @@ def test_a_metrics_name_says_its_encoder() -> None:
         split_name("fid-vgg19")
     with pytest.raises(StylegraftError, match="unknown"):
         split_name("fid")
-
-
-def test_paired_lpips_does_not_depend_on_the_batch(vgg: VGG16, images: Tensor) -> None:
-    heads = {f"lin{i}": torch.full((c,), 1 / c) for i, c in enumerate(CHANNELS["vgg"])}
-    model = LPIPS("vgg", {**vgg.trunk.state_dict(), **heads})
-    other = images.flip(3)
-    one, many = (
-        paired_lpips(model, images[:5], other[:5], batch=1),
-        paired_lpips(model, images[:5], other[:5]),
-    )
-    assert one.shape == (5,)
-    assert torch.allclose(one, many, rtol=1e-4)
-    assert torch.equal(paired_lpips(model, images[:5], images[:5]), torch.zeros(5))
-    with pytest.raises(StylegraftError, match="one shape"):
-        paired_lpips(model, images[:5], images[:4])

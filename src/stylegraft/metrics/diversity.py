@@ -142,16 +142,38 @@ def nearest(
     images: Tensor, shots: Tensor, distance: Distance, *, batch: int = 16, memory: int = BYTES
 ) -> Tensor:
     """Which training image [k, C, h, w] is nearest to each image [N, C, H, W], [N]; the first of equals."""
+    return closest(images, shots, distance, batch=batch, memory=memory)[1]
+
+
+@torch.no_grad()
+def closest(
+    images: Tensor,
+    others: Tensor,
+    distance: Distance,
+    *,
+    others_too: bool = False,
+    batch: int = 16,
+    memory: int = BYTES,
+) -> tuple[Tensor, Tensor]:
+    """How far the nearest of `others` [k, C, h, w] is from each image [N, C, H, W], [N] float64, and which it is, [N];
+    the first of equals.
+
+    others_too: `images` are the others again, and each leaves itself out.
+    """
     best = torch.full((len(images),), torch.inf, dtype=torch.float64)
     found = torch.zeros(len(images), dtype=torch.long)
-    for start, held in blocks(shots, distance, batch, memory):
+    for start, held in blocks(others, distance, batch, memory):
         for at, part in enumerate(images.split(batch)):
             rows = slice(at * batch, at * batch + len(part))
-            value, index = between(flat(distance, part), held).min(1)
+            apart = between(flat(distance, part), held)
+            if others_too:
+                place = torch.arange(rows.start, rows.stop)[:, None] - start
+                apart[place == torch.arange(apart.shape[1])] = torch.inf
+            value, index = apart.min(1)
             closer = value < best[rows]
             best[rows] = torch.where(closer, value, best[rows])
             found[rows] = torch.where(closer, index + start, found[rows])
-    return found
+    return best, found
 
 
 @torch.no_grad()
