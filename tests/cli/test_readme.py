@@ -11,9 +11,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+from PIL import Image, ImageOps
 
 from stylegraft import sources
 from stylegraft.adaptation.recipes import PAPER
+from stylegraft.checkpoints import assets
 from stylegraft.cli.main import main
 from stylegraft.data.targets import TARGETS
 from stylegraft.domains import SPACES
@@ -54,12 +56,34 @@ def test_the_readme_has_commands():
 def test_every_command_of_the_readme_runs_in_its_order(home: Path, capsys: pytest.CaptureFixture[str]):
     for line in STYLEGRAFT:
         verb, *rest = shlex.split(line)[1:]
-        if "VERB" in line:
+        if "VERB" in line or looks(line):
             continue
         status = main([verb, *rest, *(FEW if verb == "adapt" else [])])
         assert status == 0, f"{line}\n{capsys.readouterr().err}"
         if "--out" in rest and "--dry-run" not in rest:
             assert Path(rest[rest.index("--out") + 1]).exists(), line
+
+
+def looks(line: str) -> bool:
+    """Whether a command downloads, or looks at images for minutes."""
+    verb = shlex.split(line)[1]
+    return verb in ("trace", "compare", "evaluate") or "assets get" in line or "--trace" in line
+
+
+@pytest.mark.parametrize("line", [line for line in STYLEGRAFT if looks(line) and "assets get" not in line])
+def test_a_command_that_looks_at_images_says_what_to_fetch(
+    line: str, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setenv("STYLEGRAFT_CACHE", str(tmp_path))
+    monkeypatch.setattr(assets, "_installed", lambda name: None)
+    (home / "more_sketches").mkdir(exist_ok=True)
+    for picture in (home / "my_sketches").glob("*.png"):
+        ImageOps.mirror(Image.open(picture)).save(home / "more_sketches" / picture.name)
+    run = next(one for one in STYLEGRAFT if "--out runs/sketches" in one and "--dry-run" not in one)
+    assert main([*shlex.split(run)[1:], *FEW]) == 0
+    verb, *rest = shlex.split(line)[1:]
+    assert main([verb, *rest, *(FEW if verb == "adapt" else [])]) == 2
+    assert "run: stylegraft assets get" in capsys.readouterr().err
 
 
 def test_the_python_example_runs(home: Path):

@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import FlagCreatePairsOff, Positional, UseAppendAction, arg
 
+from stylegraft.errors import StylegraftError
+
 if TYPE_CHECKING:
     from stylegraft.adaptation.run import Run
+    from stylegraft.lab.trace import Tracer
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,14 @@ class Options:
     """Which point of the run becomes domain.safetensors; with `best`, the last is kept beside it."""
     hold_out: Annotated[int, arg(metavar="N")] = 0
     """Keep N pictures out of training, to judge p_target by; without, it is judged in folds."""
+    trace: FlagCreatePairsOff[bool] = False
+    """Measure quality and diversity at 0, 50, 100, 200, 500, 1000 ... steps, and write a report (docs/traces.md)."""
+    reference: Annotated[str | None, arg(metavar="FOLDER", help_behavior_hint="(default: none)")] = None
+    """With --trace: images of the target beyond TARGET, for KID, p_target and copies."""
+    trace_every: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: 0, 50, 100 ...)")] = (
+        None
+    )
+    """With --trace: steps between its points."""
     dry_run: FlagCreatePairsOff[bool] = False
     """Print the plan: what moves, and what it will cost in time and memory, measured on two steps."""
 
@@ -87,9 +98,11 @@ def run(options: Options) -> None:
     eyes(parse_rules(options.until, options.floor, options.patience, options.keep, options.hold_out))
     check_target(options.target, options.align)
     check_folder(out, 0 if options.dry_run else source.path.stat().st_size)
+    check_trace(options)
 
     from stylegraft.adaptation.run import adapt
 
+    observer = tracer(options, out) if options.trace and not options.dry_run else None
     done = adapt(
         options.source,
         options.target,
@@ -106,9 +119,42 @@ def run(options: Options) -> None:
         keep=options.keep,
         hold_out=options.hold_out,
         dry_run=options.dry_run,
+        observer=observer,
     )
+    if observer and done.folder:
+        from stylegraft.lab.report import write_report
+
+        observer.finish()
+        write_report(done.folder)
     if done.folder:
         show_result(done, done.folder, options)
+
+
+def check_trace(options: Options) -> None:
+    """Refuse what a trace could not do, or lacks the weights for."""
+    from stylegraft.adaptation.rules import probe
+    from stylegraft.checkpoints import assets
+    from stylegraft.cli.check import check_target
+
+    given = {"--reference": options.reference, "--trace-every": options.trace_every}
+    for flag, value in given.items():
+        if value is not None and not options.trace:
+            raise StylegraftError(f"{flag} {value}: is for --trace, which is not there")
+    if options.trace_every is not None and options.trace_every < 1:
+        raise StylegraftError(f"--trace-every {options.trace_every}: expected at least 1 step between points")
+    if options.reference:
+        check_target(options.reference, "off")
+    if options.trace:
+        probe("--trace")
+        assets.find("lpips")
+
+
+def tracer(options: Options, out: Path) -> Tracer:
+    """What records the run."""
+    from stylegraft.lab.panel import Settings
+    from stylegraft.lab.trace import Tracer
+
+    return Tracer(out, Settings(reference=options.reference), every=options.trace_every)
 
 
 def show_result(done: Run, folder: Path, options: Options) -> None:
@@ -118,10 +164,11 @@ def show_result(done: Run, folder: Path, options: Options) -> None:
 
     domain, shown = folder / "domain.safetensors", shlex.quote(str(folder))
     base = "" if options.source in SOURCES else f" --source {shlex.quote(options.source)}"
+    report = f"\nreport     {folder / 'report.html'}" if options.trace else ""
     print(f"""
 pictures   {folder / "grid.png"}     source above, {Path(options.target).stem} below
            {folder / "previews"}     the same along the way
-domain     {domain}     {file_size(domain)}, {done.domain.count:,} numbers
+domain     {domain}     {file_size(domain)}, {done.domain.count:,} numbers{report}
 
 next       stylegraft sample {shown}{base} --seeds 0-63 --out grid.png
            stylegraft sample {shown}{base} --strength 0.5 --out half.png

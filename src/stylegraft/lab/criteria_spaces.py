@@ -1,0 +1,137 @@
+"""The criteria on StyleDomain's spaces and on the number of shots (`lab.criteria` says how runs are compared)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from stylegraft.lab.criteria import (
+    KID_DIGITS,
+    SAME,
+    Judged,
+    Runs,
+    Value,
+    at,
+    difference,
+    diversities,
+    gain,
+    less,
+    missing,
+    more,
+    named,
+    over,
+    scale,
+    signed,
+    way,
+)
+
+RECIPE = "ada"  # StyleDomain's few-shot half
+SHOTS = (10, 25, 50, 100, 200)
+PLUS = ("affine+", "affine-light+")
+WHAT = "of the source's KID taken away"
+
+
+def as_good(runs: Runs, target: str, spaces: Sequence[str], best: str = "full") -> list[Judged]:
+    """Each space takes away no more than 0.1 less of the source's KID than `best`."""
+    own = {name: runs.of(RECIPE, target, name) for name in (best, *spaces)}
+    gains = {name: one for name, pairs in own.items() if (one := over(pairs, gain))}
+    lags = {name: lag for name in spaces if (lag := difference(own[best], own[name], gain))}
+    if len(lags) < len(spaces):
+        return [missing(target, "KID")]
+    behind = [name for name, lag in lags.items() if lag.value > SAME]
+    text = f"{WHAT}: {named(gains)}" + (
+        f"; more than {SAME:g} behind {best}: {', '.join(behind)}" if behind else ""
+    )
+    return [Judged(target, not behind, text)]
+
+
+def behind(runs: Runs, target: str, space: str, best: str = "full") -> list[Judged]:
+    """The space takes away more than 0.1 less of the source's KID than `best`, beyond the spread."""
+    own = {name: runs.of(RECIPE, target, name) for name in (best, space)}
+    gains = {name: one for name, pairs in own.items() if (one := over(pairs, gain))}
+    lag = difference(own[best], own[space], gain)
+    if lag is None:
+        return [missing(target, "KID")]
+    text = f"{WHAT}: {named(gains)}; {space} is behind by {lag}"
+    return [Judged(target, more(lag) and lag.value > SAME, text)]
+
+
+def close_gap(runs: Runs, target: str) -> list[Judged]:
+    """There is a gap between full and affine, and neither plus-space has it."""
+    (gap,), (closed,) = behind(runs, target, "affine"), as_good(runs, target, PLUS)
+    if gap.holds is None or closed.holds is None:
+        return [missing(target, "KID")]
+    why = "" if gap.holds else f"; there is no gap of more than {SAME:g} to close"
+    return [Judged(target, gap.holds and closed.holds, f"{gap.text}; {closed.text}{why}")]
+
+
+def narrower(runs: Runs, target: str, others: Sequence[str]) -> list[Judged]:
+    """mapping has less diversity at the end than each of the others."""
+
+    def judge(kind: str, where: str) -> Judged:
+        own = {name: runs.of(RECIPE, target, name) for name in ("mapping", *others)}
+        value = at("diversity", None, kind)
+        means = {name: one for name, pairs in own.items() if (one := over(pairs, value))}
+        gaps = {name: gap for name in others if (gap := difference(own["mapping"], own[name], value))}
+        if len(gaps) < len(others):
+            return missing(where, f"intra-LPIPS{kind}")
+        against = [f"mapping - {name}: {signed(gap)}" for name, gap in gaps.items() if not less(gap)]
+        return Judged(where, not against, "; ".join([named(means), *against]))
+
+    return diversities(target, judge)
+
+
+def pruned_alike(runs: Runs, target: str) -> list[Judged]:
+    """Pruned offsets come no more than 0.1 of the way less far than all of them, in p_target and in KID."""
+    whole, pruned = (runs.of(RECIPE, target, name) for name in ("stylespace-conv", "stylespace-sparse"))
+    ends = [over(pairs, at("quality")) for pairs in (whole, pruned)]
+    told = f"p_target {ends[0]} whole, {ends[1]} pruned, between {scale([whole, pruned])}"
+    judged = list[Judged]()
+    values: dict[str, tuple[Value, str]] = {"p_target": (way, told), "KID": (gain, "")}
+    for name, (value, shown) in values.items():
+        lag = difference(whole, pruned, value)
+        if lag is None:
+            judged.append(missing(f"{target}, {name}", name))
+            continue
+        pair = shown or f"{WHAT}: {over(whole, value)} whole, {over(pruned, value)} pruned"
+        judged.append(
+            Judged(f"{target}, {name}", lag.value <= SAME, f"{pair}; {signed(lag)} of the way is lost")
+        )
+    return judged
+
+
+def more_shots(runs: Runs, target: str, spaces: Sequence[str] = ("full", *PLUS)) -> list[Judged]:
+    """In each space KID is lower at 200 shots than at 10, and rises nowhere between by more than its spread."""
+    told, against = list[str](), list[str]()
+    for space in spaces:
+        own = {k: runs.of(RECIPE, target, space, k) for k in SHOTS}
+        pairs = [*pairwise(SHOTS), (SHOTS[0], SHOTS[-1])]
+        moves = {(a, b): move for a, b in pairs if (move := difference(own[b], own[a], at("kid")))}
+        means = {str(k): one for k in SHOTS if (one := over(own[k], at("kid")))}
+        if len(moves) < len(pairs):
+            return [missing(target, f"KID of {space}")]
+        told.append(f"{space} {' '.join(f'{one.value:.4f}' for one in means.values())}")
+        rises = [(a, b, m) for (a, b), m in moves.items() if more(m)]
+        against += [f"{space} rises from {a} to {b} shots ({signed(m, KID_DIGITS)})" for a, b, m in rises]
+        if not less(moves[SHOTS[0], SHOTS[-1]]):
+            against.append(f"{space} is not lower at {SHOTS[-1]} than at {SHOTS[0]}")
+    head = f"KID at {', '.join(map(str, SHOTS))} shots: {', '.join(told)}"
+    return [Judged(target, not against, "; ".join([head, *against]))]
+
+
+def plus_wins(runs: Runs, target: str, shots: Sequence[int]) -> list[Judged]:
+    """At each of these numbers of shots both plus-spaces have a lower KID than full."""
+    told, against = list[str](), list[str]()
+    for k in shots:
+        own = {space: runs.of(RECIPE, target, space, k) for space in ("full", *PLUS)}
+        means = {space: one for space, pairs in own.items() if (one := over(pairs, at("kid")))}
+        gaps = {space: gap for space in PLUS if (gap := difference(own[space], own["full"], at("kid")))}
+        if len(gaps) < len(PLUS):
+            return [missing(target, f"KID at {k} shots")]
+        told.append(f"{k} shots: {named(means, KID_DIGITS)}")
+        against += [
+            f"{space} - full at {k}: {signed(gap, KID_DIGITS)}"
+            for space, gap in gaps.items()
+            if not less(gap)
+        ]
+    return [Judged(target, not against, "; ".join([*told, *against]))]

@@ -1,0 +1,252 @@
+"""`evaluate`: a generator measured once, at full size, against images of its domain.
+
+One pixel path: every image is drawn once, rounded to 256 levels in memory as a file would hold it, and seen by every
+metric as that. Latents are seeded, noise is the network's own, psi is 1 unless asked otherwise. Training images that
+are in the reference, pixel by pixel, are taken out of it. Beside every number stand the counts on both sides.
+"""
+
+from __future__ import annotations
+
+import math
+import platform
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stylegraft.adaptation import rules
+from stylegraft.adaptation.folder import TARGETS, read_tensors
+from stylegraft.adaptation.run import open_images
+from stylegraft.atomic import write_json
+from stylegraft.checkpoints.identity import base_digest, describe_base
+from stylegraft.checkpoints.source import Source
+from stylegraft.data.images import ImageSet
+from stylegraft.encoders import load_encoder
+from stylegraft.encoders.lpips import load_lpips
+from stylegraft.encoders.places import whereabouts
+from stylegraft.encoders.protocol import Encoder
+from stylegraft.encoders.table import ENCODERS
+from stylegraft.errors import StylegraftError
+from stylegraft.lab.bench import Bench, Counted, Row
+from stylegraft.lab.measures import METRICS, measure
+from stylegraft.lab.panel import key
+from stylegraft.metrics.diversity import Distance
+from stylegraft.version import __version__
+
+COUNT = 5000  # generated images for FID, KID and the like: CDC and what follows it (Ojha et al., CVPR 2021)
+FEW = 1000  # of them for LPIPS: the same papers' intra-LPIPS
+# Looked through where their weights are here, and named in the result where they are not.
+WELCOME = {
+    "inception": ("fid-inception", "the FID of papers"),
+    "clip": ("quality-clip", "quality and diversity as StyleDomain measures them"),
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a generator is evaluated.
+
+    count: generated images; few: of them for LPIPS. encoders: by name; None takes p_target's own and those of WELCOME
+    that are here. metrics: names of METRICS; None is all that apply.
+    """
+
+    count: int = COUNT
+    few: int = FEW
+    seed: int = 0
+    psi: float = 1.0
+    encoders: tuple[str, ...] | None = None
+    metrics: tuple[str, ...] | None = None
+    device: str = "cpu"
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """rows: of the table, those without a value saying why; about: what was measured with what, JSON-able."""
+
+    rows: tuple[Row, ...]
+    about: dict[str, Any]
+    bench: Bench
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader of the numbers should know."""
+        return self.about["notes"]
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """All of it as JSON has it."""
+        return plain({**self.about, "metrics": [asdict(row) for row in self.rows]})
+
+    def write(self, folder: Path) -> None:
+        """`result.json` into an existing folder, whole or not at all."""
+        write_json(folder / "result.json", self.told)
+
+
+def evaluate(
+    target: Source,
+    source: Source | None,
+    reference: ImageSet,
+    shots: Tensor | None = None,
+    settings: Settings | None = None,
+    *,
+    encoders: Sequence[Encoder] | None = None,
+    lpips: Distance | None = None,
+    progress: Callable[[str, int, int], None] = lambda what, done, total: None,
+) -> Evaluation:
+    """Every metric that applies to `target`, whose domain, if any, stands on `source`.
+
+    reference: images of the domain [N, C, R, R]; shots: the training images, uint8 [k, C, R, R]. encoders, lpips:
+    networks instead of those that the settings name. progress: called with (what, done, of how many; 0: unknown).
+    Raises StylegraftError for missing weights that were asked for, a conditional generator, and a reference that is
+    empty without the shots.
+    """
+    settings = settings or Settings()
+    generator = target.generator
+    check(settings, generator.c_dim)
+    real, twins = apart(reference, shots)
+    missing: list[Row] = []
+    chosen = settings.metrics or tuple(METRICS)
+    few = min(settings.few, settings.count)
+    count = settings.count
+    if not any(METRICS[name].each for name in chosen):
+        encoders, count = (), few  # nobody looks at the others
+    if encoders is None:
+        names, missing = seeing(settings.encoders)
+        encoders = [load_encoder(name, settings.device) for name in names]
+    distance = lpips or or_why(lambda: load_lpips("vgg", settings.device))
+    if not isinstance(distance, str):
+        distance = Counted(distance, lambda images: progress("images compared by LPIPS", images, 0))
+    domain = target.info.get("domain", {}) if source is not None else {}
+    bench = Bench(
+        target=generator.to(settings.device),
+        source=source.generator.to(settings.device) if source is not None else None,
+        shots=shots,
+        reference=real,
+        encoders=encoders,
+        lpips=distance,
+        count=count,
+        few=few,
+        seed=settings.seed,
+        psi=settings.psi,
+        recipe=str(domain.get("recipe", "")),
+        device=settings.device,
+        tick=lambda images: progress("images drawn", images, count),
+    )
+    rows: list[Row] = []
+    for done, name in enumerate(chosen):
+        progress(name, done, len(chosen))
+        rows += measure(bench, name, asked=settings.metrics is not None)
+    rows += [row for row in missing if settings.metrics is None]
+    about = {
+        "stylegraft": __version__,
+        "model": {
+            "weights": base_digest(generator),
+            "source": describe_base(source or target),
+            "domain": domain,
+        },
+        "reference": {
+            "count": len(real),
+            "sha256": reference.digest,
+            "align": reference.align,
+            "shots_excluded": twins,
+        },
+        "shots": None if shots is None else len(shots),
+        "settings": {**asdict(settings), "encoders": [one.name for one in encoders], "noise": "const"},
+        "encoders": {one.name: one.digest for one in encoders}
+        | ({} if isinstance(distance, str) else {distance.name: distance.digest}),
+        "versions": {
+            "python": platform.python_version(),
+            "torch": str(torch.__version__),
+            "numpy": np.__version__,
+        },
+        "notes": notes(settings, real, twins, shots),
+    }
+    return Evaluation(tuple(rows), about, bench)
+
+
+def notes(settings: Settings, real: Tensor, twins: int, shots: Tensor | None) -> list[str]:
+    """What was done that a reader would otherwise have to guess."""
+    few = min(settings.few, settings.count)
+    found = [
+        f"{settings.count} images for features and {few} for LPIPS, seed {settings.seed}, psi {settings.psi:g}, the "
+        f"network's own noise; {len(real)} reference images"
+    ]
+    if settings.count < COUNT:
+        found.append(
+            f"a quick look: {settings.count} images instead of {COUNT}; FID is higher for it, KID is not"
+        )
+    if twins:
+        found.append(
+            f"{twins} images of the reference are training images, pixel by pixel, and were left out"
+        )
+    elif shots is not None:
+        found.append("no image of the reference is a training image, pixel by pixel")
+    return found
+
+
+def check(settings: Settings, classes: int) -> None:
+    """Refuse settings that mean nothing, and sources with classes."""
+    if settings.count < 2 or settings.few < 2:
+        raise StylegraftError(f"--count {min(settings.count, settings.few)}: expected at least 2 images")
+    if not math.isfinite(settings.psi):
+        raise StylegraftError(f"--psi {settings.psi}: expected a finite number")
+    if classes:
+        raise StylegraftError(
+            f"a conditional source ({classes} classes) cannot be evaluated: expected one that draws from z alone"
+        )
+
+
+def apart(reference: ImageSet, shots: Tensor | None) -> tuple[Tensor, int]:
+    """The reference without the training images, and how many those were."""
+    known = set() if shots is None else {key(image) for image in shots}
+    left = torch.tensor([key(image) not in known for image in reference.images])
+    if not left.any():
+        raise StylegraftError(
+            f"--reference: all {len(reference)} images are training images; expected others of the same domain"
+        )
+    return reference.images[left], int((~left).sum())
+
+
+def seeing(names: tuple[str, ...] | None) -> tuple[list[str], list[Row]]:
+    """Encoders to look through, and a row for each of WELCOME that is not here."""
+    if names:
+        return list(names), []
+    found, missing = [rules.probe("evaluate")], []
+    for name, (metric, what) in WELCOME.items():
+        if whereabouts(name, ENCODERS[name])[0]:
+            found.append(name)
+        else:
+            why = f"{what}: no {name} here; `stylegraft encoders` says how to get one"
+            missing.append(Row(metric, None, note=why))
+    return found, missing
+
+
+def or_why(load: Callable[[], Distance]) -> Distance | str:
+    """What was loaded, or the line that says why not."""
+    try:
+        return load()
+    except StylegraftError as error:
+        return str(error)
+
+
+def open_reference(path: str | Path, source: Source, align: str | None) -> ImageSet:
+    """The reference at the generator's size; align: how the training images were framed (`auto`, `off`, `points`)."""
+    return open_images(str(path), source.generator, "auto" if align in (None, "auto") else "off")
+
+
+def shots_of(run: Path) -> Tensor:
+    """The training images of a run folder, uint8 [k, C, R, R]."""
+    return read_tensors(run / "targets.safetensors", TARGETS)[0]["images"].to(torch.uint8)
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON has it: tuples as lists, numbers that are none as null."""
+    if isinstance(value, dict):
+        return {str(name): plain(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

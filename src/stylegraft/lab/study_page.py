@@ -1,0 +1,221 @@
+"""The page of a study: answers, table, charts and pictures in one HTML file, from recorded data alone."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+
+from stylegraft.adaptation.previews import render
+from stylegraft.adaptation.sampling import Draws, seed_of
+from stylegraft.atomic import write_text
+from stylegraft.checkpoints.source import Source
+from stylegraft.data.grids import save_grid
+from stylegraft.domains.domain import Domain
+from stylegraft.errors import StylegraftError
+from stylegraft.lab import page
+from stylegraft.lab.answers import answers
+from stylegraft.lab.charts import Line, Point, Series, curves, scatter
+from stylegraft.lab.record import place
+from stylegraft.lab.results import (
+    COLUMNS,
+    Group,
+    Row,
+    groups,
+    numbers,
+    problems,
+    summary_row,
+    write_numbers,
+    write_table,
+)
+from stylegraft.lab.study import slug
+from stylegraft.sources import load_source
+
+CROWD = 8  # curves in one chart, at most: there are as many colours
+PICTURED = 8  # latents
+FILES = ("results.csv", "results.json", "results.html")
+
+
+def write_results(name: str, rows: Sequence[Row], out: Path) -> list[str]:
+    """Write the table as CSV, JSON and HTML into the study's folder; returns the answers."""
+    told = answers(rows)
+    write_table(rows, out / FILES[0])
+    write_numbers(name, rows, told, out / FILES[1])
+    write_text(out / FILES[2], html(name, rows, told, out))
+    return told
+
+
+def html(name: str, rows: Sequence[Row], told: Sequence[str], out: Path) -> str:
+    """The page."""
+    found = groups(rows)
+    sections = [page.Section("Which method, which space, when to stop", [page.text(line) for line in told])]
+    for (source, target, shots), own in problems(rows).items():
+        title = f"{target}, {shots} shots, from {source}"
+        done = [group for group in own if group.done]
+        parts = [page.table(COLUMNS, map(summary_row, own)), page.text(NOTE)]
+        if done:
+            parts += [part for few in crowds(done) for part in _charts(few)] + _pictures(
+                done, out, slug(title)
+            )
+        sections.append(page.Section(title, parts))
+    if shots := over_shots(found):
+        sections.append(page.Section("Quality against the number of shots", [page.row(*shots)]))
+    every = [numbers(row) for row in rows]
+    heads = list(dict.fromkeys(key for one in every for key in one))
+    whole = page.table(heads, [[one.get(key) for key in heads] for one in every])
+    sections.append(page.Section("Every run", [page.folded(f"{len(rows)} runs", whole)]))
+    data = [{**numbers(row), "points": list(row.points)} for row in rows]
+    return page.page(
+        name, sections, lead=f"{sum(r.state == 'done' for r in rows)} of {len(rows)} runs.", data=data
+    )
+
+
+NOTE = (
+    "Values are of the averaged weights, mean ± one standard deviation over draws and seeds. `at 0.5, 0.7, 0.9`: "
+    "diversity where p_target first comes to that share of the way from p(source) to p(real), the mean p of the "
+    "source's own samples and of real images; p_target means nothing without these two. A cell that has not run reads: "
+    "not measured."
+)
+
+
+def crowds(found: Sequence[Group]) -> list[list[Group]]:
+    """Groups that share a chart: all, or where they are too many, those of one space."""
+    if len(found) <= CROWD:
+        return [list(found)]
+    spaces = dict.fromkeys(group.space for group in found)
+    of_space = [[group for group in found if group.space == space] for space in spaces]
+    return [one[i : i + CROWD] for one in of_space for i in range(0, len(one), CROWD)]
+
+
+def _charts(found: Sequence[Group]) -> list[str]:
+    """Quality and diversity along the run, against each other, and what they cost."""
+    row = found[0].done[0]
+    quality, diversity = row.name("quality"), row.name("diversity")
+    ends = [one.anchors for group in found for one in group.done if one.anchors]
+    lines = [
+        Line(sum(pair[i] for pair in ends) / len(ends), text)
+        for i, text in ((1, "p(real)"), (0, "p(source)"))
+        if ends
+    ]
+    first = [
+        curves(
+            f"{name} along the run",
+            bands(found, role),
+            y=str(name),
+            lines=lines if role == "quality" else (),
+        )
+        for role, name in (("quality", quality), ("diversity", diversity), ("kid", row.name("kid")))
+        if name
+    ]
+    paths = [trail(group) for group in found]
+    first.append(curves("Diversity against quality, along the run", paths, x=str(quality), y=str(diversity)))
+    second = [
+        _pareto("At the end of the runs", found, "quality", "diversity", ("high", "high")),
+        costs("Numbers that move", found, "parameters", 1),
+        costs("Domain file, KB", found, "bytes", 1000),
+    ]
+    return [page.row(*first), page.row(*(chart for chart in second if chart))]
+
+
+def bands(found: Sequence[Group], role: str) -> list[Series]:
+    """A metric along the run, a curve a group, with its spread."""
+    series = []
+    for group in found:
+        curve = group.curve(role)
+        band = [one.spread or 0.0 for _, one in curve] if len(group.done) > 1 else []
+        series.append(
+            Series(
+                group.name,
+                [step for step, _ in curve],
+                [one.value for _, one in curve],
+                low=[one.value - s for (_, one), s in zip(curve, band, strict=False)],
+                high=[one.value + s for (_, one), s in zip(curve, band, strict=False)],
+            )
+        )
+    return series
+
+
+def trail(group: Group) -> Series:
+    """Diversity against quality along the run, the steps written beside."""
+    quality, diversity = dict(group.curve("quality")), dict(group.curve("diversity"))
+    steps = [step for step in quality if step in diversity]
+    return Series(
+        group.name,
+        [quality[step].value for step in steps],
+        [diversity[step].value for step in steps],
+        labels=[str(step) for step in steps],
+        tips=[f"{group.name}, step {step}: {quality[step]}, {diversity[step]}" for step in steps],
+    )
+
+
+def _pareto(title: str, found: Sequence[Group], x: str, y: str, better: tuple[str, str]) -> str:
+    points = [
+        Point(group.name, a.value, b.value, group.method, (a.spread or 0.0, b.spread or 0.0))
+        for group in found
+        if (a := group.last(x)) and (b := group.last(y))
+    ]
+    names = [str(found[0].done[0].name(role)) for role in (x, y)]
+    return scatter(title, points, *names, better=better) if points else ""
+
+
+def costs(title: str, found: Sequence[Group], key: str, unit: float) -> str:
+    """A cost of the domain against KID."""
+    points = [
+        Point(group.name, group.done[0].result[key] / unit, kid.value, group.method, (0.0, kid.spread or 0.0))
+        for group in found
+        if (kid := group.last("kid")) and group.done[0].result
+    ]
+    name = str(found[0].done[0].name("kid"))
+    return scatter(f"{title}, against KID", points, title, name, better=("low", "low")) if points else ""
+
+
+def over_shots(found: Sequence[Group]) -> list[str]:
+    """KID and diversity against the number of shots, where a study has several."""
+    charts = []
+    for source, target in dict.fromkeys((g.source, g.target) for g in found):
+        own = [g for g in found if (g.source, g.target) == (source, target) and g.done and g.shots.isdigit()]
+        if len({g.shots for g in own}) < 2:
+            continue
+        for role in ("kid", "diversity"):
+            series = []
+            for name in dict.fromkeys(g.name for g in own):
+                points = sorted((int(g.shots), v) for g in own if g.name == name and (v := g.last(role)))
+                low, high = ([v.value + sign * (v.spread or 0.0) for _, v in points] for sign in (-1, 1))
+                series.append(Series(name, [x for x, _ in points], [v.value for _, v in points], low, high))
+            metric = str(own[0].done[0].name(role))
+            if any(one.x for one in series):
+                charts.append(curves(f"{metric} on {target}", series[:CROWD], x="shots", y=metric))
+    return charts
+
+
+# Pictures
+# --------------------------------------------------------------------------------------------
+
+
+def _pictures(found: Sequence[Group], out: Path, name: str) -> list[str]:
+    """A row of pictures a group, all of the same latents, under the source's."""
+    source = _source(found[0].rows[0].cell.source)
+    g = source.generator
+    z = Draws([seed_of(0, 0, "lab.pictures", i) for i in range(PICTURED)]).normal(g.z_dim)
+    images, labels = [render(g, z)], ["source"]
+    for group in found:
+        row = group.done[0]
+        with contextlib.suppress(StylegraftError):  # a domain file that was moved away: its row is left out
+            domain = Domain.load(place(out, row.cell) / "domain.safetensors")
+            images.append(render(domain.on(g), z))
+            labels.append(f"{group.name} {row.cell.key.rsplit('/', 2)[1]} s{row.cell.seed}")
+    path = out / "pictures" / f"{name}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_grid(torch.cat(images), path, PICTURED, labels=labels)
+    caption = (
+        "The same latents through the source and through each domain at the end of its first run (psi 0.7)"
+    )
+    return [page.picture(path, caption, width=1100)]
+
+
+@lru_cache(maxsize=2)
+def _source(name: str) -> Source:
+    return load_source(name)

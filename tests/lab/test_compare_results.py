@@ -1,0 +1,249 @@
+"""The table of a study says what the runs recorded, at equal quality, and never more than that."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stylegraft.errors import StylegraftError
+from stylegraft.lab import page, study_page
+from stylegraft.lab.answers import answers
+from stylegraft.lab.record import RESULT, failure, place
+from stylegraft.lab.results import (
+    LEVELS,
+    NOT_REACHED,
+    Row,
+    groups,
+    mean,
+    numbers,
+    read_rows,
+    summary_row,
+    write_numbers,
+    write_table,
+)
+from stylegraft.lab.study import Cell, Method, StudyTarget
+
+METRICS = {"quality": "p_target-toy", "diversity": "intra-toy@64/200", "kid": "kid-toy"}
+STEPS = (0, 100, 200, 400)
+
+
+def cell(method: str = "dcl", space: str = "full", draw: int = 0, seed: int = 0, shots: int = 10) -> Cell:
+    key = f"{method}/{space}/pencil/{shots}/d{draw}/s{seed}"
+    target = StudyTarget("pencil", "pencil")
+    return Cell(key, "faces-64", Method(method, method), space, target, shots, draw, seed, 400)
+
+
+def result(
+    quality: tuple[float, ...] = (0.1, 0.3, 0.7, 0.95),
+    diversity: tuple[float, ...] = (0.6, 0.5, 0.4, 0.3),
+    **changes: Any,
+) -> dict[str, Any]:
+    names = METRICS.values()
+    points = [
+        {"step": step, "weights": "ema", **dict(zip(names, (q, d, 0.1 - q / 20), strict=True))}
+        for step, q, d in zip(STEPS, quality, diversity, strict=True)
+    ]
+    told = {
+        "version": 1,
+        "asked": {"steps": 400},
+        "metrics": METRICS,
+        "points": points,
+        "parameters": 10,
+        "bytes": 4000,
+    }
+    return told | {"anchors": {"p_source": 0.1, "p_real": 0.9}} | changes
+
+
+def row(found: dict[str, Any] | None = None, **where: Any) -> Row:
+    return Row(cell(**where), "done", "", result() if found is None else found)
+
+
+# At equal quality
+# --------------------------------------------------------------------------------------------
+
+
+def test_diversity_at_equal_quality_is_read_off_the_curve():
+    one = row()
+    # half of the way from 0.1 to 0.9 is 0.5, half of the way from step 100 to 200
+    assert one.reached(0.5) == pytest.approx((150, 0.45))
+    # 0.9 of it is 0.82: 0.48 of the way from step 200 to 400
+    assert one.reached(0.9) == pytest.approx((200 + 0.48 * 200, 0.4 - 0.48 * 0.1))
+    assert one.reached(0.5, "kid") == pytest.approx((150, 0.1 - 0.5 / 20))
+
+
+def test_a_level_counts_where_it_is_first_reached():
+    again = row(result(quality=(0.1, 0.6, 0.2, 0.95)))
+    step, _ = again.reached(0.5)
+    assert step == pytest.approx(80)
+    at_once = row(result(quality=(0.6, 0.6, 0.6, 0.6)))
+    assert at_once.reached(0.5) == (0.0, 0.6)
+
+
+def test_what_is_not_reached_says_so_and_so_does_a_probe_that_cannot_tell():
+    slow = row(result(quality=(0.1, 0.2, 0.3, 0.4)))
+    assert slow.reached(0.5) is None
+    assert numbers(slow)["step at 0.5"] == numbers(slow)["intra-toy@64/200 at 0.5"] == NOT_REACHED
+    blind = row(result(anchors={"p_source": 0.5, "p_real": 0.55}))
+    assert all(blind.reached(share) is None for share in LEVELS)
+
+
+# Over runs
+# --------------------------------------------------------------------------------------------
+
+
+def test_a_group_is_the_runs_that_differ_in_draw_and_seed():
+    rows = [row(seed=s, draw=d) for s in (0, 1) for d in (0, 1)] + [row(method="tgan")]
+    dcl, tgan = groups(rows)
+    assert (len(dcl.rows), len(tgan.rows)) == (4, 1)
+    assert dcl.last("quality").spread == 0.0
+    assert tgan.last("quality").spread is None, "of one run nobody knows"
+
+
+def test_means_and_bands_are_those_of_the_runs():
+    rows = [row(result(diversity=(0.6, 0.5, 0.4, d)), seed=i) for i, d in enumerate((0.3, 0.2, 0.1))]
+    (group,) = groups(rows)
+    last = group.last("diversity")
+    assert (last.value, last.spread, last.count) == pytest.approx((0.2, 0.1, 3))
+    assert [step for step, _ in group.curve("diversity")] == list(STEPS)
+    assert mean([None, 1.0, 3.0]).value == 2.0 and mean([None]) is None
+
+
+def test_a_level_that_one_run_misses_is_not_reached_by_the_group():
+    rows = [row(), row(result(quality=(0.1, 0.2, 0.3, 0.4)), seed=1)]
+    (group,) = groups(rows)
+    assert group.reached(0.5) is None
+    assert NOT_REACHED in summary_row(group)
+
+
+def test_numbers_of_two_encoders_are_never_in_one_table(tmp_path: Path):
+    cells = [cell(), cell(method="tgan")]
+    for one, name in zip(cells, ("p_target-a", "p_target-b"), strict=True):
+        write(tmp_path, one, result(metrics={**METRICS, "quality": name}))
+    with pytest.raises(StylegraftError, match=r"dcl/.* was measured by p_target-a, tgan/.* by p_target-b"):
+        read_rows(cells, tmp_path)
+
+
+# On the disk
+# --------------------------------------------------------------------------------------------
+
+
+def write(out: Path, one: Cell, told: dict[str, Any]) -> None:
+    place(out, one).mkdir(parents=True)
+    (place(out, one) / RESULT).write_text(json.dumps(told))
+
+
+def test_every_cell_has_a_row_whatever_became_of_it(tmp_path: Path):
+    cells = [cell(seed=seed) for seed in range(5)]
+    write(tmp_path, cells[0], result())
+    failure(place(tmp_path, cells[1])).write_text(json.dumps({"state": "failed", "error": "it diverged"}))
+    place(tmp_path, cells[2]).mkdir()
+    (place(tmp_path, cells[2]) / "state.safetensors").touch()
+    write(tmp_path, cells[3], result(asked={"steps": 300}))
+    rows = read_rows(cells, tmp_path)
+    assert [one.state for one in rows] == ["done", "failed", "unfinished", "not measured", "not measured"]
+    write_table(rows, tmp_path / "table.csv")
+    with (tmp_path / "table.csv").open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert [line["state"] for line in lines] == [one.state for one in rows]
+    assert lines[1]["error"] == "it diverged"
+    assert float(lines[0]["intra-toy@64/200 at 0.5"]) == pytest.approx(0.45)
+    assert (lines[0]["p(source)"], lines[0]["p(real)"]) == ("0.1", "0.9")
+    assert lines[4]["p_target-toy"] == lines[4]["step at 0.5"] == ""
+    write_numbers("s", rows, ["a."], tmp_path / "table.json")
+    told = json.loads((tmp_path / "table.json").read_text())
+    assert told["cells"][0]["points"][1]["step"] == 100
+    assert told["groups"][0]["done"] == 1
+    assert told["answers"] == ["a."]
+
+
+def test_the_page_is_made_of_the_recorded_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(study_page, "_pictures", lambda *of: [])
+    rows = [row(seed=s, method=m, shots=k) for m in ("dcl", "<b>") for s in (0, 1) for k in (5, 10)]
+    rows.append(Row(cell(method="cdc"), "not measured"))
+    told = study_page.write_results("name", rows, tmp_path)
+    html = (tmp_path / "results.html").read_text()
+    assert "http" not in html.replace("http://www.w3.org", "")
+    assert "<b>" not in html and "&lt;b&gt;" in html
+    data = page.read_data(tmp_path / "results.html")
+    assert data[0]["points"] == list(rows[0].points)
+    for part in (
+        *told,
+        "Diversity against quality",
+        "Numbers that move, against KID",
+        "kid-toy on pencil",
+        "not measured",
+    ):
+        assert part.replace("<", "&lt;").replace(">", "&gt;") in html, part
+    assert all((tmp_path / name).is_file() for name in study_page.FILES)
+
+
+def test_a_chart_has_no_more_curves_than_colours():
+    found = groups(row(method=f"m{i}", space=space) for i in range(5) for space in ("a", "b"))
+    assert [len(few) for few in study_page.crowds(found)] == [5, 5]
+    assert [len(few) for few in study_page.crowds(found[:7])] == [7]
+    many = groups(row(method=f"m{i}") for i in range(20))
+    assert [len(few) for few in study_page.crowds(many)] == [8, 8, 4]
+
+
+# Answers
+# --------------------------------------------------------------------------------------------
+
+
+def runs(method: str, space: str, diversities: tuple[float, ...], **changes: Any) -> list[Row]:
+    return [
+        row(result(diversity=(0.6, d, d, d - 0.1), **changes), method=method, space=space, seed=i)
+        for i, d in enumerate(diversities)
+    ]
+
+
+def test_the_answer_is_the_most_diverse_at_the_highest_level_that_was_reached():
+    rows = runs("dcl", "full", (0.50, 0.51, 0.52)) + runs("tgan", "full", (0.30, 0.31, 0.32))
+    method, space, stop, caveats = answers(rows)
+    assert method.startswith(
+        "Which method: dcl (in full) keeps most diversity at equal quality, intra-toy@64/200 0.4"
+    )
+    assert "90% of the way from p(source) to p(real) (0.10..0.90); next comes tgan · full (0.2" in method
+    assert space == "Which space: full, the only one in which dcl was run."
+    assert "at about step 296 (296 to 296 over 3 runs)" in stop
+    assert "going on to step 400 takes diversity from 0.462 to 0.410" in stop
+    assert "6 of 6 runs (seeds: 3, draws of the shots: 1)" in caveats
+
+
+def test_a_method_that_never_arrives_cannot_win_by_having_stayed():
+    stayed = runs("lazy", "full", (0.6, 0.6), quality=(0.1, 0.1, 0.1, 0.2))
+    method, *_ = answers(stayed + runs("dcl", "full", (0.4, 0.4)))
+    assert method.startswith("Which method: dcl")
+    alone = answers(stayed)
+    assert "cannot be said: no method came half of the way" in alone[0]
+
+
+def test_what_cannot_be_told_apart_is_named_and_the_smaller_file_advised():
+    wide = runs("dcl", "full", (0.40, 0.50, 0.60), bytes=90_000)
+    thin = runs("dcl", "stylespace", (0.38, 0.48, 0.58), bytes=3_000)
+    method, space, *_ = answers(wide + thin)
+    assert "dcl · stylespace (" in method and "cannot be told from it" in method
+    assert space.startswith("Which space: stylespace is the smallest that cannot be told from the best, full")
+    assert "90 KB" in space and "3 KB" in space
+
+
+def test_single_runs_are_told_to_be_single_and_missing_ones_missing():
+    rows = [*runs("dcl", "full", (0.5,)), Row(cell(method="cdc"), "not measured")]
+    *_, stop, caveats = answers(rows)
+    assert "(one run)" in stop
+    assert "fewer than 3 seeds and 2 draws" in caveats
+    assert "not measured, so that nothing is said of them: 1 runs" in caveats
+    assert (
+        answers([Row(cell(), "not measured")])[0] == "Which method, which space, when to stop: not measured."
+    )
+
+
+def test_curves_hold_no_number_that_was_not_recorded():
+    (group,) = groups([row(), row(result(), seed=1)])
+    assert [one.value for _, one in group.curve("diversity")] == [0.6, 0.5, 0.4, 0.3]
+    assert all(math.isfinite(one.value) for _, one in group.curve("quality"))
+    assert group.curve("memorised") == []

@@ -1,0 +1,236 @@
+"""`evaluate` gives the numbers that its metrics give alone, names every count, and says what it did not measure."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from stylegraft.adaptation.previews import render
+from stylegraft.adaptation.sight import latents
+from stylegraft.checkpoints import Source, load
+from stylegraft.data.images import ImageSet
+from stylegraft.data.pixels import to_uint8
+from stylegraft.encoders import load_encoder
+from stylegraft.errors import StylegraftError
+from stylegraft.lab.evaluate import Evaluation, Settings, evaluate, plain
+from stylegraft.lab.evaluation_page import write_page
+from stylegraft.lab.measures import METRICS
+from stylegraft.lab.page import read_data
+from stylegraft.lab.panel import At
+from stylegraft.metrics import features, fid, kid
+from stylegraft.metrics.correspondence import correspondence
+from stylegraft.metrics.coverage import prdc
+from stylegraft.metrics.diversity import intra_lpips
+from stylegraft.metrics.memorisation import memorisation
+from stylegraft.metrics.similarity import similarity
+
+COUNT, FEW = 48, 20
+
+
+class Pixels:
+    """Squared difference of the pixels, whatever their number."""
+
+    name, digest = "pixels", "0"
+
+    def embed(self, images: Tensor) -> list[Tensor]:
+        return [images / images[0].numel() ** 0.5]
+
+
+def pictures(count: int, seed: int) -> Tensor:
+    rng = torch.Generator().manual_seed(seed)
+    small = torch.rand(count, 3, 4, 4, generator=rng) ** 0.5
+    return (torch.nn.functional.interpolate(small, (16, 16), mode="bilinear") * 255).to(torch.uint8)
+
+
+def image_set(images: Tensor) -> ImageSet:
+    count = len(images)
+    return ImageSet(images, tuple(map(str, range(count))), ("as given",) * count, (), ())
+
+
+@pytest.fixture(scope="module")
+def source(toy_file: Path) -> Source:
+    return load(toy_file)
+
+
+@pytest.fixture(scope="module")
+def target(source: Source) -> Source:
+    """The source with other colours, as learnt by fixnoise."""
+    generator = copy.deepcopy(source.generator)
+    with torch.no_grad():
+        for name, parameter in generator.named_parameters():
+            if name.endswith("torgb.bias"):
+                parameter += torch.tensor([0.4, -0.2, 0.1])
+            if name.endswith("noise_strength"):
+                parameter += 0.3
+    return Source(source.name, generator, None, {"domain": {"recipe": "fixnoise"}})
+
+
+@pytest.fixture(scope="module")
+def whole(source: Source, target: Source) -> Evaluation:
+    shots = pictures(3, 5)
+    reference = image_set(torch.cat((pictures(60, 6), shots[1:2])))
+    return evaluate(
+        target,
+        source,
+        reference,
+        shots,
+        Settings(COUNT, FEW),
+        encoders=[load_encoder("random-tiny")],
+        lpips=Pixels(),
+    )
+
+
+def numbers(found: Evaluation) -> dict[str, float | None]:
+    return {row.name: row.value for row in found.rows}
+
+
+def test_every_metric_gives_what_it_gives_alone(source: Source, target: Source, whole: Evaluation):
+    z = latents(0, "evaluate", COUNT).normal(source.generator.z_dim)
+    images = to_uint8(render(target.generator, z, psi=1.0))
+    before = to_uint8(render(source.generator, z[:FEW], psi=1.0))
+    shots, reference = pictures(3, 5), pictures(60, 6)
+    encoder = load_encoder("random-tiny")
+    fake, real = features(encoder, images), features(encoder, reference)
+    found = numbers(whole)
+    close = {"rel": 1e-5, "abs": 1e-9}
+    assert found["fid-random-tiny"] == pytest.approx(fid(real, fake), **close)
+    assert found["kid-random-tiny"] == pytest.approx(kid(fake, real).mean, **close)
+    for name, value in prdc(real, fake)._asdict().items():
+        assert found[f"{name}-random-tiny"] == pytest.approx(value)
+    cosines = similarity(fake, features(encoder, shots))
+    assert found["quality-random-tiny"] == pytest.approx(cosines.quality, **close)
+    assert found["diversity-random-tiny"] == pytest.approx(cosines.diversity, **close)
+    pixels = Pixels()
+    near = memorisation(images[:FEW], shots, reference, pixels)
+    assert found["memorised-pixels@64"] == near.share
+    large = At(pixels, 256)
+    apart = correspondence(before, images[:FEW], large).mean
+    assert found["correspondence-pixels@256"] == pytest.approx(apart, **close)
+    assert found[f"intra-pixels@256/{FEW}"] == pytest.approx(
+        intra_lpips(images[:FEW], shots, large).mean, **close
+    )
+    assert 0 <= (found["p_target-random-tiny"] or -1) <= 1
+    assert (found["ppl-w-end-pixels"] or 0) > 0
+    assert {row.name for row in whole.rows if row.value is None} == set()
+
+
+def test_counts_and_floor_stand_beside_the_numbers(whole: Evaluation):
+    rows = {row.name: row for row in whole.rows}
+    for name in ("fid-random-tiny", "kid-random-tiny", "density-random-tiny", "fid-infinity-random-tiny"):
+        assert (rows[name].generated, rows[name].real) == (COUNT, 60)
+    assert rows["fid-random-tiny"].floor is not None
+    assert rows["kid-random-tiny"].floor == pytest.approx(
+        0, abs=3 * (rows["kid-random-tiny"].spread or 0) + 1e-3
+    )
+    assert rows["correspondence-pixels@256"].generated == FEW
+    assert rows[f"intra-pixels@256/{FEW}"].real == 3
+    assert sum(rows[f"intra-pixels@256/{FEW}"].more["clusters"]) == FEW
+
+
+def test_a_training_image_in_the_reference_is_left_out_and_it_says_so(whole: Evaluation):
+    assert whole.about["reference"]["shots_excluded"] == 1
+    assert any("1 images of the reference are training images" in note for note in whole.notes)
+    assert any("48 images instead of 5000" in note for note in whole.notes)
+
+
+def test_the_same_call_gives_the_same_numbers_and_another_seed_others(source: Source, target: Source):
+    def call(seed: int) -> dict[str, float | None]:
+        chosen = Settings(16, 16, seed=seed, metrics=("fid", "kid"))
+        reference = image_set(pictures(20, 6))
+        return numbers(
+            evaluate(
+                target,
+                source,
+                reference,
+                None,
+                chosen,
+                encoders=[load_encoder("random-tiny")],
+                lpips=Pixels(),
+            )
+        )
+
+    assert call(0) == call(0) != call(1)
+
+
+def test_of_a_source_without_shots_it_says_what_is_missing(source: Source):
+    encoder = load_encoder("random-tiny")
+    found = evaluate(
+        source, None, image_set(pictures(9, 6)), None, Settings(8, 8), encoders=[encoder], lpips=Pixels()
+    )
+    why = {row.name: row.note for row in found.rows if row.value is None}
+    assert why.keys() == {
+        "fid-infinity", "p_target", "similarity", "intra-lpips", "correspondence", "memorised", "degree",
+    }  # fmt: skip
+    assert "40 or more" in why["fid-infinity"]
+    assert "MODEL is a source itself" in why["p_target"] == why["correspondence"]
+    assert "--shots FOLDER" in why["intra-lpips"] == why["memorised"]
+
+
+def test_one_shot_has_no_clusters_and_noise_is_no_control_of_other_recipes(source: Source, target: Source):
+    other = Source(target.name, target.generator, None, {"domain": {"recipe": "dcl"}})
+    settings = Settings(8, 8, metrics=("intra-lpips", "degree"))
+    reference = image_set(pictures(9, 6))
+    found = evaluate(other, source, reference, pictures(1, 5), settings, encoders=[], lpips=Pixels())
+    assert [row.name for row in found.rows] == [
+        "intra-lpips", "degree-pixels@64", *(f"degree-pixels@64-{n}" for n in ("rising", "spearman", "smoothness")),
+    ]  # fmt: skip
+    assert "one cluster" in found.rows[0].note
+    assert found.bench.curve is not None  # asked for by name
+    still = evaluate(source, source, reference, None, settings, encoders=[], lpips=Pixels())
+    assert (still.rows[-1].value, still.rows[-1].note) == (None, "noise moves nothing")
+    everything = evaluate(other, source, reference, None, Settings(8, 8), encoders=[], lpips=Pixels())
+    assert "where fixnoise has made it one" in next(r.note for r in everything.rows if r.name == "degree")
+
+
+def test_without_lpips_the_line_that_gets_it_is_the_reason(
+    source: Source, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.setenv("STYLEGRAFT_CACHE", str(tmp_path))
+    monkeypatch.delenv("STYLEGRAFT_LPIPS", raising=False)
+    settings = Settings(8, 8, metrics=("ppl",))
+    found = evaluate(source, None, image_set(pictures(9, 6)), None, settings, encoders=[])
+    assert "stylegraft assets get lpips" in found.rows[0].note
+
+
+def test_result_and_page_hold_it_all(whole: Evaluation, tmp_path: Path):
+    whole.write(tmp_path)
+    told = json.loads((tmp_path / "result.json").read_text())
+    assert {row["name"] for row in told["metrics"]} == {row.name for row in whole.rows}
+    assert told["encoders"]["random-tiny"] == load_encoder("random-tiny").digest
+    assert told["settings"]["seed"] == 0
+    assert told["versions"]["torch"] == str(torch.__version__)
+    assert told["model"]["domain"]["recipe"] == "fixnoise"
+    page = write_page(whole, tmp_path, "toy").read_text()
+    for part in ("fid-random-tiny", "From the source to the target", "nearest to a training image", "<svg"):
+        assert part in page
+    assert "http" not in page.replace("http://www.w3.org", "")
+    assert read_data(tmp_path / "report.html")["metrics"] == told["metrics"]
+    assert {p.name for p in tmp_path.iterdir()} == {
+        "result.json", "report.html", "pictures.png", "nearest.png", "degree.png",
+    }  # fmt: skip
+
+
+def test_numbers_that_are_none_are_null_in_json():
+    assert plain({"a": (1, math.nan), "b": [math.inf, "x"]}) == {"a": [1, None], "b": [None, "x"]}
+
+
+def test_what_means_nothing_is_refused(source: Source):
+    shots = pictures(3, 5)
+    with pytest.raises(StylegraftError, match="all 3 images are training images"):
+        evaluate(source, None, image_set(shots), shots, Settings(8, 8), encoders=[], lpips=Pixels())
+    with pytest.raises(StylegraftError, match="--count 1"):
+        evaluate(source, None, image_set(shots), None, Settings(1), encoders=[], lpips=Pixels())
+
+
+def test_the_verb_knows_every_metric():
+    from typing import get_args
+
+    from stylegraft.cli.evaluate import Name
+
+    assert get_args(Name) == tuple(METRICS)
