@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 import shutil
@@ -16,7 +17,6 @@ ROOT = Path(__file__).parents[1]
 TESTS = ("__init__.py", "toys.py", "test_contract.py")
 # What the page calls a place -> the text behind which a row stands.
 HEADS = {
-    "import": r"from stylegraft\.adaptation\.objectives import \(",
     "class Recipe": r'"""Weight of WeditGAN\'s regulariser[^"]*"""\n',
 }
 SPACES = "full or affine-light or stylespace-sparse or late"
@@ -74,11 +74,37 @@ def run(folder: Path, *line: str) -> str:
     return done.stdout
 
 
-def test_the_example_is_one_file_one_row_and_one_test_row():
-    files = {file for file, place, _ in blocks() if not place and file.startswith("src/")}
-    rows = [(file, place) for file, place, _ in blocks() if place in ("PAPER", "OWN")]
-    assert len(files) == 1
-    assert [place for _, place in rows] == ["PAPER", "OWN"]
+def places(folder: Path) -> dict[str, list[str]]:
+    """{file: what was added at each place} of all that differs from the repository; a new file is one place."""
+    found = dict[str, list[str]]()
+    for path in sorted(path for path in folder.rglob("*") if path.suffix in (".py", ".json", ".md")):
+        name, lines = str(path.relative_to(folder)), path.read_text(encoding="utf-8").splitlines()
+        there = ROOT / name
+        before = there.read_text(encoding="utf-8").splitlines() if there.exists() else []
+        for kind, start, end, first, last in difflib.SequenceMatcher(
+            None, before, lines, autojunk=False
+        ).get_opcodes():
+            if kind != "equal":
+                assert start == end, f"{name} loses lines"
+                found.setdefault(name, []).append("\n".join(lines[first:last]).strip())
+    return found
+
+
+def test_the_example_is_one_file_with_its_test_one_field_one_row_and_one_test_row(extended: Path):
+    changed = places(extended)
+    new = {name for name in changed if not (ROOT / name).exists()}
+    adaptation = "src/stylegraft/adaptation"
+    assert new == {f"{adaptation}/objectives/mean_colour.py", "tests/adaptation/test_mean_colour.py"}
+    rows = {name: added for name, added in changed.items() if name not in new}
+    assert rows.keys() == {
+        f"{adaptation}/fields.py",
+        f"{adaptation}/recipes.py",
+        "tests/adaptation/toys.py",
+    }
+    assert all(len(added) == 1 for added in rows.values())
+    (field,), (row,), (test_row,) = rows.values()
+    assert re.fullmatch(r'colour: float = 0\.0\n +""".*"""', field)
+    assert "\n" not in row and "\n" not in test_row
 
 
 def test_the_example_passes_its_tests_and_the_contract(extended: Path):

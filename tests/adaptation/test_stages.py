@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from functools import cache
 from typing import Any
 
@@ -136,13 +137,13 @@ def test_names_choose_forms_groups_and_groups_at_a_resolution():
     ("name", "changes", "said"),
     [
         ("minegan", {"lead_space": "minr"}, "lead_space .*no group or form 'minr' .*did you mean 'miner'"),
-        ("minegan", {"space": "affine"}, "space 'affine', lead_space 'miner': nothing that learns .*'miner [+] full'"),
+        ("minegan", {"space": "affine"}, "'affine', lead_space 'miner': nothing that learns .*'miner [+] affine'"),
         ("rick", {"warmup_judge": "haed"}, "warmup_judge .*'haed' .*did you mean 'head'"),
         ("rick", {"partition_judge": "b*.kern*"}, "partition_judge .*no group or form"),
         ("rick", {"partition": "conv, affin"}, "partition .*'affin' .*did you mean 'affine'"),
-        ("rick", {"space": "synthesis + lowrank:2(conv)"}, "partition 'conv'.*found lowrank as well.*such as full"),
+        ("rick", {"space": "synthesis + lowrank:2(conv)"}, "'conv'.*found lowrank as well; expected --space 'full'"),
         ("rick", {"space": "singular-values"}, "partition 'conv'.*dense deltas.*found none"),
-        ("rick", {"discriminator": "head"}, "partition_judge .*nothing that learns"),
+        ("rick", {"discriminator": "head"}, "partition_judge .*nothing that learns.*expected --set partition_judge=$"),
         ("adam", {"lead_judge": "rank1, heda"}, "lead_judge .*'heda'.*did you mean 'head'"),
     ],
 )  # fmt: skip
@@ -150,6 +151,30 @@ def test_what_a_stage_cannot_do_is_refused_before_the_first_step(name: str, chan
     space = changes.get("space", ROWS[name][0])
     with pytest.raises(StylegraftError, match=said):
         stages.check(start(name, **changes), space)
+
+
+@pytest.mark.parametrize("name", ["convv", "late"])
+def test_a_slip_gets_the_nearest_name_and_no_space(name: str):
+    with pytest.raises(StylegraftError, match=f"no group or form '{name}'") as refusal:
+        stages.check(start("minegan", lead_space=name), "miner + full")
+    assert "--" not in str(refusal.value)
+
+
+def test_what_the_user_asked_for_is_taken_back_in_the_advice():
+    """`lead_space` without a lead would be refused in turn."""
+    with pytest.raises(
+        StylegraftError, match="expected --space 'gain [+] affine', or --set lead=0 --set lead_space=$"
+    ):
+        stages.check(fresh("tgan", "affine", lead=2, lead_space="gain"), "affine")
+
+
+def test_d_s_groups_in_stages_are_those_of_its_policy():
+    state = start("rick", warmup_judge="upto-8", lead=2, lead_judge="all", partition_judge="")
+    stages.check(state, "full")
+    learns = stages.active(state, "D")
+    assert {name.split(".")[1] for name in learns} == {"b8", "b4"}
+    state.step = state.recipe.warmup
+    assert stages.active(state, "D").keys() == state.learners["D"].keys()
 
 
 @pytest.mark.parametrize(
@@ -389,14 +414,33 @@ def test_a_sparse_space_is_pruned_little_by_little(name: str, own: dict):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"sparsify": 3}, "sparsify=3: this space is not pruned; expected a sparse space"),
-        ({"swap": 64}, "swap=64: the domain moves nothing from 64 px on; expected a lower swap"),
+        (
+            {"sparsify": 3},
+            "'stylespace', sparsify=3: this space is not pruned; expected --space 'stylespace-sparse', or "
+            "--set sparsify=0$",
+        ),
+        (
+            {"swap": 64},
+            "swap=64: this generator's blocks above the lowest have 8, 16 px; expected --set swap=16$",
+        ),
+        ({"swap": 11}, "swap=11: .* 8, 16 px; expected --set swap=8$"),
+        ({"swap": 4}, "swap=4: .* 8, 16 px; expected --set swap=8$"),
+        (
+            {"swap": 16, "space": "conv@4..8"},
+            "'conv@4..8', swap=16: the domain moves nothing from 16 px on; expected --set swap=8$",
+        ),
+        ({"swap": 8, "space": "conv@4"}, "moves nothing from 8 px on; expected --set swap=0$"),
     ],
 )
 def test_what_the_end_could_not_do_is_refused_before_the_first_step(changes: dict, said: str, tmp_path):
-    with pytest.raises(StylegraftError, match=f"recipe tgan, space 'stylespace', {said}"):
+    with pytest.raises(StylegraftError, match=f"recipe tgan, space .*{said}"):
         adapt(
-            toy(), pictures(), recipe="tgan", space="stylespace", out=tmp_path / "run", quiet=True, **changes
+            toy(),
+            pictures(),
+            recipe="tgan",
+            out=tmp_path / "run",
+            quiet=True,
+            **{"space": "stylespace", **changes},
         )
     assert not (tmp_path / "run").exists()
 
@@ -414,6 +458,53 @@ def test_a_dry_run_estimates_no_fisher_information_but_says_what_it_will_take(mo
     assert asked == [2]
     assert "of the Fisher information before them" in plan.text
     assert plan.total > 1000 * plan.seconds
+
+
+@pytest.mark.parametrize(
+    ("name", "asked", "times"), [("adam", ["G", "D"], "once"), ("rick", ["G", "D"], "3 times")]
+)
+def test_a_dry_run_counts_the_sorting_of_filters(name: str, asked: list[str], times: str, monkeypatch):
+    """Two samples of each network tell what all of them take, as often as filters are sorted."""
+    estimate, taken = importance.fisher, list[tuple[str, int]]()
+
+    def slow(verdict, leaves, samples, between):
+        taken.append((between.args[0], samples))
+        time.sleep(0.05)
+        return estimate(verdict, leaves, samples, between)
+
+    monkeypatch.setattr(importance, "fisher", slow)
+    space, own = ROWS[name]
+    changes = {**own, "importance_samples": 10**4, "partition_every": 0 if name == "adam" else 2}
+    plan = adapt(toy(), pictures(), recipe=name, space=space, dry_run=True, quiet=True, **changes).plan
+    assert plan is not None
+    assert [owner for owner, _ in taken[:2]] == asked
+    assert {samples for _, samples in taken} == {2}
+    assert f"in which filters are sorted, {times}" in plan.text
+    assert plan.total > 10**4 * 0.05 * (1 if name == "adam" else 3)
+
+
+def test_decisions_are_counted_as_they_fall_due():
+    for lead, every, steps in [(0, 0, 1), (0, 2, 5), (2, 0, 5), (2, 2, 7), (5, 1, 5), (3, 4, 12)]:
+        row = recipe("rick", warmup=0, lead=lead, partition_every=every, steps=steps)
+        assert stages.decisions(row) == sum(stages.due(row, begun) for begun in range(steps))
+    assert stages.decisions(recipe("tgan")) == 0
+
+
+def test_the_plan_says_what_becomes_of_filters():
+    def said(name: str) -> str:
+        return "\n".join(planning.describe(start(name), ROWS[name][0]))
+
+    assert "those above the 50th percentile are modulated, the others tuned" in said("adam")
+    assert "b*.conv*, b*.skip in D" in said("adam")
+    assert "are frozen, the lowest 10 % pruned for good" in said("rick")
+
+
+def test_a_swap_that_takes_nothing_away_is_said(capsys):
+    row = recipe("ui2i", swap=8)
+    for space, takes in (("mapping", False), ("miner", False), ("late@8", False), ("affine", True)):
+        text = "\n".join(planning.describe(fresh("ui2i", space, swap=row.swap), space))
+        assert ("swap=8 takes nothing away" in text) != takes
+        assert ("blocks below 8 px are the source's" in text) == takes
 
 
 def test_a_lead_that_never_ends_is_warned_of(capsys):

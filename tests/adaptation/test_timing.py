@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import Counter
 
 import pytest
@@ -35,7 +36,7 @@ def seen(row: Recipe, steps: int) -> Counter[tuple[str, str, tuple[str, ...]]]:
 
 @pytest.mark.parametrize("name", ["rssa", "dcl", "tgan", "bsa"])
 def test_every_kind_of_phase_is_met_once_with_its_share_of_the_steps(name: str):
-    row, steps = small(name, **PERIODS), 72
+    row, steps = dataclasses.replace(small(name), **PERIODS), 72
     counted = seen(row, steps)
     often, members = kinds(row), phases(objectives(row))
     state = fresh(row.name, row.space)
@@ -47,6 +48,13 @@ def test_every_kind_of_phase_is_met_once_with_its_share_of_the_steps(name: str):
         assert key not in found
         found[key] = share
     assert found == pytest.approx({key: count / steps for key, count in counted.items()})
+
+
+def test_a_period_may_be_as_long_as_it_likes():
+    often = kinds(small("rssa", r1_every=10**9, pl_every=7, cross_every=10**6 + 3))
+    assert shares(often, "R1") == {0: pytest.approx(1 / 4e9), 10**9: pytest.approx(3 / 4e9)}
+    for phase in ("D", "G"):
+        assert sum(shares(often, phase).values()) == pytest.approx(1)
 
 
 def test_a_step_weighs_the_kinds_of_its_phases():

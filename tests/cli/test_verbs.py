@@ -231,6 +231,41 @@ def test_a_recipe_shows_its_citation_what_differs_its_notes_and_its_page(name: s
         assert part in flat
 
 
+def test_recipes_on_a_source_counts_each_in_its_own_space(toy_file: Path, say):
+    source = load(toy_file)
+    told = say("recipes", toy_file)
+    rows = {line.split()[0]: line.split() for line in told.splitlines() if line}
+    for name in PAPER:
+        space = recipe(name).space
+        try:
+            numbers = f"{count(space, source.generator):,}"
+        except StylegraftError:
+            numbers = "-"
+        assert numbers in rows[name], name
+        assert (numbers == "-") == (f"{name} is refused here as it is: space {space!r}" in told)
+    assert rows["bsa"][-1] == "none" and rows["tgan"][-3:] == rows["dcl"][-3:]
+    assert max(map(len, told.splitlines())) <= 80
+
+
+def test_a_recipe_that_a_source_refuses_is_counted_all_the_same_with_the_short_reason(say):
+    why = "this mobile generator has no running images; --set structure=0 goes without"
+    assert f"freezesg is refused here as it is: {why}" in " ".join(say("recipes", "faces-64").split())
+    told = " ".join(say("recipes", "show", "freezesg", "faces-64").split())
+    assert "G moves 2,259,209 numbers in late@16, 28.54 % of its size; D 3,362,689, 95.76 %." in told
+    assert f"95.76 %. It is refused as it is: {why}." in told
+    assert "freezesg has none: faces-64 has no running images" in " ".join(say("recipes").split())
+
+
+def test_what_becomes_of_filters_is_said_of_both_networks(say):
+    told = {name: " ".join(say("recipes", name).split()) for name in ("adam", "rick")}
+    assert "Filters of conv, affine in G and b*.conv*, b*.skip in D" in told["adam"]
+    assert (
+        "on 1000 | 50 samples: those above the 50th percentile are modulated, the others tuned."
+        in told["adam"]
+    )
+    assert "are frozen, the lowest 0.1 % pruned for good, the others tuned." in told["rick"]
+
+
 def test_all_fields_of_a_recipe_are_shown_on_request(say):
     told = say("recipes", "dcl", "--all")
     assert max(map(len, told.splitlines())) <= 80
@@ -255,6 +290,12 @@ def test_a_recipe_counts_on_a_source(toy_file: Path, say):
     [
         (["recipes", "dlc"], "no recipe 'dlc' (did you mean 'dcl'?)"),
         (["recipes", "--all"], "expected a NAME"),
+        (
+            ["spaces", "affine+"],
+            "a space, whose numbers depend on the source; expected a source first, as in `stylegraft",
+        ),
+        (["spaces", "affine@32..64 + conv"], 'stylegraft spaces faces-64 "affine@32..64 + conv"`'),
+        (["spaces", "affin"], "source 'affin' is unknown"),
         (["recipes", "show"], "expected a NAME"),
         (["recipes", "dcl", "faces-64", "more"], "expected at most a recipe and a source"),
         *((["recipes", name], f"recipe {name!r} is left out: {why}") for name, why in LEFT_OUT.items()),

@@ -103,7 +103,23 @@ def test_the_same_term_twice_is_one(stylegan2: Generator) -> None:
         ("scale(affine by lair)", "tie 'lair' is unknown (did you mean 'layer'?)"),
         ("mapping@8..", "the mapping has no resolutions"),
         ("stylespace-sparse + const", "stylespace-sparse is pruned as a whole and stands alone"),
-        ("affine+conv", "space 'affine+conv' is unknown"),
+        (
+            "affine+conv",
+            "space 'affine+conv': terms are joined by a + with spaces around it; expected 'affine + conv'",
+        ),
+        ("affine@32..64+lowrank:8(conv@64)", "expected 'affine@32..64 + lowrank:8(conv@64)'"),
+        ("stylespace +miner", "expected 'stylespace + miner'"),
+        ("style+@8+conv", "expected 'style+@8 + conv'"),
+        ("affine, conv", "terms are joined by a + with spaces around it; expected 'affine + conv'"),
+        ("afine+conv", "space 'afine+conv' is unknown"),
+        (
+            "affine@8-16 + conv",
+            "space 'affine@8-16': a range of resolutions takes dots; expected 'affine@8..16'",
+        ),
+        ("lowrank:8(conv@16..8)", "@16..8 goes down; expected @8..16"),
+        ("late@16..", "found resolutions 16.., but late takes one resolution, as in late@16"),
+        ("stylespace@8..", "stylespace has no block, so it takes none"),
+        ("rank-1(conv)", "rank-1 is a space, and only forms take a group (did you mean 'rank1'?)"),
         ("conv@8(", "expected a space such as affine+@32, a group such as"),
         ("", "expected a space such as"),
         ("affine + ", "expected a space such as"),
@@ -160,7 +176,7 @@ def test_an_expression_takes_the_rate_of_its_most_careful_term() -> None:
     assert learning_rate(row, "affine-light+:8@16") == pytest.approx(0.008)
     assert learning_rate(row, "stylespace + lowrank:8(conv@64)") == pytest.approx(0.008)
     assert learning_rate(row, "stylespace + conv@64") == pytest.approx(0.002)
-    assert set(SPACE_LR) <= set(SPACES) | set(FORMS)
+    assert set(SPACE_LR) <= set(SPACES) | set(FORMS) | set(expression.GROUPS)
 
 
 def test_a_wrong_expression_is_found_before_torch_is_loaded() -> None:

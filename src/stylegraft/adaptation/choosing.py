@@ -17,8 +17,22 @@ if TYPE_CHECKING:
 
 
 def matching(groups: Iterable[str], name: str) -> list[str]:
-    """Those groups that a name or wildcard means; `affine` means `affine@4`, `affine@8`, ..."""
+    """Those groups that a name or wildcard means: `affine` is `affine@4`, `affine@8`, ..., `all` every group, `upto-R`
+    D's blocks of resolution <= R and what belongs to no block.
+    """
+    groups = list(groups)
+    if name == "all":
+        return groups
+    if name.startswith("upto-") and (limit := name.removeprefix("upto-")).isdecimal():
+        return upto(groups, int(limit))
     return [label for label in groups if fnmatchcase(label, name) or label.partition("@")[0] == name]
+
+
+def upto(groups: Iterable[str], limit: int) -> list[str]:
+    """D's blocks `bR` with R <= limit, its head and its mapping; nothing where no block is called so (G's groups)."""
+    blocks = {label: int(label[1:]) for label in groups if label[:1] == "b" and label[1:].isdecimal()}
+    beside = [label for label in groups if label in ("head", "mapping")]
+    return [label for label, resolution in blocks.items() if resolution <= limit] + beside if blocks else []
 
 
 def select(
@@ -29,20 +43,30 @@ def select(
     groups: {group: parameter names}. Raises StylegraftError for a name that is neither, with the nearest that is, and
     where nothing is left.
     """
-    names, members = [name.strip() for name in chosen.split(",")], set[str]()
-    for name in names:
-        found = matching(groups, name)
-        members.update(parameter for label in found for parameter in groups[label])
-        if not found and name not in FORMS:
-            known = sorted({label.partition("@")[0] for label in groups})
-            raise StylegraftError(
-                f"{chosen!r}: no group or form {name!r}{nearest(name, [*known, *FORMS])}; there are the groups"
-                f" {', '.join(known)}, and the forms {', '.join(FORMS)}"
-            )
+    names = named(chosen)
+    for name in unknown(groups, chosen):
+        known = sorted({label.partition("@")[0] for label in groups}) + (
+            ["upto-R"] if "head" in groups else []
+        )
+        raise StylegraftError(
+            f"{chosen!r}: no group or form {name!r}{nearest(name, [*known, *FORMS])}; there are the groups"
+            f" {', '.join(known)}, and the forms {', '.join(FORMS)}"
+        )
+    members = {parameter for name in names for label in matching(groups, name) for parameter in groups[label]}
     kept = {leaf: tensor for leaf, tensor in learners.items() if _is(leaf, members, names)}
     if not kept:
         raise StylegraftError(f"{chosen!r}: nothing that learns in this run is called so")
     return kept
+
+
+def named(chosen: str) -> list[str]:
+    """The names of a comma list."""
+    return [name.strip() for name in chosen.split(",")]
+
+
+def unknown(groups: Iterable[str], chosen: str) -> list[str]:
+    """Those names of a comma list that are no group and no form."""
+    return [name for name in named(chosen) if not matching(groups, name) and name not in FORMS]
 
 
 def _is(leaf: str, members: set[str], names: list[str]) -> bool:

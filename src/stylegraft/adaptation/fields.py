@@ -1,18 +1,26 @@
-"""What a recipe may say: every field with its default, what it means and where that comes from, and what is
-refused.
+"""What a recipe may say: every field with its default, what it means and where that comes from.
 
-The rows are in `recipes`. No torch is imported here, so a mistyped field is refused at once.
+The rows are in `recipes`, what is refused in `checks`. No torch is imported here, so a mistyped field is refused at
+once.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from stylegraft.adaptation.transforms import parse_transforms
+from stylegraft.domains.expression import parse, terms_of
 from stylegraft.errors import StylegraftError, nearest
+
+
+def term(weight: float = 0.0, *, looks: bool = False, least: int = 1, why: str = "") -> float:
+    """A weight of a term that asks more than a number: looks: at the training images, so that G can learn from it
+    alone; least: images in memory at once, and why it takes so many.
+    """
+    return dataclasses.field(default=weight, metadata={"looks": looks, "least": least, "why": why})
 
 
 @dataclass(frozen=True)
@@ -63,7 +71,7 @@ class Recipe:
     """Adam step of the discriminator."""
     lr_warmup: int = 0
     """Steps, from the generator's first one on, in which its Adam step rises linearly to its full size; 0: none."""
-    adv: float = 1.0
+    adv: float = term(1.0, looks=True)
     """Weight of the adversarial game in what G learns; 0: no game, the discriminator neither learns nor is asked."""
     r1_gamma: float = 10.0
     """Weight of R1 (gamma / 2 times the squared gradient); 0 is off."""
@@ -105,7 +113,7 @@ class Recipe:
     """The blocks it looks at: `all`, or resolutions, such as `8..64` or `16`."""
     fm_noise: str = "anchor"
     """The noise it matches at: the `anchor`; `random` or `none` are the paper's ablations."""
-    cl1: float = 0.0
+    cl1: float = term(least=2, why="CL1 tells the images of a batch apart")
     """Weight (lambda 1) of DCL's contrast between generators."""
     cl2: float = 0.0
     """Weight (lambda 2) of DCL's contrast in the discriminator."""
@@ -125,7 +133,7 @@ class Recipe:
     """
     cl_latents: str = "free"
     """Latents of both contrasts: `free`, or near CDC's `anchors`."""
-    dist: float = 0.0
+    dist: float = term(least=3, why="CDC compares how an image resembles at least two others")
     """Weight of CDC's distance consistency, on the mean of the KL over the batch. The released code's 1000 is on the
     mean over all entries of the relations, so at its batch of 4 it is 1000 / 3 here.
     """
@@ -139,7 +147,7 @@ class Recipe:
     """Standard deviation of the noise around an anchor."""
     self_corr: float = 0.0
     """Weight of RSSA's self-correlation: how the places of one image resemble each other."""
-    cross_corr: float = 0.0
+    cross_corr: float = term(least=2, why="RSSA compares the images of a batch")
     """Weight of RSSA's disturbance correlation: the same across images of slightly disturbed latents."""
     cross_every: int = 6
     """Steps between two steps with disturbance correlation; the weight is not multiplied by it."""
@@ -183,14 +191,14 @@ class Recipe:
     """Resolution below which the finished domain goes back to the source (layer swapping); 0: nowhere."""
     mask: float = 0.0
     """Share of the features before D's last two layers that MaskedD hides at the image exit, anew in each pass."""
-    dist_d: float = 0.0
+    dist_d: float = term(least=3, why="MaskedD compares how an image resembles at least two others")
     """Weight of MaskedD's relation consistency: of D on adapted images with the source's D on source images."""
-    perp: float = 0.0
+    perp: float = term(least=2, why="its directions are the differences of two latents")
     """Weight of WeditGAN's regulariser, which holds the offset in W+ perpendicular to the source's own directions."""
 
-    bsa_pixel: float = 0.0
+    bsa_pixel: float = term(looks=True)
     """Weight of BSA's L1 distance, in pixels, of each training image to G's image of its own latent."""
-    bsa_vgg: float = 0.0
+    bsa_vgg: float = term(looks=True)
     """Weight of the same in the first ten convolutions of VGG16 (`stylegraft assets get lpips`), summed over them."""
     bsa_emd: float = 0.0
     """Weight of BSA's nearest-neighbour distance between those latents and ten times as many Gaussian ones."""
@@ -219,48 +227,6 @@ class Recipe:
 
 FIXED = ("name", "paper", "preset")  # fields that say which row it is, not what it does
 
-CHOICES: dict[str, tuple[str, ...]] = {
-    "judge": ("stylegan2", "projected"),
-    "ada_mode": ("adaptive", "ramp", "fixed"),
-    "fm_match": ("feature", "rgb", "image", "all"),
-    "fm_noise": ("anchor", "random", "none"),
-    "cl2_negatives": ("real", "shots", "source"),
-    "cl_taps": ("one", "each"),
-    "cl_latents": ("free", "anchors"),
-}
-
-# Terms that compare the images of a batch: how many they need at least, and why.
-COMPARED: dict[str, tuple[int, str]] = {
-    "cl1": (2, "CL1 tells the images of a batch apart"),
-    "cross_corr": (2, "RSSA compares the images of a batch"),
-    "perp": (2, "its directions are the differences of two latents"),
-    "dist": (3, "CDC compares how an image resembles at least two others"),
-    "dist_d": (3, "MaskedD compares how an image resembles at least two others"),
-}
-
-
-# What only a discriminator can see, with the value that goes without one.
-GAME: dict[str, Any] = {
-    "augment": "none", "cdc": False, "cl2": 0, "dist_d": 0, "mask": 0, "judge": "stylegan2", "warmup": 0,
-    "warmup_judge": "", "lead_judge": "", "partition": "", "partition_judge": "",
-}  # fmt: skip
-
-
-# The terms that move G away from the source, where it begins. All others of G are least there, and hold it still.
-MOVES = ("adv", "cl1", "bsa_pixel", "bsa_vgg")
-
-# Fields that say how another one works: (field, the value at which it does nothing, those of which it needs one).
-_SORTED = ("partition", "partition_judge")
-EFFECTLESS: list[tuple[str, Any, tuple[str, ...]]] = [
-    ("lead_reset", False, ("lead",)),
-    ("lead_reset", False, _SORTED),  # without, what the lead found out is lost
-    ("partition_every", 0, _SORTED),
-    ("freeze_above", 100, _SORTED),
-    ("prune_below", 0, _SORTED),
-    ("bsa_emd", 0, ("bsa_pixel", "bsa_vgg")),  # without, no latents learn
-    ("cl_latents", "free", ("cdc",)),
-]
-
 
 def change(row: Recipe, changes: dict[str, Any]) -> Recipe:
     """`row` with some fields replaced; values are converted to the field's type, unknown fields refused."""
@@ -277,102 +243,39 @@ def change(row: Recipe, changes: dict[str, Any]) -> Recipe:
     return Recipe(**defaults)
 
 
-def check(row: Recipe) -> Recipe:
-    """Refuse impossible values; returns the recipe."""
-    at_least = {
-        "steps": 1, "batch": 1, "mbstd": 2, "r1_every": 1, "pl_every": 1, "anchors": 0, "anchor_period": 1,
-        "warmup": 0, "warmup_scratch": 0, "micro": 0, "r1_gamma": 0, "pl_weight": 0, "anchor_sigma": 0,
-        "fm": 0, "cl1": 0, "cl2": 0, "dist": 0, "self_corr": 0, "cross_corr": 0, "cross_every": 1, "structure": 0,
-        "structure_levels": 1, "l2sp": 0, "ewc": 0, "drift": 0, "importance_samples": 1, "lead": 0,
-        "partition_every": 0, "sparsify": 0, "swap": 0, "dist_d": 0, "perp": 0, "lr": 0, "lr_d": 0, "lr_warmup": 0,
-        "ema_kimg": 0, "adv": 0, "bsa_pixel": 0, "bsa_vgg": 0, "bsa_emd": 0, "bsa_decay": 0, "bsa_jitter": 0,
-        "bsa_lr": 0,
-    }  # fmt: skip
-    for field, least in at_least.items():
-        if not least <= getattr(row, field) < math.inf:
-            raise StylegraftError(f"recipe field {field} is {getattr(row, field)}, expected at least {least}")
-    for field in ("mixing", "pl_decay", "ada_max", "ada_p"):
-        if not 0 <= getattr(row, field) <= 1:
-            raise StylegraftError(f"recipe field {field} is {getattr(row, field)}, expected 0 to 1")
-    for field in ("tau", "ada_kimg"):
-        if not 0 < getattr(row, field) < math.inf:
-            raise StylegraftError(f"recipe field {field} is {getattr(row, field)}, expected more than 0")
-    for field, choices in CHOICES.items():
-        if getattr(row, field) not in choices:
-            raise StylegraftError(
-                f"recipe field {field} is {getattr(row, field)!r}{nearest(getattr(row, field), choices)}; expected "
-                f"{', '.join(choices[:-1])} or {choices[-1]}"
-            )
-    for field in ("freeze_above", "prune_below"):
-        if not 0 <= getattr(row, field) <= 100:
-            raise StylegraftError(
-                f"recipe field {field} is {getattr(row, field):g}, expected a percentile, 0 to 100"
-            )
-    if row.prune_below > row.freeze_above:
-        raise StylegraftError(
-            f"recipe field prune_below is {row.prune_below:g} and freeze_above {row.freeze_above:g}: expected the"
-            " percentile up to which filters are pruned to be the lower one"
-        )
-    resolutions(row.fm_layers)
-    if row.ewc and row.judge == "projected":
-        raise StylegraftError(
-            f"recipe field ewc is {row.ewc:g} and judge is projected: EWC asks the source's own discriminator; expected"
-            " judge=stylegan2, or l2sp"
-        )
-    if not row.adv:
-        for field, without in GAME.items():
-            if getattr(row, field) != without:
-                raise StylegraftError(
-                    f"recipe field {field} is {show(getattr(row, field))} and adv is 0, so that no discriminator "
-                    f"plays: expected {field}={show(without)}, or adv=1"
-                )
-    for field, without, others in EFFECTLESS:
-        if getattr(row, field) != without and not any(getattr(row, other) for other in others):
-            raise StylegraftError(
-                f"recipe field {field} is {show(getattr(row, field))}, which does nothing without "
-                f"{' or '.join(others)}: expected {field}={show(without)}, or {others[0]} as well"
-            )
-    if not any(getattr(row, field) for field in MOVES):
-        raise StylegraftError(
-            "recipe field adv is 0 and no term has weight that moves G away from the source, where it begins: expected "
-            f"adv=1, or weight on {', '.join(MOVES[1:-1])} or {MOVES[-1]}"
-        )
-    if not 0 <= row.mask < 1:
-        raise StylegraftError(f"recipe field mask is {row.mask:g}, expected at least 0 and less than 1")
-    if row.judge == "projected" and (row.cdc or row.discriminator != "all"):
-        raise StylegraftError(
-            "the projected judge has no patch exit and no blocks: expected cdc=no, discriminator=all"
-        )
-    if row.judge == "projected" and row.mask:
-        raise StylegraftError(
-            "the projected judge has no features to hide before its last layers: expected mask=0"
-        )
-    if row.augment != "none":
-        parse_transforms(row.augment)
-        if row.ada_mode == "fixed" and not row.ada_p:
-            raise StylegraftError(
-                f"recipe field ada_p is 0 and ada_mode is fixed, so {row.augment} would never be seen: expected a p "
-                "such as ada_p=0.2, or augment=none"
-            )
-    if row.batch % row.at_once:
-        raise StylegraftError(
-            f"recipe field micro is {row.micro}, expected a divisor of the batch, {row.batch}"
-        )
-    for field, (least, why) in COMPARED.items():
-        if getattr(row, field) and row.at_once < least:
-            size = "micro" if row.micro else "batch"
-            raise StylegraftError(
-                f"recipe field {field} is {getattr(row, field):g} and {size} is {row.at_once}: {why}; expected a "
-                f"{size} of at least {least}, or {field}=0"
-            )
-    return row
-
-
 def show(value: Any) -> str:
     """A value as `--set` takes it."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def sorting(row: Recipe, space: str, told: Callable[[str], str] | None = None) -> str:
+    """What becomes of the filters that a recipe sorts by importance, in one sentence without its stop; empty where it
+    sorts none. told: a field as text, unless as `show` has it.
+    """
+    told = told or (lambda field: show(getattr(row, field)))
+    rank1 = {
+        "G": any(part.form == "rank1" for item in parse(space) for part in terms_of(item, 4)),
+        "D": "rank1(" in row.discriminator,
+    }
+    groups = {"G": "partition", "D": "partition_judge"}
+    kept = {o: "modulated" if rank1[o] else "frozen" for o, field in groups.items() if getattr(row, field)}
+    if not kept:
+        return ""
+    above = f"above the {told('freeze_above')}th percentile"
+    if len(set(kept.values())) > 1:
+        fates = [" and ".join(f"those of {owner} {above} are {fate}" for owner, fate in kept.items())]
+    else:
+        fates = [f"those {above} are {next(iter(kept.values()))}"] if row.freeze_above < 100 else []
+    if row.prune_below:
+        fates.append(f"the lowest {told('prune_below')} % pruned for good")
+    named = " and ".join(f"{told(groups[owner])} in {owner}" for owner in kept)
+    often = f"every {told('partition_every')} steps" if row.partition_every else "once"
+    return (
+        f"filters of {named} are sorted by importance {often}, on {told('importance_samples')} samples: "
+        + ", ".join([*fates, "the others tuned"])
+    )
 
 
 def resolutions(text: str) -> tuple[float, float]:

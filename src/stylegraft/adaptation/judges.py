@@ -8,7 +8,7 @@ the head (FreezeD, Mo et al. 2020, freezes the rest).
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -98,22 +98,21 @@ def named(judge: Judge, groups: str, policy: str) -> list[str]:
 
 
 def _groups(judge: Judge, group: str, policy: str) -> list[str]:
-    if group == "all":
-        return list(judge.groups)
-    if group.startswith("upto-"):
-        limit = group.removeprefix("upto-")
-        if not limit.isdecimal():
-            raise StylegraftError(f"discriminator policy {policy!r}: expected upto-R, e.g. upto-16")
-        blocks = [label for label in judge.groups if label.startswith("b") and label[1:].isdecimal()]
-        kept = [label for label in blocks if int(label[1:]) <= int(limit)]
-        return ["head", *kept, *(label for label in judge.groups if label == "mapping")]
     labels = matching(judge.groups, group)
     if not labels:
+        if group.startswith("upto-"):
+            raise StylegraftError(f"discriminator policy {policy!r}: expected upto-R, e.g. upto-16")
         raise StylegraftError(
             f"discriminator policy {policy!r}: no group {group!r}{nearest(group, judge.groups)}; expected all, upto-R,"
             f" or some of {', '.join(judge.groups)}"
         )
     return labels
+
+
+def forms_that_learn(learners: Iterable[str]) -> set[str]:
+    """The forms of D's learners, given by name; `dense` where a parameter moves freely. A patch exit has none."""
+    own = (name.partition("|")[2] for name in learners if name.startswith("D."))
+    return {rest.partition("|")[0] or "dense" for rest in own}
 
 
 def split(

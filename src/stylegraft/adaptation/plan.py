@@ -10,14 +10,19 @@ from typing import Any
 
 import torch
 
+from stylegraft.adaptation.checks import check
 from stylegraft.adaptation.exits import patch_tap
-from stylegraft.adaptation.fields import check
+from stylegraft.adaptation.fields import sorting
 from stylegraft.adaptation.importance import source_fisher
+from stylegraft.adaptation.judges import forms_that_learn
 from stylegraft.adaptation.loop import train
 from stylegraft.adaptation.memory import step_memory
-from stylegraft.adaptation.recipes import PROJECTED, Recipe, ema_half_life, learning_rate
+from stylegraft.adaptation.partition import divide
+from stylegraft.adaptation.recipes import PROJECTED, Recipe, ema_half_life, judge_rate, learning_rate
+from stylegraft.adaptation.stages import decisions
 from stylegraft.adaptation.state import State
 from stylegraft.adaptation.timing import costliest_step, kinds, seconds_a_step, timed
+from stylegraft.domains.domain import Domain
 from stylegraft.errors import StylegraftError
 
 LARGE = 4 * 128**2  # pixels in memory at once from which memory is worth a word before the first step
@@ -40,20 +45,13 @@ class Plan:
 def describe(state: State, space: str) -> list[str]:
     """The run in a few lines: recipe, what moves in G and in D, rates, averages."""
     recipe, count, share = state.recipe, *moving(state)
-    judges = sum(p.numel() for name, p in state.learners["D"].items() if name.startswith("D."))
-    whole = sum(p.numel() for p in state.discriminator.parameters())
-    patch = (
-        f" and a patch head of {sum(p.numel() for p in state.patch.parameters()):,}" if state.patch else ""
-    )
     lr = learning_rate(recipe, space)
     lines = [
         f"recipe {recipe.name} ({recipe.preset} settings): {recipe.paper}",
         f"G: space {space} moves {count:,} numbers, {share:.2%} of the generator's size, "
         f"in {len(state.deltas)} of {len(state.base) - 1} tensors; Adam {lr:g}"
         + (f", rising to it over its first {recipe.lr_warmup} steps" if recipe.lr_warmup else ""),
-        f"D: {judges:,} of {whole:,} parameters learn (policy {recipe.discriminator}){patch}; Adam {recipe.lr_d:g}"
-        if recipe.adv
-        else "D: none, no adversarial game is played",
+        judging(state) if recipe.adv else "D: none, no adversarial game is played",
         f"{len(state.images)} images, batch {recipe.batch}"
         + (f", minibatch-std group {state.discriminator.group_size}" if recipe.adv else "")
         + f"; {averages(recipe)}",
@@ -83,10 +81,27 @@ def describe(state: State, space: str) -> list[str]:
             f"then come the recipe's {recipe.steps}"
             + (f"; of it {recipe.warmup_judge}" if recipe.warmup_judge else "")
         )
-    return lines + stages(state)
+    return lines + stages(state, space)
 
 
-def stages(state: State) -> list[str]:
+def judging(state: State) -> str:
+    """What moves in D and at what rates: deltas have one of their own."""
+    recipe, learners, whole = state.recipe, state.learners["D"], dict(state.discriminator.named_parameters())
+    own = {name: leaf for name, leaf in learners.items() if name.startswith("D.")}
+    count, tensors = sum(leaf.numel() for leaf in own.values()), {name.partition("|")[0] for name in own}
+    rate = judge_rate(recipe, forms_that_learn(own)) if state.judge_deltas else recipe.lr_d
+    line = (
+        f"D: policy {recipe.discriminator} moves {count:,} numbers, "
+        f"{count / sum(p.numel() for p in whole.values()):.2%} of the discriminator's size, in {len(tensors)} of "
+        f"{len(whole)} tensors"
+    )
+    if state.patch is None:
+        return f"{line}; Adam {rate:g}"
+    head = f" and a patch head of {sum(p.numel() for p in state.patch.parameters()):,}"
+    return f"{line}{head}; Adam {rate:g}" + (f", the head {recipe.lr_d:g}" if rate != recipe.lr_d else "")
+
+
+def stages(state: State, space: str) -> list[str]:
     """What the recipe does in stages, and to the finished domain, in the order in which it happens."""
     recipe, lines = state.recipe, []
     if recipe.lead:
@@ -99,13 +114,8 @@ def stages(state: State) -> list[str]:
                 f"warning: these are all of the recipe's {recipe.steps} steps, so that nothing comes after them; "
                 "expected more --steps, or a smaller lead"
             )
-    if recipe.partition:
-        often = f"every {recipe.partition_every} steps" if recipe.partition_every else "once"
-        pruned = f", the lowest {recipe.prune_below:g} % pruned for good" if recipe.prune_below else ""
-        lines.append(
-            f"filters of {recipe.partition} are sorted by importance {often}, on {recipe.importance_samples} samples: "
-            f"those above the {recipe.freeze_above:g}th percentile are frozen{pruned}, the others tuned"
-        )
+    if told := sorting(recipe, space):
+        lines.append(told)
     if recipe.lead_reset:
         lines.append("after that everything else goes back to the source and starts anew")
     if recipe.ewc:
@@ -115,7 +125,12 @@ def stages(state: State) -> list[str]:
     if state.keep is not None:
         lines.append(f"of the offsets the largest {state.keep:.0%} are kept")
     if recipe.swap:
-        lines.append(f"in the finished domain, blocks below {recipe.swap} px are the source's")
+        kept = len(Domain(state.deltas).above(recipe.swap).deltas)
+        lines.append(
+            f"in the finished domain, blocks below {recipe.swap} px are the source's"
+            if kept < len(state.deltas)
+            else f"warning: swap={recipe.swap} takes nothing away: this space moves no block below {recipe.swap} px"
+        )
     return lines
 
 
@@ -147,11 +162,10 @@ def measure(state: State, previews: int) -> Plan:
     The state is spoilt for anything else.
     """
     recipe, steps, often = state.recipe, state.end, kinds(state.recipe)
-    state.step, ahead = costliest_step(recipe), 0.0
-    if recipe.ewc:
-        started = perf_counter()
-        state.fisher = source_fisher(state, 2)  # of importance_samples, which can take minutes
-        ahead = (perf_counter() - started) / 2 * recipe.importance_samples
+    state.step = costliest_step(recipe)
+    state.recipe = replace(recipe, importance_samples=2)  # an estimate can take minutes
+    ahead, times = fisher_seconds(state) * recipe.importance_samples, decisions(recipe)
+    between = sorting_seconds(state) * recipe.importance_samples * times if times else 0.0
     next(train(state, state.step + 1))
     taken = timed(state, often)
     seconds, judging = seconds_a_step(often, taken), seconds_a_step(often, taken, ("D", "R1"))
@@ -159,12 +173,34 @@ def measure(state: State, previews: int) -> Plan:
     # a preview costs about a step; in the warm-up only the discriminator learns
     total = seconds * (steps - recipe.warmup + previews) + judging * recipe.warmup
     memory = peak_memory(state.device)
-    cost = f"about {seconds:.2f} s a step, {duration(total + ahead)} for {steps} steps"
+    total += ahead + between
+    cost = f"about {seconds:.2f} s a step, {duration(total)} for {steps} steps"
     if ahead:
         cost += f" and the {duration(ahead)} of the Fisher information before them"
+    if between:
+        often = "once" if times == 1 else f"{times:,} times"
+        cost += f" and the {duration(between)} in which filters are sorted, {often}"
     if memory:
         cost += f"; peak memory {memory / 2**20:,.0f} MiB"
-    return Plan(count, share, seconds, total + ahead, memory, cost)
+    return Plan(count, share, seconds, total, memory, cost)
+
+
+def fisher_seconds(state: State) -> float:
+    """Seconds a sample of EWC's Fisher information takes; 0 without EWC."""
+    if not state.recipe.ewc:
+        return 0.0
+    started = perf_counter()
+    state.fisher = source_fisher(state, 2)
+    return (perf_counter() - started) / 2
+
+
+def sorting_seconds(state: State) -> float:
+    """Seconds a sample takes where filters are sorted: one of each network whose filters are."""
+    started = perf_counter()
+    divide(state)
+    seconds = (perf_counter() - started) / state.recipe.importance_samples
+    state.filters = {}
+    return seconds
 
 
 def forecast(state: State) -> list[str]:

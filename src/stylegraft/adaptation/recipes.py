@@ -2,17 +2,19 @@
 
 A method is `space x discriminator policy x (0-2 extra objective terms) x latent sampler x augmentation`;
 none has its own training loop. What a row may say is in `fields`. `PAPER` holds what the papers ran, `SCALED`
-what changes on small networks; `recipe()` resolves one. No torch is imported here, so `stylegraft recipes`
-answers at once.
+what changes on small networks (`_SMALL` where it has no row); `recipe()` resolves one. No torch is imported here, so
+`stylegraft recipes` answers at once.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Any
 
-from stylegraft.adaptation.fields import FIXED, Recipe, change, check
-from stylegraft.domains.expression import names
+from stylegraft.adaptation.checks import check
+from stylegraft.adaptation.fields import FIXED, Recipe, change
+from stylegraft.domains.expression import Named, Term, parse
 from stylegraft.errors import StylegraftError, nearest
 
 PAPER: dict[str, Recipe] = {
@@ -67,7 +69,7 @@ PAPER: dict[str, Recipe] = {
     # fifth every 3000 steps. VGG: 0.001 on pixels of 0 to 255, ours have unit deviation (255 * 0.225).
     "bsa": Recipe(
         "bsa", "Noguchi and Harada, Image Generation From Small Datasets via Batch Statistics Adaptation, ICCV 2019",
-        space="scale-shift", steps=10_000, batch=25, lr=0.03, ema_kimg=0.0,
+        space="scale-shift", steps=10_000, batch=25, lr=0.003, ema_kimg=0.0,  # 0.03 on factors and shifts
         adv=0.0, r1_gamma=0.0, pl_weight=0.0, xflip=False,
         bsa_pixel=1.0, bsa_vgg=0.057, bsa_emd=0.1, bsa_decay=0.02, bsa_lr=0.03,
     ),
@@ -80,7 +82,7 @@ PAPER: dict[str, Recipe] = {
     "fsgan": Recipe(
         "fsgan", "Robb et al., Few-Shot Adaptation of Generative Adversarial Networks, 2020",
         space="singular-values", discriminator="singular(all)", steps=1875, batch=16,  # 30 kimg
-        lr=0.0001,  # 0.002 on singular values, by SPACE_LR
+        lr=0.0001, lr_d=0.0001,  # 0.002 on singular values, by SPACE_LR
     ),
     # FID 48.83 (Babies), 28.03 (Sunglasses), 58.07 (AFHQ-Cat)
     "adam": Recipe(
@@ -131,7 +133,7 @@ PAPER: dict[str, Recipe] = {
     "weditgan": Recipe(
         "weditgan", "Duan et al., WeditGAN: Few-Shot Image Generation via Latent Space Relocation, AAAI 2024",
         space="w-offset@res", steps=25_000, batch=16,
-        lr=0.0025, lr_d=0.0025, r1_gamma=0.82, ema_kimg=5.0, augment="bgc", ada_kimg=100.0,
+        lr=0.0005, lr_d=0.0025, r1_gamma=0.82, ema_kimg=5.0, augment="bgc", ada_kimg=100.0,  # 0.0025 on offsets
     ),
 }  # fmt: skip
 
@@ -142,30 +144,29 @@ PAPER: dict[str, Recipe] = {
 # model that is half source. R1: 10 * (64 / 256)^2, rounded up. ADA: 5 kimg lets p reach 0.4 in 500 steps and its cap
 # in 1,000; the papers' 100 kimg would give 0.02 there.
 _SMALL: dict[str, Any] = dict(
-    batch=4, mbstd=4, lr=0.0005, lr_d=0.002, r1_gamma=1.0, ema_kimg=0.2, warmup=100, warmup_scratch=300
+    steps=300,
+    batch=4,
+    mbstd=4,
+    lr=0.0005,
+    lr_d=0.002,
+    r1_gamma=1.0,
+    ema_kimg=0.2,
+    warmup=100,
+    warmup_scratch=300,
 )
 SCALED: dict[str, dict[str, Any]] = {
-    "tgan":     _SMALL | dict(steps=300),
     "ada":      _SMALL | dict(steps=800, ada_kimg=5.0),
-    "diffaugment": _SMALL | dict(steps=300),
-    "freezed":  _SMALL | dict(steps=300),
     "fixnoise": _SMALL | dict(steps=800, ada_kimg=5.0),
-    "l2sp":     _SMALL | dict(steps=300),
-    "ewc":      _SMALL | dict(steps=300, ewc=1.0, drift=0.02, importance_samples=200),
-    "freezeg":  _SMALL | dict(steps=300, ada_kimg=5.0, space="late@16"),
-    # Not _SMALL, whose rates are a game's.
-    "bsa":      dict(steps=300, batch=4, lr=0.01, ema_kimg=0.2, bsa_emd=0.001, bsa_lr=0.003),
+    "ewc":      _SMALL | dict(ewc=1.0, drift=0.02, importance_samples=200),
+    "freezeg":  _SMALL | dict(ada_kimg=5.0, space="late@16"),
+    # Not _SMALL, whose rates are a game's: nothing answers G here, so that it may go twice as fast.
+    "bsa":      dict(steps=300, batch=4, lr=0.001, ema_kimg=0.2, bsa_emd=0.001, bsa_lr=0.003),
     "minegan":  _SMALL | dict(steps=400, lead=100),
-    "fsgan":    _SMALL | dict(steps=300, lr_d=0.04),  # in D too a singular value is as 20 weights
     "adam":     _SMALL | dict(steps=400, lead=100, importance_samples=50),
     "rick":     _SMALL | dict(steps=600, mbstd=2, batch=2),
-    "ui2i":     _SMALL | dict(steps=300, swap=16),
-    "dcl":      _SMALL | dict(steps=300),
-    "cdc":      _SMALL | dict(steps=300),
-    "rssa":     _SMALL | dict(steps=300),
-    "maskedd":  _SMALL | dict(steps=300),
-    "freezesg": _SMALL | dict(steps=300, ada_kimg=5.0, space="late@16", structure_levels=2),
-    "weditgan": _SMALL | dict(steps=500, ada_kimg=5.0, lr=0.0025),  # an offset of w, not a weight
+    "ui2i":     _SMALL | dict(swap=16),
+    "freezesg": _SMALL | dict(ada_kimg=5.0, space="late@16", structure_levels=2),
+    "weditgan": _SMALL | dict(steps=500, ada_kimg=5.0),
 }  # fmt: skip
 
 # Where the judge is not the source's: all of it learns, held to nothing, for freezing would keep its random layers.
@@ -186,7 +187,8 @@ PROJECTED: dict[str, Any] = NEW_JUDGE | dict(
 )
 
 # G's step, relative to the space `full`: the rates of StyleDomain's runs (README of its few-shot half) over its 0.002,
-# the other papers' 0.002 as it is. In expressions the names are forms, and the smallest of the factors holds.
+# the other papers' 0.002 as it is. The smallest of an expression's factors holds; there a form on a group has the
+# form's, a group alone the group's, and what is not here 1. Deltas of D have the factors of their forms (`judge_rate`).
 SPACE_LR: dict[str, float] = {
     "full": 1.0,           # 0.002, the configuration's default
     "mapping": 1.0,
@@ -198,12 +200,21 @@ SPACE_LR: dict[str, float] = {
     "stylespace-conv": 10.0,
     "stylespace-sparse": 10.0,
     "style+": 10.0,
-    "style-mult": 10.0,    # ours, as for stylespace; so are those of the next three
+    "style-mult": 10.0,    # ours, as for stylespace; so are those of the next seven
     "style-linear": 10.0,
     "hdn": 10.0,
     "hdn-before": 10.0,
+    "scale-shift": 10.0,
+    "scale": 10.0,
+    "scale-in": 10.0,
+    "gain": 10.0,
+    "w-offset": 5.0,       # 0.0025 in the scaled rows: WeditGAN's
+    "w-offset@res": 5.0,
+    "offset": 5.0,
     "lowrank": 4.0,        # as affine-light+
     "box": 10.0,           # as affine+
+    "rank-1": 1.0,         # AdAM's 0.002
+    "rank1": 1.0,
     "singular-values": 20.0,  # kernels whose numbers are about 1 have singular values of about 20
     "singular": 20.0,
 }  # fmt: skip
@@ -213,7 +224,8 @@ NOTES: dict[str, str] = {
     "tgan": "published few-shot rows of tgan are copied from paper to paper, not run again.",
     "ada": "few-shot papers ran ada with p rising over 500 kimg: at batch 4 it stays below 0.03 in their 5,000 steps, "
     "so that their row is tgan's.",
-    "freezed": "the paper's own FIDs were measured with Inception in training mode, which halves them.",
+    "freezed": "the paper's own FIDs were measured with Inception in training mode, which halves them, and its "
+    "checkpoints were picked by FID on the test set.",
     "diffaugment": "the paper trains from scratch, and its numbers are of that; here a source goes on learning.",
     "fixnoise": "source, student and its average all start from G_ema (the paper's student from raw G), so that the "
     "matching is 0 at the first step.",
@@ -226,18 +238,22 @@ NOTES: dict[str, str] = {
     "dcl": "dcl is our reading of the paper, whose training code was never published: the positive in CL1's "
     "denominator (cl1_positive), one tap drawn a step for G and one for D (cl_taps), free latents (cl_latents), real "
     "images as CL2's negatives (cl2_negatives), CL2 to the discriminator only (cl2_to_g), CDC's anchors and patch "
-    "exit kept (cdc=no switches them off). Others measured it below cdc.",
+    "exit kept (cdc=no switches them off). The paper's table is taken at checkpoints that differ by "
+    "method, not after equal steps. Others measured it below cdc.",
     "minegan": "the miner here is affine, z + A z + b, where the paper's has a hidden layer; it starts as the identity "
-    "and strength and mixes of domains stay linear. Its second miner, before the synthesis, is left out.",
+    "and strength and mixes of domains stay linear. Its second miner, before the synthesis, is left out. Its "
+    "row in few-shot tables is copied from cdc's paper, not run again.",
     "fsgan": "in the paper's code every adaptive configuration has singular values on, its baselines freezed and "
     "scale-shift included, so that their numbers there are not those of the methods alone.",
     "bsa": "made to be sampled near the middle, as the paper does (temperature 0.3 to 0.5): `--psi 0.4` when you "
-    "generate. No discriminator learns, and nothing but the training images says what an image of the domain is.",
+    "generate. No discriminator learns, and nothing but the training images says what an image of the domain is. Its "
+    "row in few-shot tables is copied from cdc's paper, not run again.",
     "ewc": "published rows of ewc are copied from the paper, whose code was never released; the one public port has "
     "the mean gradient where the paper has the mean of its square.",
     "adam": "the released code indexes v wrongly for kernels, so that the filters it keeps and tunes are not those "
     "that it measured; here they are indexed as the paper says. Its evaluator, which rick's shares, asks torchvision's "
-    "Inception on the wrong range of values, against images mirrored at random: such FIDs go with no others.",
+    "Inception on the wrong range of values, against images mirrored at random: such FIDs go with no others, and "
+    "the checkpoint of each run was picked by them, on the test set.",
     "rick": "the released evaluator asks torchvision's Inception on the wrong range of values, against images mirrored "
     "at random: its FIDs go with adam's alone.",
     "cdc": "the code's weight of 1000 is on the mean over all entries, here it is on the mean over the batch (1000 / 3 "
@@ -245,7 +261,8 @@ NOTES: dict[str, str] = {
     "one exit only. Users measured higher FIDs from the released models than the paper's.",
     "rssa": "the paper's projection of latents needs an inversion and is left out. The released code mixes latents for "
     "its disturbance term and then uses others, so that the paper's numbers come without it; here they are "
-    "disturbed. Sizes are shares of the image.",
+    "disturbed. There the projection is on whatever its flag says, and path length is taken at the latents of the "
+    "losses; here it draws its own. Sizes are shares of the image.",
     "maskedd": "maskedd is our reading of the abstract and the released settings: hidden features are made up for by "
     "scale, and the source's last layers judge what is left (the authors start new ones). Open: whether the paper's "
     "own masks are the code's 3/4 of the last features. Without a discriminator of the source, dist_d is off.",
@@ -278,10 +295,10 @@ def recipe(name: str, *, preset: str = "scaled", **changes: Any) -> Recipe:
         raise StylegraftError(f"no preset {preset!r}; there are paper, scaled")
     row = PAPER[name]
     if preset == "scaled":
-        row = dataclasses.replace(row, preset="scaled", **SCALED[name])
+        row = dataclasses.replace(row, preset="scaled", **SCALED.get(name, _SMALL))
     if changes.get("judge") == "projected":
-        row = dataclasses.replace(row, **PROJECTED)
-    return check(change(row, changes))
+        row = dataclasses.replace(row, **PROJECTED, **new_rate(row))
+    return check(change(row, changes), said=changes)
 
 
 def preset_of(resolution: int) -> str:
@@ -305,7 +322,15 @@ def fit(row: Recipe, images: int, judged: bool) -> Recipe:
         )
     if judged or row.judge == "projected" or not row.adv:
         return row
-    return dataclasses.replace(row, **NEW_JUDGE, warmup=max(row.warmup, row.warmup_scratch))
+    return dataclasses.replace(row, **NEW_JUDGE, **new_rate(row), warmup=max(row.warmup, row.warmup_scratch))
+
+
+def new_rate(row: Recipe) -> dict[str, Any]:
+    """The change of `lr_d` for a judge that is not the source's, beside `NEW_JUDGE`: the shared base's, where the
+    paper's is meant for deltas of the source's D (fsgan: a twentieth). What the user has set stays.
+    """
+    table = PAPER.get(row.name)
+    return {"lr_d": Recipe.lr_d} if table and "(" in table.discriminator and row.lr_d == table.lr_d else {}
 
 
 def changed(row: Recipe) -> dict[str, Any]:
@@ -317,7 +342,23 @@ def changed(row: Recipe) -> dict[str, Any]:
 
 def learning_rate(row: Recipe, space: str) -> float:
     """G's Adam step in this space: `lr * SPACE_LR[space]`, in an expression by its most careful term."""
-    return row.lr * min(SPACE_LR.get(name, 1.0) for name in names(space))
+    return row.lr * _factor(_kind(item) for item in parse(space))
+
+
+def judge_rate(row: Recipe, forms: Iterable[str]) -> float:
+    """D's Adam step on its deltas, of these forms: `lr_d` times the most careful factor. Weights move at `lr_d`."""
+    return row.lr_d * _factor(forms)
+
+
+def _kind(item: Named | Term) -> str:
+    """What `SPACE_LR` knows a term by."""
+    if isinstance(item, Named):
+        return item.name
+    return item.group if item.form == "dense" else item.form
+
+
+def _factor(kinds: Iterable[str]) -> float:
+    return min((SPACE_LR.get(kind, 1.0) for kind in kinds), default=1.0)
 
 
 def learning_rate_at(row: Recipe, space: str, step: int) -> float:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from stylegraft.adaptation import advice
 from stylegraft.adaptation.choosing import labels, select
 from stylegraft.adaptation.importance import source_fisher
 from stylegraft.adaptation.partition import divide, divisible, prune
@@ -68,6 +69,14 @@ def due(recipe: Recipe, begun: int) -> bool:
     return since == 0 or (since > 0 and recipe.partition_every > 0 and since % recipe.partition_every == 0)
 
 
+def decisions(recipe: Recipe) -> int:
+    """How often filters are sorted in a whole run."""
+    later = recipe.steps - 1 - recipe.lead  # steps of G after the first decision
+    if not (recipe.partition or recipe.partition_judge) or later < 0:
+        return 0
+    return 1 + (later // recipe.partition_every if recipe.partition_every else 0)
+
+
 def thaw(state: State, owner: str) -> None:
     """D's learners take gradients in D's phases only: in G's they would cost a third of the backward pass."""
     for judge in state.learners["D"].values():
@@ -80,16 +89,31 @@ def thaw(state: State, owner: str) -> None:
 def check(state: State, space: str) -> None:
     """Refuse a space or a discriminator that the recipe's stages have no use for; raises StylegraftError."""
     recipe = state.recipe
-    where = f"recipe {recipe.name}, space {space!r}"
-    if recipe.sparsify and state.keep is None:
-        raise StylegraftError(
-            f"{where}, sparsify={recipe.sparsify}: this space is not pruned; expected a sparse space, or sparsify=0"
+    if found := fault(state):
+        field, wrong = found
+        moves = (
+            f"discriminator policy {recipe.discriminator!r}"
+            if CHOOSING.get(field) == "D"
+            else f"space {space!r}"
         )
+        raise StylegraftError(
+            f"recipe {recipe.name}, {moves}, {field}{wrong}{advice.instead(state, space, field, fault)}"
+        )
+
+
+def fault(state: State) -> tuple[str, str] | None:
+    """The first field that asks for what this run does not have, and what is wrong with it; None: all is well."""
+    recipe = state.recipe
+    if recipe.sparsify and state.keep is None:
+        return "sparsify", f"={recipe.sparsify}: this space is not pruned"
     if recipe.swap:
+        if recipe.swap not in (there := advice.resolutions(state)):
+            listed = ", ".join(map(str, there))
+            return "swap", f"={recipe.swap}: this generator's blocks above the lowest have {listed} px"
         try:
             Domain(state.deltas).above(recipe.swap)
         except StylegraftError as error:
-            raise StylegraftError(f"{where}, swap={recipe.swap}: {error}; expected a lower swap") from error
+            return "swap", f"={recipe.swap}: {error}"
     idle = {"warmup_judge": not recipe.warmup, "lead_space": not recipe.lead, "lead_judge": not recipe.lead}
     for field, owner in CHOOSING.items():
         chosen: str = getattr(recipe, field)
@@ -100,21 +124,8 @@ def check(state: State, space: str) -> None:
             if field.startswith("partition"):
                 divisible(state, owner)
         except StylegraftError as error:
-            moves = f"space {space!r}" if owner == "G" else f"discriminator policy {recipe.discriminator!r}"
-            instead = {
-                "lead_space": f"a space that has it, as in --space {shown(chosen)!r}, or lead=0"
-                + (" lead_reset=no" if recipe.lead_reset else ""),
-                "partition": "a space such as full, synthesis or adam",
-            }.get(field, f"another {field}")
-            raise StylegraftError(
-                f"recipe {recipe.name}, {moves}, {field} {error}; expected {instead}"
-            ) from error
-
-
-def shown(lead_space: str) -> str:
-    """A space that has what a lead moves."""
-    first = lead_space.split(",")[0].strip()
-    return "adam" if first == "rank1" else f"{first} + full"
+            return field, f" {error}"
+    return None
 
 
 @torch.no_grad()

@@ -20,7 +20,7 @@ from stylegraft.adaptation.controller import AdaController, controller
 from stylegraft.adaptation.exits import PatchHead, patch_tap
 from stylegraft.adaptation.objectives import bsa, check
 from stylegraft.adaptation.projected import Judge, load_projected
-from stylegraft.adaptation.recipes import Recipe, fit, learning_rate
+from stylegraft.adaptation.recipes import Recipe, fit, judge_rate, learning_rate
 from stylegraft.adaptation.sampling import anchor_points, seed_of
 from stylegraft.checkpoints.source import Source
 from stylegraft.domains import spaces
@@ -194,7 +194,13 @@ def begin(
                 {} if latents is None else {bsa.LATENTS: latents},
                 recipe.bsa_lr,
             ),
-            "D": adam(learners["D"], recipe.lr_d, recipe.r1_every if recipe.r1_gamma else 0),
+            "D": adam(
+                {name: leaf for name, leaf in learners["D"].items() if "|" not in name},
+                recipe.lr_d,
+                recipe.r1_every if recipe.r1_gamma else 0,
+                {name: leaf for name, leaf in learners["D"].items() if "|" in name},
+                judge_rate(recipe, judges.forms_that_learn(learners["D"])),
+            ),
         },
         ada=controller(recipe),
         path_mean=torch.tensor(-1.0, device=device),

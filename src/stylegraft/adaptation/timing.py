@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from fractions import Fraction
+from itertools import combinations
 from time import perf_counter
 
 from stylegraft.adaptation.loop import PHASES, phases, teach
@@ -20,13 +21,31 @@ def kinds(recipe: Recipe) -> dict[Kind, float]:
     """{kind: its share of all steps}: phases differ by the terms that act (some only every few steps) and D's exit."""
     found = dict[Kind, float]()
     for phase, members in phases(objectives(recipe)).items():
-        steps, met, cycle = Counter[int](), dict[tuple[str, ...], int](), _cycle(recipe, members)
-        for step in range(cycle):
+        met, shares = dict[tuple[str, ...], int](), dict[int, Fraction]()
+        for step, share in meetings(_periods(recipe, members)):
             if acting := acting_at(members, step):
-                seen = exit_at(recipe, acting, step), *(term.name for term in acting)
-                steps[met.setdefault(seen, step)] += 1
-        found |= {(phase, step): count / cycle for step, count in steps.items()}
+                first = met.setdefault((exit_at(recipe, acting, step), *(term.name for term in acting)), step)
+                shares[first] = shares.get(first, Fraction(0)) + share
+        found |= {(phase, step): float(share) for step, share in shares.items()}
     return found
+
+
+def meetings(periods: Collection[int]) -> list[tuple[int, Fraction]]:
+    """(first step, share of all steps) of every set of periods that a step can be a multiple of, in order of steps.
+
+    Counted by inclusion and exclusion, because a period can be long. Step 0 is a multiple of all.
+    """
+    sets = [chosen for n in range(len(periods) + 1) for chosen in combinations(sorted(periods), n)]
+    found = list[tuple[int, Fraction]]()
+    for chosen in sets:
+        first = math.lcm(*chosen)
+        others = [period for period in periods if period not in chosen]
+        if any(first % period == 0 for period in others):
+            continue  # whoever meets these meets that one as well
+        larger = [more for n in range(len(others) + 1) for more in combinations(others, n)]
+        share = sum((Fraction((-1) ** len(more), math.lcm(first, *more)) for more in larger), Fraction(0))
+        found.append((first if others else 0, share))
+    return sorted(found)
 
 
 def acting_at(members: Sequence[Objective], step: int) -> list[Objective]:
@@ -34,18 +53,19 @@ def acting_at(members: Sequence[Objective], step: int) -> list[Objective]:
     return [term for term in members if step % term.every == 0]
 
 
-def _cycle(recipe: Recipe, members: Sequence[Objective]) -> int:
-    """Steps after which the kinds of a phase come again: lazy phases take their exits in turns of their own."""
-    every = math.lcm(*(term.every for term in members))
-    if not recipe.cdc:
-        return every
-    lazy = any(term.lazy for term in members)
-    return every * recipe.anchor_period if lazy else math.lcm(every, recipe.anchor_period)
+def _periods(recipe: Recipe, members: Sequence[Objective]) -> set[int]:
+    """What the kind of a phase hangs on: of which of these a step is a multiple. Lazy phases take their exits in turns
+    of their own.
+    """
+    exits = {(term.every if term.lazy else 1) * recipe.anchor_period for term in members if recipe.cdc}
+    return {term.every for term in members} | exits
 
 
 def costliest_step(recipe: Recipe) -> int:
     """A step after warm-up and lead at which all cycles begin: all terms act, all exits are the anchors'."""
-    cycle = math.lcm(*(_cycle(recipe, members) for members in phases(objectives(recipe)).values() if members))
+    cycle = math.lcm(
+        *(n for members in phases(objectives(recipe)).values() for n in _periods(recipe, members))
+    )
     return cycle * (recipe.warmup + recipe.lead + 1)
 
 

@@ -1,4 +1,6 @@
-"""List the methods, a line each; with a name, what one moves, where it differs from the shared base, and its notes."""
+"""List the methods, a line each, or what each moves on a source; with a name, what one moves, where it differs from the
+shared base, and its notes.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +14,13 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
-from stylegraft.adaptation.fields import show
+from stylegraft.adaptation.fields import show, sorting
 
 if TYPE_CHECKING:
+    from torch.nn import Module
+
     from stylegraft.adaptation.recipes import Recipe
+    from stylegraft.checkpoints import Source
 
 # What a method adds to training on, in the width of a column.
 ADDS: dict[str, str] = {
@@ -66,11 +71,12 @@ COST: dict[str, float] = {
 
 LEGEND = (
     "space: what moves unless --space says otherwise. cost: the time of a step over tgan's in the same space, at batch "
-    "4 on a CPU, measured on faces-64; what a method does once, before or between its steps, is not in it."
+    "4 on a CPU, measured on faces-64; what a method does once, before or between its steps, is not in it. freezesg "
+    "has none: faces-64 has no running images for its loss."
 )
 MORE = (
-    "`stylegraft recipes NAME` says what one moves and changes, with --all every field; `stylegraft recipes NAME "
-    "SOURCE` counts; `stylegraft adapt ... --set FIELD=VALUE` changes a field."
+    "`stylegraft recipes NAME` says what one moves and changes, with --all every field; `stylegraft recipes SOURCE` "
+    "and `stylegraft recipes NAME SOURCE` count; `stylegraft adapt ... --set FIELD=VALUE` changes a field."
 )
 
 WIDE = 11  # characters above which a value stands below the table
@@ -80,15 +86,16 @@ WIDE = 11  # characters above which a value stands below the table
 class Options:
     """What `stylegraft recipes` takes."""
 
-    names: Annotated[Positional[tuple[str, ...]], arg(metavar="[NAME [SOURCE]]")] = ()
-    """One recipe, and a source to count on (name or file); without them, all recipes. `show NAME` is NAME."""
+    names: Annotated[Positional[tuple[str, ...]], arg(metavar="[NAME] [SOURCE]")] = ()
+    """A recipe, and a source to count on (name or file); a source alone counts all recipes. `show NAME` is NAME."""
     all: FlagCreatePairsOff[bool] = False
     """With a name: every field, not only those that differ from the shared base."""
 
 
 def run(options: Options) -> None:
-    """Print all recipes, or one."""
-    from stylegraft.adaptation.recipes import recipe
+    """Print all recipes, all on a source, or one."""
+    from stylegraft.adaptation.recipes import LEFT_OUT, PAPER, recipe
+    from stylegraft.cli.resolve import is_source
     from stylegraft.errors import StylegraftError
 
     names = options.names[1:] if options.names[:1] == ("show",) else options.names
@@ -98,6 +105,9 @@ def run(options: Options) -> None:
         if options.all or options.names:
             raise StylegraftError("recipes: expected a NAME, as in `stylegraft recipes dcl --all`")
         show_all()
+        return
+    if len(names) == 1 and names[0] not in {*PAPER, *LEFT_OUT} and is_source(names[0]):
+        show_on(names[0])
         return
     recipe(names[0])
     counted = count_on(*names) if len(names) == 2 else ""
@@ -214,9 +224,8 @@ def moving(paper: Recipe, scaled: Recipe) -> list[str]:
         judge = f", and of D {row.lead_judge}" if row.lead_judge else ""
         reset = "; then everything goes back to the source" if row.lead_reset else ""
         lines.append(f"In G's first {both('lead')} steps only {row.lead_space} moves{judge}{reset}.")
-    if row.partition:
-        often = f"every {both('partition_every')} steps" if row.partition_every else "once"
-        lines.append(f"Filters of {row.partition} are frozen, tuned or pruned by importance, {often}.")
+    if sorted_filters := sorting(row, row.space, both):
+        lines.append(f"F{sorted_filters[1:]}.")
     if row.swap:
         lines.append(f"In the finished domain the blocks below {both('swap')} px are the source's.")
     return lines
@@ -224,34 +233,100 @@ def moving(paper: Recipe, scaled: Recipe) -> list[str]:
 
 def count_on(name: str, text: str) -> str:
     """How many numbers a recipe moves in G and in D of a source, with the preset that fits it."""
-    from stylegraft.adaptation.judges import forms_of
-    from stylegraft.adaptation.objectives import check
     from stylegraft.adaptation.recipes import preset_of, recipe
     from stylegraft.cli.console import share
-    from stylegraft.domains.spaces import canonical, count
+    from stylegraft.domains.spaces import canonical
     from stylegraft.sources import load_source
 
     source = load_source(text)
     generator, judge = source.generator, source.discriminator
     row = recipe(name, preset=preset_of(generator.resolution))
-    check(row, generator)
-    whole, mine = sum(p.numel() for p in generator.parameters()), count(row.space, generator)
+    mine, theirs = numbers(row, source)
     line = (
         f"On {source.name} ({row.preset} settings) G moves {mine:,} numbers in {canonical(row.space, generator)}, "
-        f"{share(mine, whole)} of its size"
+        f"{share(mine, size(generator))} of its size"
     )
-    if not row.adv:
-        return line + "."
-    if judge is None:
-        return line + "; it has no discriminator, so that one of random weights learns as a whole."
-    shapes = {parameter: p.shape for parameter, p in judge.named_parameters()}
-    numbers = sum(
-        prod(part)
-        for parameter, forms in forms_of(judge, row.discriminator).items()
-        for form in forms
-        for part in form.parts(shapes[parameter]).values()
+    if row.adv and judge is None:
+        line += "; it has no discriminator, so that one of random weights learns as a whole"
+    elif row.adv and judge is not None:
+        line += f"; D {theirs:,}, {share(theirs, size(judge))}"
+    why = refusal(row, source)
+    return line + (f". It is refused as it is: {why}." if why else ".")
+
+
+def show_on(text: str) -> None:
+    """Every recipe with what it moves on a source, and why one is refused there."""
+    from stylegraft.adaptation.recipes import PAPER, preset_of, recipe
+    from stylegraft.cli.console import print_table, say, share
+    from stylegraft.domains.spaces import canonical
+    from stylegraft.errors import StylegraftError
+    from stylegraft.sources import load_source
+
+    source = load_source(text)
+    generator, judge = source.generator, source.discriminator
+    preset = preset_of(generator.resolution)
+    whole = f"{source.name}: {size(generator):,} parameters in the generator" + (
+        f", {size(judge):,} in the discriminator" if judge else "; no discriminator, so that a new one learns"
     )
-    return line + f"; D {numbers:,}, {share(numbers, sum(s.numel() for s in shapes.values()))}."
+    lines, refused = [], []
+    for name in PAPER:
+        row = recipe(name, preset=preset)
+        if why := refusal(row, source):
+            refused.append((name, why))
+        try:
+            mine, theirs = numbers(row, source)
+        except StylegraftError:
+            lines.append((name, row.space, "-", "-", "-"))
+            continue
+        of_judge = share(theirs, size(judge)) if judge and row.adv else "new" if row.adv else "none"
+        where = canonical(row.space, generator)
+        lines.append((name, where, f"{mine:,}", share(mine, size(generator)), of_judge))
+    say(f"{whole}; a share is of them ({preset} settings)")
+    print()
+    print_table(("recipe", "space", ">numbers", ">share of G", ">of D"), lines)
+    for name, why in refused:
+        print()
+        say(f"{name} is refused here as it is: {why}")
+    print()
+    say(MORE)
+
+
+def numbers(row: Recipe, source: Source) -> tuple[int, int]:
+    """How many numbers learn in G, and in the D that a source brings (0: it brings none)."""
+    from stylegraft.adaptation.judges import forms_of
+    from stylegraft.domains.spaces import count
+
+    judge, theirs = source.discriminator, 0
+    if judge is not None:
+        shapes = {name: parameter.shape for name, parameter in judge.named_parameters()}
+        theirs = sum(
+            prod(part)
+            for name, forms in forms_of(judge, row.discriminator).items()
+            for form in forms
+            for part in form.parts(shapes[name]).values()
+        )
+    return count(row.space, source.generator), theirs
+
+
+def size(network: Module) -> int:
+    """Parameters of a network."""
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def refusal(row: Recipe, source: Source) -> str:
+    """Why a recipe, in its own space, cannot be run on a source; empty where it can."""
+    from stylegraft.adaptation.objectives import check
+    from stylegraft.adaptation.recipes import fit
+    from stylegraft.domains.spaces import resolve
+    from stylegraft.errors import StylegraftError
+
+    try:
+        resolve(row.space, source.generator)
+        check(row, source.generator)
+        fit(row, 1, judged=source.discriminator is not None)
+    except StylegraftError as error:
+        return str(error).removeprefix(f"recipe {row.name}: ")
+    return ""
 
 
 def first_clause(text: str) -> str:

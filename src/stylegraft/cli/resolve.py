@@ -18,6 +18,7 @@ T = TypeVar("T")
 # A direction is a domain in the file of StyleDomain or HyperDomainNet.
 Kind = Literal["source", "domain", "direction", "run"]
 MODELS: tuple[Kind, ...] = ("source", "domain", "direction", "run")
+SUFFIXES = (".safetensors", ".pkl", ".pt")
 FORMATS: dict[str, Kind] = {"stylegraft-source": "source", "stylegraft-domain": "domain"}
 
 
@@ -87,6 +88,15 @@ def find(text: str, wanted: Sequence[Kind]) -> Found:
     if found.kind not in wanted:
         raise StylegraftError(f"{text}: a {found.kind}, expected {choice(wanted)}")
     return found
+
+
+def is_source(text: str) -> bool:
+    """Whether a text names a shipped source, something on the disk or on the hub, or at least reads like a path."""
+    from stylegraft.checkpoints.hub import is_hub
+    from stylegraft.sources import SOURCES
+
+    path = Path(text)
+    return text in SOURCES or is_hub(text) or path.suffix in SUFFIXES or path.exists()
 
 
 def choice(kinds: Sequence[Kind]) -> str:

@@ -26,6 +26,7 @@ def run(options: Options) -> None:
     from stylegraft.cli.console import print_table
     from stylegraft.domains.expression import find_space
     from stylegraft.domains.table import SPACES
+    from stylegraft.errors import StylegraftError
 
     if not options.source:
         print_table(("space", "what moves", "from"), [(n, s.summary, s.paper) for n, s in SPACES.items()])
@@ -33,6 +34,11 @@ def run(options: Options) -> None:
         return
     if options.space:
         find_space(options.space)
+    elif is_space(options.source):
+        raise StylegraftError(
+            f"spaces {options.source!r}: a space, whose numbers depend on the source; expected a source first, as in"
+            f' `stylegraft spaces faces-64 "{options.source}"`'
+        )
     from stylegraft.sources import load_source
 
     source = load_source(options.source)
@@ -40,6 +46,18 @@ def run(options: Options) -> None:
         show_one(source, options.space)
     else:
         show_all(source)
+
+
+def is_space(text: str) -> bool:
+    """Whether a text is a space or an expression, and neither a source nor a file."""
+    from stylegraft.cli.resolve import is_source
+    from stylegraft.domains.expression import find_space
+    from stylegraft.errors import StylegraftError
+
+    try:
+        return not is_source(text) and bool(find_space(text))
+    except StylegraftError:
+        return False
 
 
 def show_all(source: Source) -> None:

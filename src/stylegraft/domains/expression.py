@@ -52,6 +52,10 @@ TIES = {"layer": "name", "row": "row", "resolution": "resolution"}  # -> the fie
 
 _FORM = re.compile(r"(?P<form>[^\s():]+)(:(?P<rank>[^\s()]*))?\((?P<group>[^()]*)\)")
 _NAMED = re.compile(r"(?P<name>[^\s():@/.?*]+)(:(?P<rank>[^\s():@]*))?(@(?P<at>[0-9]{1,5}))?")
+_RANGED = re.compile(r"(?P<name>[^\s():@/.?*]+)(:[^\s():@]*)?@(?P<span>[0-9]*\.\.[0-9]*)")
+_JOINT = re.compile(
+    r"\s*(?:,|\+(?=\s*[a-z*]))\s*"
+)  # what may have been meant as ` + `; a space's name can end in a +
 _GROUP = re.compile(
     r"(?P<group>\*|[\w-]+)(@(?P<span>\*|[0-9]{1,5}|[0-9]{0,5}\.\.[0-9]{0,5}?))?"
     r"(/(?P<part>\w+))?(\.(?P<field>\w+))?(?P<optional>\?)?( +by +(?P<by>\w+))?"
@@ -102,7 +106,14 @@ class Term:
 
 def parse(text: str) -> tuple[Named | Term, ...]:
     """The terms of an expression; raises StylegraftError naming the term, with the nearest name."""
-    terms = tuple(_term(part) for part in re.split(r"\s+\+\s+", text.strip()))
+    try:
+        terms = tuple(_term(part) for part in re.split(r"\s+\+\s+", text.strip()))
+    except StylegraftError as error:
+        if meant := _spaced(text):
+            raise StylegraftError(
+                f"space {text!r}: terms are joined by a + with spaces around it; expected {meant!r}"
+            ) from error
+        raise
     kept = [str(t) for t in terms if isinstance(t, Named) and SPACES[t.name].keep]
     if kept and len(terms) > 1:
         raise StylegraftError(f"space {text!r}: {kept[0]} is pruned as a whole and stands alone")
@@ -144,9 +155,23 @@ def find_space(text: str) -> Space:
     return Space(" + ".join(map(str, items)), "", text)
 
 
+def _spaced(text: str) -> str:
+    """The expression with its terms joined as they should be, where that makes one of it; empty otherwise."""
+    parts = _JOINT.split(text.strip())
+    try:
+        return " + ".join(str(_term(part)) for part in parts) if len(parts) > 1 else ""
+    except StylegraftError:
+        return ""
+
+
 def _term(text: str) -> Named | Term:
     if text in SPACES:
         return Named(text)
+    ranged = _RANGED.fullmatch(text)
+    if ranged and ranged["name"] in SPACES and ranged["name"] not in GROUPS:
+        name, block = ranged["name"], SPACES[ranged["name"]].needs_block
+        takes = f"takes one resolution, as in {name}@16" if block else "has no block, so it takes none"
+        raise StylegraftError(f"space {text!r}: found resolutions {ranged['span']}, but {name} {takes}")
     found = _NAMED.fullmatch(text)
     if found is None:
         return _on_group(text)
@@ -168,6 +193,11 @@ def _on_group(text: str) -> Term:
     form, rank, inside = "dense", 0, text
     if found := _FORM.fullmatch(text):
         form, inside = found["form"], found["group"].strip()
+        if form in SPACES:
+            raise StylegraftError(
+                f"space {text!r}: {form} is a space, and only forms take a group{nearest(form, FORMS)}; known forms: "
+                f"{', '.join(FORMS)}"
+            )
         _known("form", form, FORMS, text)
         if FORMS[form]:
             rank = _rank(text, found["rank"])
@@ -175,6 +205,9 @@ def _on_group(text: str) -> Term:
             raise StylegraftError(f"space {text!r}: the form {form} takes no rank")
     match = _GROUP.fullmatch(inside)
     if match is None:
+        dotted = re.sub(r"@([0-9]+)\s*-\s*([0-9]+)", r"@\1..\2", text)
+        if dotted != text:
+            raise StylegraftError(f"space {text!r}: a range of resolutions takes dots; expected {dotted!r}")
         raise StylegraftError(
             f"space {text!r}: expected a space such as affine+@32, a group such as affine@32..64/conv.bias or a form"
             " such as lowrank:8(conv@64), joined by ' + '"
@@ -189,6 +222,9 @@ def _on_group(text: str) -> Term:
         _known("tie", by, TIES, text)
     if span and group == "mapping":
         raise StylegraftError(f"space {text!r}: the mapping has no resolutions, so it takes no @{span}")
+    low, _, high = span.partition("..")
+    if low and high and int(low) > int(high):
+        raise StylegraftError(f"space {text!r}: @{span} goes down; expected @{high}..{low}")
     return Term(form, rank, group, span, part, field, bool(match["optional"]), by)
 
 

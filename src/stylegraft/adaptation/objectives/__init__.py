@@ -1,24 +1,21 @@
-"""What an adaptation is asked to do: one file a paper, each giving the terms a recipe puts weight on."""
+"""What an adaptation is asked to do: one file a paper, each giving the terms a recipe puts weight on.
+
+A file here that has a function `terms` takes part; nothing lists them.
+"""
 
 from __future__ import annotations
 
+from importlib import import_module
+from pkgutil import iter_modules
+
 from stylegraft.adaptation.fields import Recipe
-from stylegraft.adaptation.objectives import (
-    adversarial,
-    bsa,
-    cdc,
-    dcl,
-    ewc,
-    feature_matching,
-    maskedd,
-    rssa,
-    structure,
-    weditgan,
-)
 from stylegraft.adaptation.views import Objective
 from stylegraft.networks.generator import Generator
 
-PAPERS = (adversarial, feature_matching, dcl, cdc, rssa, maskedd, structure, weditgan, bsa, ewc)
+FILES = sorted(
+    (module.name for module in iter_modules(__path__)), key=lambda name: (name != "adversarial", name)
+)
+PAPERS = [paper for name in FILES if hasattr(paper := import_module(f"{__name__}.{name}"), "terms")]
 
 
 def objectives(recipe: Recipe) -> list[Objective]:

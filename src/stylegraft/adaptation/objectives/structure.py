@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from stylegraft.adaptation.fields import Recipe
 from stylegraft.adaptation.views import Objective, Views
+from stylegraft.errors import StylegraftError
 from stylegraft.networks.generator import Generator
 
 
@@ -29,9 +30,17 @@ def lowest(levels: int) -> tuple[str, ...]:
 
 
 def check(generator: Generator, levels: int) -> None:
-    """Refuse, by name, a generator that has no such running image."""
-    for tap in lowest(levels):
-        generator.require(tap, f"structure_levels={levels} (structure=0 goes without)")
+    """Refuse a generator without running images, or with fewer."""
+    kind, there = (
+        generator.config["architecture"],
+        [tap for tap in generator.tap_names if tap.endswith(".rgb")],
+    )
+    if not there:
+        raise StylegraftError(f"this {kind} generator has no running images; --set structure=0 goes without")
+    if set(lowest(levels)) - set(there):
+        raise StylegraftError(
+            f"structure_levels={levels}: this {kind} generator has {len(there)} running images; expected at most that"
+        )
 
 
 def kept_structure(views: Views) -> Tensor:

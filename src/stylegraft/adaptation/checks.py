@@ -1,0 +1,194 @@
+"""What a recipe is refused for: a value that cannot be, a field that would do nothing, a run that could not learn.
+
+Without torch, so that all of it is said at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from stylegraft.adaptation.fields import FIXED, Recipe, resolutions, show
+from stylegraft.adaptation.transforms import parse_transforms
+from stylegraft.errors import StylegraftError, nearest
+
+FIELDS = {field.name: field for field in dataclasses.fields(Recipe) if field.name not in FIXED}
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "judge": ("stylegan2", "projected"),
+    "ada_mode": ("adaptive", "ramp", "fixed"),
+    "fm_match": ("feature", "rgb", "image", "all"),
+    "fm_noise": ("anchor", "random", "none"),
+    "cl2_negatives": ("real", "shots", "source"),
+    "cl_taps": ("one", "each"),
+    "cl_latents": ("free", "anchors"),
+}
+
+# Least and most of the numbers that are not simply at least 0, and those that have to be above it.
+RANGES: dict[str, tuple[float, float]] = {
+    "steps": (1, math.inf), "batch": (1, math.inf), "mbstd": (2, math.inf), "r1_every": (1, math.inf),
+    "pl_every": (1, math.inf), "anchor_period": (1, math.inf), "cross_every": (1, math.inf),
+    "structure_levels": (1, math.inf), "importance_samples": (1, math.inf),
+    "mixing": (0, 1), "pl_decay": (0, 1), "ada_p": (0, 1), "ada_max": (0, 1), "ada_target": (-1, 1),
+    "freeze_above": (0, 100), "prune_below": (0, 100),
+}  # fmt: skip
+POSITIVE = ("lr", "tau", "ada_kimg")
+
+# What only a discriminator can see, with the value that goes without one.
+GAME: dict[str, Any] = {
+    "augment": "none", "cdc": False, "cl2": 0, "dist_d": 0, "mask": 0, "judge": "stylegan2", "warmup": 0,
+    "warmup_judge": "", "lead_judge": "", "partition": "", "partition_judge": "",
+}  # fmt: skip
+
+# Fields that say how another one works: (field, the value at which it does nothing, those of which it needs one). These
+# promise what the run would not do, so they are refused whoever says them.
+_SORTED = ("partition", "partition_judge")
+EFFECTLESS: list[tuple[str, Any, tuple[str, ...]]] = [
+    ("lead_reset", False, ("lead",)),
+    ("lead_reset", False, _SORTED),  # without, what the lead found out is lost
+    ("partition_every", 0, _SORTED),
+    ("freeze_above", 100, _SORTED),
+    ("prune_below", 0, _SORTED),
+    ("bsa_emd", 0, ("bsa_pixel", "bsa_vgg")),  # without, no latents learn
+    ("cl_latents", "free", ("cdc",)),
+]
+# These are refused only where they are asked for: what a row brings may idle when its term is switched off. Periods are
+# not here, which one may well set for all methods of a study.
+_BSA, _DCL = ("bsa_pixel", "bsa_vgg"), ("cl1", "cl2")
+IDLE: dict[str, tuple[str, ...]] = {
+    "lead": ("lead_space", "lead_judge", *_SORTED), "lead_space": ("lead",), "lead_judge": ("lead",),
+    "warmup_judge": ("warmup",), "tau": _DCL, "cl_taps": _DCL, "cl1_positive": ("cl1",), "cl2_negatives": ("cl2",),
+    "cl2_to_g": ("cl2",), "anchors": ("cdc",), "anchor_sigma": ("cdc",),
+    "ada_mode": ("augment",), "ada_p": ("augment",), "ada_target": ("augment",), "ada_kimg": ("augment",),
+    "ada_max": ("augment",), "fm_match": ("fm",), "fm_layers": ("fm",), "fm_noise": ("fm",),
+    "structure_levels": ("structure",), "drift": ("l2sp", "ewc"), "bsa_jitter": _BSA, "bsa_lr": _BSA,
+}  # fmt: skip
+
+
+def check(row: Recipe, said: Collection[str] = ()) -> Recipe:
+    """Refuse impossible values; returns the recipe. said: the fields that the user changed."""
+    check_values(row)
+    if row.prune_below > row.freeze_above:
+        raise StylegraftError(
+            f"recipe field prune_below is {row.prune_below:g} and freeze_above {row.freeze_above:g}: expected the"
+            " percentile up to which filters are pruned to be the lower one"
+        )
+    if row.ewc and row.judge == "projected":
+        raise StylegraftError(
+            f"recipe field ewc is {row.ewc:g} and judge is projected: EWC asks the source's own discriminator; expected"
+            " judge=stylegan2, or l2sp"
+        )
+    if not row.adv:
+        check_gameless(row)
+    if found := effectless(row, said):
+        without = "; ".join(
+            f"{field} is {show(getattr(row, field))}, which does nothing without {' or '.join(others)}"
+            for field, (_, others) in found.items()
+        )
+        instead = dict.fromkeys(others[0] for _, others in found.values())
+        raise StylegraftError(
+            f"recipe field {without}: expected {settings({field: value for field, (value, _) in found.items()})}, or"
+            f" {' and '.join(instead)} as well"
+        )
+    if row.judge == "projected" and (row.cdc or row.discriminator != "all"):
+        raise StylegraftError(
+            "the projected judge has no patch exit and no blocks: expected cdc=no, discriminator=all"
+        )
+    if row.judge == "projected" and row.mask:
+        raise StylegraftError(
+            "the projected judge has no features to hide before its last layers: expected mask=0"
+        )
+    if row.augment != "none":
+        parse_transforms(row.augment)
+        if row.ada_mode == "fixed" and not row.ada_p:
+            raise StylegraftError(
+                f"recipe field ada_p is 0 and ada_mode is fixed, so {row.augment} would never be seen: expected a p "
+                "such as ada_p=0.2, or augment=none"
+            )
+    check_batch(row)
+    return row
+
+
+def check_values(row: Recipe) -> None:
+    """Refuse a value outside of what its field can be: numbers are at least 0 unless `RANGES` says otherwise."""
+    numbers = [name for name, field in FIELDS.items() if type(field.default) in (int, float)]
+    for field in numbers:
+        value, (least, most) = getattr(row, field), RANGES.get(field, (0, math.inf))
+        if field in POSITIVE and not 0 < value < math.inf:
+            raise StylegraftError(f"recipe field {field} is {value}, expected more than 0")
+        if not least <= value <= most or value == math.inf:
+            expected = f"at least {least}" if most == math.inf else f"{least} to {most}"
+            raise StylegraftError(f"recipe field {field} is {value}, expected {expected}")
+    if row.mask >= 1:
+        raise StylegraftError(f"recipe field mask is {row.mask:g}, expected at least 0 and less than 1")
+    for field, choices in CHOICES.items():
+        if getattr(row, field) not in choices:
+            raise StylegraftError(
+                f"recipe field {field} is {getattr(row, field)!r}{nearest(getattr(row, field), choices)}; expected "
+                f"{', '.join(choices[:-1])} or {choices[-1]}"
+            )
+    resolutions(row.fm_layers)
+
+
+def check_gameless(row: Recipe) -> None:
+    """Refuse what needs a discriminator where none plays, all of it at once, and a run that sees no training images."""
+    blind = not any(getattr(row, field) for field in looking())
+    needless = {field: value for field, value in GAME.items() if getattr(row, field) != value}
+    row = dataclasses.replace(row, **{looking()[-1]: 1.0}) if blind else row
+    while found := effectless(dataclasses.replace(row, **needless)):  # what these leave without a use
+        needless |= {field: value for field, (value, _) in found.items()}
+    if blind:
+        besides = f", with {settings(needless)}" if needless else ""
+        raise StylegraftError(
+            "recipe field adv is 0 and no term looks at the training images, so that G could learn nothing of them: "
+            f"expected adv=1, or weight on {' or '.join(looking()[1:])}{besides}"
+        )
+    if needless:
+        found = ", ".join(f"{field} is {show(getattr(row, field))}" for field in needless)
+        raise StylegraftError(
+            f"recipe field {found} and adv is 0, so that no discriminator plays: expected {settings(needless)}, or "
+            "adv=1"
+        )
+
+
+def check_batch(row: Recipe) -> None:
+    """Refuse parts of the batch that do not add up to it, or are too few images for a term that compares them."""
+    if row.batch % row.at_once:
+        raise StylegraftError(
+            f"recipe field micro is {row.micro}, expected a divisor of the batch, {row.batch}"
+        )
+    for name, field in FIELDS.items():
+        least = field.metadata.get("least", 1)
+        if getattr(row, name) and row.at_once < least:
+            size = "micro" if row.micro else "batch"
+            raise StylegraftError(
+                f"recipe field {name} is {getattr(row, name):g} and {size} is {row.at_once}: {field.metadata['why']}; "
+                f"expected a {size} of at least {least}, or {name}=0"
+            )
+
+
+def looking() -> list[str]:
+    """The weights of which G needs one to learn from the training images: `fields.term` says which."""
+    return [name for name, field in FIELDS.items() if field.metadata.get("looks")]
+
+
+def effectless(row: Recipe, said: Collection[str] = ()) -> dict[str, tuple[Any, tuple[str, ...]]]:
+    """{field that would do nothing: (the value that says so, the fields of which it needs one)}."""
+    rows = [
+        *EFFECTLESS,
+        *((name, FIELDS[name].default, others) for name, others in IDLE.items() if name in said),
+    ]
+    return {
+        field: (without, others)
+        for field, without, others in rows
+        if getattr(row, field) != without
+        and not any(getattr(row, other) not in (0, "", "none") for other in others)
+    }
+
+
+def settings(changes: Mapping[str, Any]) -> str:
+    """Changes as `--set` takes them."""
+    one = len(changes) == 1
+    return " ".join(f"{'' if one else '--set '}{field}={show(value)}" for field, value in changes.items())
