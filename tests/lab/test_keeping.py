@@ -12,10 +12,11 @@ import pytest
 from stylegraft.cli.main import main
 from stylegraft.lab import cell as cells
 from stylegraft.lab import compare, control, keeping
+from stylegraft.lab.cell import Job, Outcome
 from stylegraft.lab.claims_report import rows_of
 from stylegraft.lab.record import place
 from stylegraft.lab.runners import here
-from stylegraft.lab.study import Study
+from stylegraft.lab.study import Method, Study
 from stylegraft.lab.studyfile import read
 from stylegraft.lab.trace import read_trace
 
@@ -111,7 +112,8 @@ def test_the_claims_rest_on_what_is_kept(told: Path, study: Study, capsys, tmp_p
     ]
     assert main([*line, "--charts", str(tmp_path / "charts")]) == 0
     out = capsys.readouterr().out
-    assert "2 of 2 runs are done" in out and "holds," not in out and "not measured" in out
+    summary = next(line for line in out.splitlines() if "2 of 2 runs are done" in line)
+    assert "hold" not in summary and "not measured" in summary
     assert (tmp_path / "kept.md").is_file() and (tmp_path / "kept.json").is_file()
     assert not list((tmp_path / "charts").iterdir()), "charts are of ten shots"
     rows = rows_of(study, tmp_path / "kept")
@@ -170,5 +172,32 @@ def test_a_control_of_other_eyes_is_refused_and_said(told: Path, study: Study, t
     header["header"]["panel"]["samples"] = 7
     (folder / "trace.jsonl").write_text("".join([json.dumps(header) + "\n", *trace[1:]]))
     keeping.look(keeping.jobs_there(study, [one], tmp_path / "out"), lines.append)
-    assert "its control is not measured" in lines[-1] and "samples = 7" in lines[-1]
+    assert "what is measured after it is not" in lines[-1] and "samples = 7" in lines[-1]
     assert not (folder / control.CONTROL).is_file()
+
+
+def test_a_control_goes_by_the_recipe_and_not_by_the_label():
+    assert control.kind_of(Method("mine", "fixnoise", (("lr", 0.01),))) == "fixnoise"
+    assert control.kind_of(Method("whole", "ui2i", (("swap", 0), ("lr", 0.01)))) == "ui2i-whole"
+    assert control.kind_of(Method("ui2i-whole", "ui2i")) is None, "its finest layers are the source's"
+    assert control.kind_of(Method("fixnoise", "ada")) is None
+
+
+def test_what_follows_a_run_ends_no_study(told: Path, study: Study, tmp_path: Path):
+    one, two = compare.listed(study)
+    jobs = [Job(cell, str(told / "out"), "nowhere", study.trace, study.resources) for cell in (one, two)]
+    lines, called = list[str](), list[str]()
+
+    def done(jobs, say):
+        yield from (Outcome(job.cell.key, "done") for job in jobs)
+
+    def hook(job: Job, say) -> None:
+        called.append(job.cell.key)
+        raise ValueError("no such thing")
+
+    found = list(keeping.keeping(done, tmp_path / "kept", hook)(jobs, lines.append))
+    assert [outcome.key for outcome in found] == called == [one.key, two.key]
+    assert lines == [
+        f"{key}: done, but what is measured after it is not: ValueError: no such thing" for key in called
+    ]
+    assert (place(tmp_path / "kept", two) / "result.json").is_file(), "and the cells are kept"

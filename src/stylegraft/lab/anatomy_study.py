@@ -21,7 +21,7 @@ from stylegraft.encoders.protocol import Encoder
 from stylegraft.lab import page
 from stylegraft.lab.charts import Line, Series, curves
 from stylegraft.lab.domain_similarity import Distance, distance, source_features
-from stylegraft.lab.results import APART, LEVELS, NOT_MEASURED, NOT_REACHED, Group, Mean, Row, groups, mean
+from stylegraft.lab.results import LEVELS, NOT_MEASURED, NOT_REACHED, Group, Mean, Row, groups, mean
 from stylegraft.lab.targets import opened
 from stylegraft.metrics.features import features
 from stylegraft.sources import load_source
@@ -51,14 +51,7 @@ class Far:
 
 def way(group: Group) -> Mean | None:
     """Share of the way from p(source) to p(real) that the runs end at: p_target on a scale that targets share."""
-
-    def share(row: Row) -> float | None:
-        quality, ends = row.last("quality"), row.anchors
-        if quality is None or ends is None or ends[1] - ends[0] < APART:
-            return None
-        return (quality - ends[0]) / (ends[1] - ends[0])
-
-    return mean(share(row) for row in group.done)
+    return mean(row.way() for row in group.done)
 
 
 def equal(group: Group) -> Mean | None:

@@ -11,12 +11,12 @@ from typing import Any
 from stylegraft.atomic import write_json, write_text
 from stylegraft.lab import control
 from stylegraft.lab.charts import Line, Series, curves, save_chart
-from stylegraft.lab.claims import LONG, Verdict
+from stylegraft.lab.claims import ANSWERS, Verdict
 from stylegraft.lab.compare import listed
-from stylegraft.lab.criteria import BLEND, METHODS, SWAP
+from stylegraft.lab.criteria import BLEND, LONG, METHODS, SWAP, known_as
 from stylegraft.lab.criteria_spaces import RECIPE
 from stylegraft.lab.record import place
-from stylegraft.lab.results import NOT_MEASURED, Group, Row, ends, groups, mean, read_rows
+from stylegraft.lab.results import Group, Row, ends, groups, mean, read_rows
 from stylegraft.lab.study import Study
 from stylegraft.lab.study_page import CROWD, bands, costs, over_shots, trail
 
@@ -114,9 +114,9 @@ def _machines(done: Sequence[Row]) -> Counter[tuple[str, str]]:
 
 
 def write_charts(rows: Sequence[Row], folder: Path, prefix: str) -> list[Path]:
-    """Every chart that has a run, as FOLDER/PREFIX-NAME-TARGET.svg; their paths."""
+    """Every chart that has a run of a method that claims know, as FOLDER/PREFIX-NAME-TARGET.svg; their paths."""
     folder.mkdir(parents=True, exist_ok=True)
-    found = [group for group in groups(rows) if group.done]
+    found = [group for group in groups(rows) if group.done and known_as(group.rows[0].cell.method)]
     written = []
     for target in dict.fromkeys(group.target for group in found):
         own = [group for group in found if group.target == target]
@@ -178,5 +178,4 @@ def _control(group: Group) -> Series | None:
 def summary(verdicts: Sequence[Verdict]) -> str:
     """One line: how many claims have which answer."""
     count = Counter(one.answer for one in verdicts)
-    words = ("holds", "does not hold", "mixed", NOT_MEASURED)
-    return ", ".join(f"{count[word]} {word}" for word in words if count[word])
+    return ", ".join(f"{count[word]} {word}" for word in ANSWERS if count[word])

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from stylegraft.adaptation.recipes import recipe
 from stylegraft.adaptation.sight import draw
 from stylegraft.atomic import write_json
 from stylegraft.checkpoints.source import Source
@@ -23,6 +24,7 @@ from stylegraft.domains.domain import Domain
 from stylegraft.lab.cell import Job, settings_of
 from stylegraft.lab.criteria import BLEND, SWAP
 from stylegraft.lab.panel import Once, Panel
+from stylegraft.lab.study import Method
 from stylegraft.lab.targets import opened
 from stylegraft.lab.trace import FILE, read_trace
 from stylegraft.metrics.degree import degree, noise_path
@@ -34,15 +36,33 @@ CONTROL = "control.json"
 Way = Iterator[tuple[float, Tensor]]
 
 
+def kind_of(method: Method) -> str | None:
+    """Which control a run has, by its recipe, whatever its label: the noise of fixnoise, the layers of ui2i without its
+    final swap (with it, half of the way is gone already); None: it has none.
+    """
+    if method.recipe == "fixnoise":
+        return BLEND
+    return SWAP if method.recipe == "ui2i" and recipe("ui2i", **dict(method.changes)).swap == 0 else None
+
+
 def wanted(job: Job) -> bool:
     """Whether the run has a control that is not measured, and a domain file to measure it on."""
     folder = job.folder
     missing = not (folder / CONTROL).is_file() and (folder / "domain.safetensors").is_file()
-    return job.cell.method.label in (BLEND, SWAP) and missing
+    return missing and kind_of(job.cell.method) is not None
+
+
+def look(job: Job, say: Callable[[str], None]) -> None:
+    """Measure what is missing of a finished run (a `keeping.Hook`)."""
+    if wanted(job):
+        say(f"{job.cell.key}: measuring its control")
+        measure(job)
 
 
 def measure(job: Job) -> dict[str, Any]:
-    """Measure the control of a finished run, and write it into its folder."""
+    """Measure the control of a finished run, and write it into its folder; of one that has a control."""
+    kind = kind_of(job.cell.method)
+    assert kind
     source = load_source(job.cell.source, job.resources.device)
     domain = Domain.load(job.folder / "domain.safetensors", source.generator)
     panel = _panel(job, source)
@@ -54,10 +74,10 @@ def measure(job: Job) -> dict[str, Any]:
             seen.append(to_uint8(images).cpu())
             yield amount, images
 
-    path = PATHS[job.cell.method.label](source.generator, domain, panel.z)
+    path = PATHS[kind](source.generator, domain, panel.z)
     curve = degree(panel.source, looked(path), Once(panel.distance))
-    told = {**dataclasses.asdict(curve), "of": job.cell.method.label}
-    if job.cell.method.label == BLEND:
+    told = {**dataclasses.asdict(curve), "of": kind}
+    if kind == BLEND:
         ends = (("p_target anchor", seen[0]), ("p_target random", seen[-1]))
         told |= {
             name: panel.sight.p_target(features(panel.encoder, images, device=job.resources.device))

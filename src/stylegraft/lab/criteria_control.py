@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any
 
 from stylegraft.lab.criteria import (
@@ -64,38 +63,46 @@ def smoother(runs: Runs, target: str) -> list[Judged]:
 
 
 def keeps_more(runs: Runs, target: str, others: Sequence[str]) -> list[Judged]:
-    """At its anchor fixnoise is nearer to the source than each of the others where those have its quality.
+    """At its anchor fixnoise is nearer to the source than each of the others where those have its quality there.
 
-    Its quality is p_target with random noise, where it is the target. Another run is read where its p_target first
-    comes to that, linear between two looks; one that never does, at its end, where it has moved less than it should.
+    Another run is read where its p_target first comes to that; one that never does, at its last step, where it has
+    moved less than it should. Where the others come to what fixnoise has with random noise is told beside it.
     """
     own = runs.of(BLEND, target)
-    qualities = {key: control(row).get("p_target random") for key, row in own.items()}
-    near = over(own, at("correspondence"))
-    if not own or None in qualities.values() or near is None:
-        return [missing(target, "p_target of fixnoise with random noise")]
-    told, against, short = {BLEND: near}, list[str](), list[str]()
-    for name in others:
-        their = runs.of(name, target)
-        found = {key: where_as_good(their[key], q) for key, q in qualities.items() if key in their and q}
-        gap = mean((own[key].last("correspondence") or 0.0) - one[0] for key, one in found.items())
-        at_level = mean(one[0] for one in found.values())
-        if gap is None or at_level is None:
-            return [missing(target, f"correspondence of {name}")]
-        told[name] = at_level
-        against += [] if less(gap) else [f"{BLEND} - {name}: {signed(gap)}"]
-        if missed := sum(not reached for _, reached in found.values()):
-            short.append(f"{name} never comes to that in {missed} of {len(found)} runs: its end is taken")
-    quality = mean(qualities.values())
-    head = f"distance to the source at p_target {quality} (between {scale([own])}): {named(told)}"
-    return [Judged(target, not against, "; ".join([head, *short, *against]))]
+    if any(row.points[-1]["step"] != runs.end for row in own.values()):
+        return [missing(target, f"a domain of {BLEND} that is its step {runs.end}")]
+    told = list[str]()
+    against = list[str]()
+    for where in ("anchor", "random"):
+        qualities = {key: control(row).get(f"p_target {where}") for key, row in own.items()}
+        near, quality = over(own, at("correspondence", runs.end)), mean(qualities.values())
+        if near is None or quality is None or None in qualities.values():
+            return [missing(target, f"p_target of {BLEND}, {where},")]
+        found, short = {BLEND: near}, list[str]()
+        for name in others:
+            their = runs.of(name, target)
+            pairs = [
+                (own[key], their[key], q) for key, q in qualities.items() if key in their and q is not None
+            ]
+            read = [(a.at("correspondence", runs.end), *where_as_good(b, q, runs.end)) for a, b, q in pairs]
+            gap = mean(a - b for a, b, _ in read if a is not None and b is not None)
+            theirs = mean(b for _, b, _ in read)
+            if gap is None or theirs is None or gap.count < len(own):
+                return [missing(target, f"correspondence of {name}")]
+            found[name] = theirs
+            if where == "anchor" and not less(gap):
+                against.append(f"{BLEND} - {name}: {signed(gap)}")
+            if missed := sum(not reached for _, _, reached in read):
+                short.append(f"{name} never comes to that in {missed} of {len(read)} runs: its end is taken")
+        head = f"at p_target {quality} ({_PLACE[where]}, between {scale([own])}): {named(found)}"
+        told.append("; ".join([head, *short]))
+    return [Judged(target, not against, "; ".join([f"distance to the source {told[0]}", *against, told[1]]))]
 
 
-def where_as_good(row: Row, quality: float) -> tuple[float, bool]:
-    """Correspondence where p_target first comes to this value, and whether it does."""
-    p, c = str(row.name("quality")), str(row.name("correspondence"))
-    points = [point for point in row.points if p in point and c in point]
-    for a, b in pairwise(points):
-        if a[p] < quality <= b[p]:
-            return a[c] + (quality - a[p]) / (b[p] - a[p]) * (b[c] - a[c]), True
-    return (points[0][c], True) if points[0][p] >= quality else (points[-1][c], False)
+_PLACE = {"anchor": "its own there", "random": "its own with random noise, not judged by"}
+
+
+def where_as_good(row: Row, quality: float, end: int) -> tuple[float | None, bool]:
+    """Correspondence where p_target first comes to this value, else at the last step, and whether it does."""
+    found = row.crossing(quality, "correspondence")
+    return (found.value, True) if found and found.step <= end else (row.at("correspondence", end), False)

@@ -12,6 +12,7 @@ from stylegraft.lab.criteria import (
     Runs,
     Value,
     at,
+    beyond,
     difference,
     diversities,
     gain,
@@ -19,6 +20,7 @@ from stylegraft.lab.criteria import (
     missing,
     more,
     named,
+    none_of,
     over,
     scale,
     signed,
@@ -34,8 +36,8 @@ WHAT = "of the source's KID taken away"
 def as_good(runs: Runs, target: str, spaces: Sequence[str], best: str = "full") -> list[Judged]:
     """Each space takes away no more than 0.1 less of the source's KID than `best`."""
     own = {name: runs.of(RECIPE, target, name) for name in (best, *spaces)}
-    gains = {name: one for name, pairs in own.items() if (one := over(pairs, gain))}
-    lags = {name: lag for name in spaces if (lag := difference(own[best], own[name], gain))}
+    gains = {name: one for name, pairs in own.items() if (one := over(pairs, gain(runs.end)))}
+    lags = {name: lag for name in spaces if (lag := difference(own[best], own[name], gain(runs.end)))}
     if len(lags) < len(spaces):
         return [missing(target, "KID")]
     behind = [name for name, lag in lags.items() if lag.value > SAME]
@@ -48,8 +50,8 @@ def as_good(runs: Runs, target: str, spaces: Sequence[str], best: str = "full") 
 def behind(runs: Runs, target: str, space: str, best: str = "full") -> list[Judged]:
     """The space takes away more than 0.1 less of the source's KID than `best`, beyond the spread."""
     own = {name: runs.of(RECIPE, target, name) for name in (best, space)}
-    gains = {name: one for name, pairs in own.items() if (one := over(pairs, gain))}
-    lag = difference(own[best], own[space], gain)
+    gains = {name: one for name, pairs in own.items() if (one := over(pairs, gain(runs.end)))}
+    lag = difference(own[best], own[space], gain(runs.end))
     if lag is None:
         return [missing(target, "KID")]
     text = f"{WHAT}: {named(gains)}; {space} is behind by {lag}"
@@ -66,11 +68,11 @@ def close_gap(runs: Runs, target: str) -> list[Judged]:
 
 
 def narrower(runs: Runs, target: str, others: Sequence[str]) -> list[Judged]:
-    """mapping has less diversity at the end than each of the others."""
+    """mapping has less diversity at the last step than each of the others."""
 
     def judge(kind: str, where: str) -> Judged:
         own = {name: runs.of(RECIPE, target, name) for name in ("mapping", *others)}
-        value = at("diversity", None, kind)
+        value = at("diversity", runs.end, kind)
         means = {name: one for name, pairs in own.items() if (one := over(pairs, value))}
         gaps = {name: gap for name in others if (gap := difference(own["mapping"], own[name], value))}
         if len(gaps) < len(others):
@@ -84,10 +86,10 @@ def narrower(runs: Runs, target: str, others: Sequence[str]) -> list[Judged]:
 def pruned_alike(runs: Runs, target: str) -> list[Judged]:
     """Pruned offsets come no more than 0.1 of the way less far than all of them, in p_target and in KID."""
     whole, pruned = (runs.of(RECIPE, target, name) for name in ("stylespace-conv", "stylespace-sparse"))
-    ends = [over(pairs, at("quality")) for pairs in (whole, pruned)]
+    ends = [over(pairs, at("quality", runs.end)) for pairs in (whole, pruned)]
     told = f"p_target {ends[0]} whole, {ends[1]} pruned, between {scale([whole, pruned])}"
     judged = list[Judged]()
-    values: dict[str, tuple[Value, str]] = {"p_target": (way, told), "KID": (gain, "")}
+    values: dict[str, tuple[Value, str]] = {"p_target": (way(runs.end), told), "KID": (gain(runs.end), "")}
     for name, (value, shown) in values.items():
         lag = difference(whole, pruned, value)
         if lag is None:
@@ -101,22 +103,30 @@ def pruned_alike(runs: Runs, target: str) -> list[Judged]:
 
 
 def more_shots(runs: Runs, target: str, spaces: Sequence[str] = ("full", *PLUS)) -> list[Judged]:
-    """In each space KID is lower at 200 shots than at 10, and rises nowhere between by more than its spread."""
+    """In each space KID is lower at 200 shots than at 10, and nowhere between rises by over 0.1 of the source's."""
     told, against = list[str](), list[str]()
+    lost = list[bool | None]()
     for space in spaces:
         own = {k: runs.of(RECIPE, target, space, k) for k in SHOTS}
-        pairs = [*pairwise(SHOTS), (SHOTS[0], SHOTS[-1])]
-        moves = {(a, b): move for a, b in pairs if (move := difference(own[b], own[a], at("kid")))}
-        means = {str(k): one for k in SHOTS if (one := over(own[k], at("kid")))}
-        if len(moves) < len(pairs):
-            return [missing(target, f"KID of {space}")]
-        told.append(f"{space} {' '.join(f'{one.value:.4f}' for one in means.values())}")
-        rises = [(a, b, m) for (a, b), m in moves.items() if more(m)]
-        against += [f"{space} rises from {a} to {b} shots ({signed(m, KID_DIGITS)})" for a, b, m in rises]
-        if not less(moves[SHOTS[0], SHOTS[-1]]):
+        whole = difference(own[SHOTS[-1]], own[SHOTS[0]], at("kid", runs.end))
+        steps = list(pairwise(SHOTS))
+        moves = {(a, b): one for a, b in steps if (one := difference(own[a], own[b], gain(runs.end)))}
+        means = [one for k in SHOTS if (one := over(own[k], at("kid", runs.end)))]
+        if whole is None or len(moves) < len(steps):
+            return [missing(target, f"KID of {space} at step 0 and at {runs.end}")]
+        told.append(f"{space} {' '.join(f'{one.value:.4f}' for one in means)}")
+        for (a, b), move in moves.items():
+            lost.append(beyond(move, SAME))
+            if lost[-1] is not False:
+                word = "loses" if lost[-1] else "may lose"
+                against.append(
+                    f"{space} {word} {signed(move).lstrip('+')} of the source's from {a} to {b} shots"
+                )
+        if not less(whole):
+            lost.append(True)
             against.append(f"{space} is not lower at {SHOTS[-1]} than at {SHOTS[0]}")
     head = f"KID at {', '.join(map(str, SHOTS))} shots: {', '.join(told)}"
-    return [Judged(target, not against, "; ".join([head, *against]))]
+    return [Judged(target, none_of(lost), "; ".join([head, *against]))]
 
 
 def plus_wins(runs: Runs, target: str, shots: Sequence[int]) -> list[Judged]:
@@ -124,8 +134,10 @@ def plus_wins(runs: Runs, target: str, shots: Sequence[int]) -> list[Judged]:
     told, against = list[str](), list[str]()
     for k in shots:
         own = {space: runs.of(RECIPE, target, space, k) for space in ("full", *PLUS)}
-        means = {space: one for space, pairs in own.items() if (one := over(pairs, at("kid")))}
-        gaps = {space: gap for space in PLUS if (gap := difference(own[space], own["full"], at("kid")))}
+        means = {space: one for space, pairs in own.items() if (one := over(pairs, at("kid", runs.end)))}
+        gaps = {
+            space: gap for space in PLUS if (gap := difference(own[space], own["full"], at("kid", runs.end)))
+        }
         if len(gaps) < len(PLUS):
             return [missing(target, f"KID at {k} shots")]
         told.append(f"{k} shots: {named(means, KID_DIGITS)}")

@@ -22,6 +22,7 @@ from stylegraft.lab.study import Cell, Study
 from stylegraft.lab.targets import MADE
 from stylegraft.lab.trace import FILE
 
+Hook = Callable[[Job, Callable[[str], None]], None]
 FILES = (FILE, control.CONTROL, RESULT)  # the result last: a cell is there when it is
 
 
@@ -65,8 +66,12 @@ def _copy(cell: Cell, here: Path, there: Path) -> bool:
     return news
 
 
-def keeping(runner: Runner, folder: Path) -> Runner:
-    """The runner, which keeps every cell as it ends, its control measured while its domain is at hand."""
+def keeping(runner: Runner, folder: Path, hook: Hook = control.look) -> Runner:
+    """The runner, which keeps every cell as it ends.
+
+    hook: called first with each job that is done, while its domain is at hand, and `say`; what it writes under a name
+    in `FILES` is kept.
+    """
 
     def run(jobs: Sequence[Job], say: Callable[[str], None]) -> Iterator[Outcome]:
         of = {job.cell.key: job for job in jobs}
@@ -74,22 +79,22 @@ def keeping(runner: Runner, folder: Path) -> Runner:
             for outcome in running:
                 if outcome.state == "done":
                     job = of[outcome.key]
-                    look([job], say)
+                    look([job], say, hook)
                     keep([job.cell], Path(job.out), folder)
                 yield outcome
 
     return run
 
 
-def look(jobs: Sequence[Job], say: Callable[[str], None]) -> None:
-    """Measure the controls that are missing."""
+def look(jobs: Sequence[Job], say: Callable[[str], None], hook: Hook = control.look) -> None:
+    """Call the hook with each job. Its errors are said and end nothing: the runs are done, the study has others."""
     for job in jobs:
-        if control.wanted(job):
-            say(f"{job.cell.key}: measuring its control")
-            try:
-                control.measure(job)
-            except StylegraftError as error:
-                say(f"{job.cell.key}: its control is not measured: {error}")
+        try:
+            hook(job, say)
+        except Exception as error:
+            known = isinstance(error, StylegraftError)
+            told = str(error) if known else f"{type(error).__name__}: {error}".strip().splitlines()[0]
+            say(f"{job.cell.key}: done, but what is measured after it is not: {told}")
 
 
 def jobs_there(study: Study, cells: Sequence[Cell], out: Path) -> list[Job]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from stylegraft.atomic import write_json, write_text
 from stylegraft.errors import StylegraftError
@@ -25,6 +25,17 @@ LEVELS = (0.5, 0.7, 0.9)  # of the way from p(source) to p(real)
 APART = 0.1  # p(real) - p(source) from which a level in between means anything
 NOT_REACHED, NOT_MEASURED = "not reached", "not measured"
 ROLES = ("quality", "diversity", "kid", "correspondence", "memorised", "nearest-shot")
+
+
+class Crossing(NamedTuple):
+    """Where p_target first comes to a value. step, value: of another metric, both linear between the looks at the steps
+    `since` and `until`; at the first look all three steps are its own.
+    """
+
+    step: float
+    value: float
+    since: int
+    until: int
 
 
 @dataclass(frozen=True)
@@ -49,6 +60,11 @@ class Row:
         """The value at the end of the run."""
         return self.points[-1].get(str(self.name(role))) if self.points else None
 
+    def at(self, role: str, step: int, kind: str = "") -> float | None:
+        """The value at a look; kind: of the names beside the metric's, such as `-without-empty`."""
+        name = f"{self.name(role)}{kind}"
+        return next((point.get(name) for point in self.points if point["step"] == step), None)
+
     @property
     def anchors(self) -> tuple[float, float] | None:
         """p(source) and p(real), the two ends on which p_target is read."""
@@ -60,19 +76,33 @@ class Row:
         source, real = self.anchors or (0.0, 0.0)
         return source + share * (real - source) if real - source >= APART else None
 
-    def reached(self, share: float, role: str = "diversity") -> tuple[float, float] | None:
-        """Step and value of another metric where p_target first comes to a level; both linear between two points."""
-        level, quality, name = self.level(share), self.name("quality"), self.name(role)
-        if level is None or quality is None or name is None:
+    def way(self, step: int | None = None) -> float | None:
+        """p_target as the share of the way from p(source) to p(real), at a look or, None, at the end."""
+        value = self.last("quality") if step is None else self.at("quality", step)
+        if value is None or self.anchors is None or self.level(0.0) is None:
             return None
-        points = [p for p in self.points if quality in p and name in p]
-        if points and points[0][quality] >= level:
-            return float(points[0]["step"]), points[0][name]
+        source, real = self.anchors
+        return (value - source) / (real - source)
+
+    def crossing(self, quality: float, role: str = "diversity") -> Crossing | None:
+        """Where p_target first comes to this value; None if it never does."""
+        p, name = str(self.name("quality")), str(self.name(role))
+        points = [point for point in self.points if p in point and name in point]
+        if points and points[0][p] >= quality:
+            first = points[0]["step"]
+            return Crossing(float(first), points[0][name], first, first)
         for a, b in pairwise(points):
-            if a[quality] < level <= b[quality]:
-                t = (level - a[quality]) / (b[quality] - a[quality])
-                return a["step"] + t * (b["step"] - a["step"]), a[name] + t * (b[name] - a[name])
+            if a[p] < quality <= b[p]:
+                t = (quality - a[p]) / (b[p] - a[p])
+                step, value = (a[key] + t * (b[key] - a[key]) for key in ("step", name))
+                return Crossing(step, value, a["step"], b["step"])
         return None
+
+    def reached(self, share: float, role: str = "diversity") -> tuple[float, float] | None:
+        """Step and value of another metric where p_target first comes to a level."""
+        level = self.level(share)
+        found = None if level is None else self.crossing(level, role)
+        return (found.step, found.value) if found else None
 
 
 def read_rows(cells: Sequence[Cell], out: Path) -> list[Row]:
