@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import pytest
 
+from stylegraft.checkpoints import assets
+from stylegraft.cli.console import print_table
 from stylegraft.cli.main import main
-from stylegraft.lab import cell, example
+from stylegraft.lab import cell, example, panel
 from stylegraft.lab.studyfile import parse
 
 from ..lab.eyes import use_toy_eyes
@@ -42,6 +45,8 @@ def test_a_study_runs_and_ends_in_a_table_and_an_answer(study: Path, tmp_path: P
     assert "0 of 4 cells are done, 2 to run" in said.err
     assert "refused  " in said.err and "11 shots of a pool of 10 images" in said.err
     assert "done     plain/stylespace/mine/4/d0/s0: step 2, p_target-toy" in said.err
+    (done,) = [line for line in said.err.splitlines() if line.startswith("done     plain/stylespace/")]
+    assert "(p(source) 0." in done and "; p(real) " in done
     lines = said.out.splitlines()
     assert max(len(line) for line in lines if str(tmp_path) not in line) <= 80
     assert any("mine, 4 shots, from toy.safetensors: p(source) 0." in line for line in lines)
@@ -100,3 +105,73 @@ def test_a_folder_of_pictures_is_a_study(toy_images: Path, tmp_path: Path, capsy
     assert main(["compare", str(toy_images), "--dry-run"]) == 0
     told = capsys.readouterr().out
     assert "toy_images" in told and "4 runs are left: about 4 min 0 s" in told
+    with zipfile.ZipFile(tmp_path / "mine.zip", "w") as archive:
+        for path in sorted(toy_images.iterdir()):
+            archive.write(path, path.name)
+    monkeypatch.chdir(tmp_path)
+    for pictures in ("mine.zip", "lorelei"):
+        assert main(["compare", pictures, "--dry-run"]) == 0
+        told = capsys.readouterr().out
+        assert f"compare-{Path(pictures).stem}" in told and "4 runs are left" in told
+
+
+def test_runs_that_fail_are_counted_and_are_an_error(study: Path, tmp_path: Path, capsys, monkeypatch):
+    def work(job, say):
+        state = "failed" if "affine+" in job.cell.key or everything else "done"
+        if state == "failed":
+            return cell.failed(cell.Outcome(job.cell.key, "failed", "it broke"), job.folder)
+        return whole(job, say)
+
+    whole, everything = cell.work, False
+    monkeypatch.setattr("stylegraft.lab.runners.work", work)
+    line = ["compare", str(study), "--out"]
+    assert main([*line, str(tmp_path / "some")]) == 2
+    said = capsys.readouterr()
+    assert "error: 1 of 4 runs failed; the first: it broke" in said.err
+    assert "p(source) 0." in said.out and "table      " in said.out
+    everything = True
+    assert main([*line, str(tmp_path / "none")]) == 2
+    assert "error: no run succeeded: 2 failed, 2 refused; the first: " in capsys.readouterr().err
+
+
+def test_missing_lpips_is_one_line_before_anything_runs(study: Path, tmp_path: Path, capsys, monkeypatch):
+    monkeypatch.setattr(panel, "lpips_here", lambda: assets.find("lpips"))
+    monkeypatch.setenv("STYLEGRAFT_CACHE", str(tmp_path / "bare"))
+    monkeypatch.delenv("STYLEGRAFT_LPIPS", raising=False)
+    monkeypatch.setattr(assets, "_installed", lambda name: None)
+    assert main(["compare", str(study), "--out", str(tmp_path / "out")]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "run: stylegraft assets get lpips" in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_studys_folder_names_its_study(study: Path, tmp_path: Path, capsys):
+    out = tmp_path / "out"
+    assert main(["compare", str(study), "--out", str(out)]) == 0
+    first = capsys.readouterr().out
+    assert main(["compare", str(out)]) == 0
+    again = capsys.readouterr()
+    assert "2 of 4 cells are done, 0 to run" in again.err
+    assert again.out == first
+    assert main(["compare", str(out), "--report"]) == 0
+    capsys.readouterr()
+    assert main(["claims", str(out), "--keep", str(tmp_path / "kept")]) == 0
+    assert "2 of 4 runs are done" in capsys.readouterr().out
+    (out / "study.toml").write_text(study.read_text().replace('images="', 'images="mine'))
+    assert main(["compare", str(out)]) == 2
+    assert "name the file that it was run from" in capsys.readouterr().err
+
+
+def test_names_of_methods_and_spaces_are_not_broken(capsys):
+    heads = ("method, space", "runs", ">p_target", ">divers.", ">at .5", ">.7", ">.9", ">KID", ">step")
+    names = [
+        f"{method} {space}" for method in ("freezed", "dcl") for space in ("affine-light+", "stylespace")
+    ]
+    rows = [[name, "2/2", *["0.123"] * 6, "1000"] for name in names]
+    print_table(heads, rows, tight=True)
+    out = capsys.readouterr().out
+    assert all(name in out for name in names)
+    print_table(heads, [*rows, ["cdc affine-light+", "0/2 failed, not measured", *[""] * 7]], tight=True)
+    out = capsys.readouterr().out
+    assert out.count("affine-light+") == 3 and out.count("stylespace") == 2 and "measured" in out
+    assert max(map(len, out.splitlines())) <= 80

@@ -34,10 +34,8 @@ def test_a_run_knows_its_shots_its_framing_and_where_the_result_goes(
         "random-tiny",
         "--metrics",
         "fid",
-        "kid",
         "p_target",
         "similarity",
-        "prdc",
     ]
     assert main(line) == 0
     out = capsys.readouterr().out
@@ -52,11 +50,9 @@ def test_a_run_knows_its_shots_its_framing_and_where_the_result_goes(
     assert told["shots"] == 5
     rows = {row["name"]: row for row in told["metrics"]}
     assert (rows["fid-random-tiny"]["generated"], rows["fid-random-tiny"]["real"]) == (8, 5)
-    assert rows["prdc"]["value"] is None
     for part in (
         "fid-random-tiny",
         "p_target-random-tiny",
-        "not measured: prdc",
         "5 images of the reference are",
     ):
         assert part in out.replace("\n", " ")
@@ -93,8 +89,15 @@ def test_a_domain_file_and_its_source_are_measured_too(
         "fid",
         "p_target",
     ]
-    assert main(line) == 0
-    assert "MODEL is a source itself" in capsys.readouterr().out.replace("\n", " ")
+    assert main(line) == 2
+    assert (
+        "--metrics p_target: compares a domain with its source; MODEL is a source itself"
+        in capsys.readouterr().err
+    )
+    assert not (tmp_path / "source").exists()
+    line = [*line[:-1], "--out", str(domain)]
+    assert main(line) == 2
+    assert "is no folder that can be written to" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

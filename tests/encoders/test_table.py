@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 from pathlib import Path
@@ -12,11 +13,11 @@ from torch import Tensor
 
 from stylegraft.checkpoints import assets
 from stylegraft.cli.main import main
-from stylegraft.encoders import ENCODERS, Encoder, load_encoder
+from stylegraft.encoders import ENCODERS, Encoder, load_encoder, places
 from stylegraft.encoders.lpips import load_lpips
 from stylegraft.encoders.table import DISTANCES
 from stylegraft.errors import StylegraftError
-from stylegraft.metrics import METRICS, split_name
+from stylegraft.lab.measures import METRICS
 
 
 @pytest.fixture
@@ -99,7 +100,12 @@ def test_weights_of_ones_own_are_listed_as_such(
     assert main(["encoders"]) == 0
     out = capsys.readouterr().out
     assert f"\n{'effnet-lite0':<12}  own " in out
-    assert f"\n{'inception':<12}  2d711642 " in out  # SHA-256 of "x"
+    assert f"\n{'inception':<12}  other " in out
+    assert "inception:\n    curl -f " in out.partition("To get what is missing:")[2]
+    assert main(["encoders", "inception"]) == 2  # says why it is not loaded
+    assert "expected f58cb9b6" in capsys.readouterr().err
+    monkeypatch.setattr(places, "INCEPTION_SHA256", hashlib.sha256(b"x").hexdigest())
+    assert places.whereabouts("inception", ENCODERS["inception"])[1] == hashlib.sha256(b"x").hexdigest()
     if "stylegraft[clip]" not in out:
         assert f"\n{'dinov2':<12}  own " in out
 
@@ -114,6 +120,10 @@ def test_one_in_full(capsys: pytest.CaptureFixture[str], bare: Path) -> None:
     assert "stylegraft assets get lpips" in capsys.readouterr().out
     assert main(["encoders", "dino"]) == 2
     assert "did you mean 'dinov2'" in capsys.readouterr().err
+    for name in ("lpips", "lpips-vg"):
+        assert main(["encoders", name]) == 2
+        error = capsys.readouterr().err
+        assert "did you mean 'lpips-vgg'" in error and "random-tiny, lpips-vgg, lpips-alex" in error
 
 
 def test_a_distance_is_not_taken_for_an_encoder() -> None:
@@ -121,7 +131,10 @@ def test_a_distance_is_not_taken_for_an_encoder() -> None:
         load_encoder("lpips-vgg")
 
 
-def test_every_encoder_gives_its_name_to_every_metric() -> None:
-    for encoder in ENCODERS:
-        for metric in METRICS:
-            assert split_name(f"{metric}-{encoder}") == (metric, encoder)
+def test_the_list_says_which_metrics_look_through_what() -> None:
+    each = {name for name, metric in METRICS.items() if metric.each}
+    for row in ENCODERS.values():
+        assert set(row.serves.split()) == each
+    by_lpips = {name for name, metric in METRICS.items() if "lpips" in metric.needs}
+    assert set(DISTANCES["lpips-vgg"].serves.split()) == by_lpips == METRICS.keys() - each
+    assert DISTANCES["lpips-alex"].serves == "-"  # `evaluate` and the panel take vgg

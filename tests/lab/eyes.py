@@ -44,6 +44,7 @@ def use_toy_eyes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rules, "_first", lambda encoders, who: next(iter(encoders)))
     monkeypatch.setattr(panel, "load_encoder", lambda name, device: Eye())
     monkeypatch.setattr(panel, "load_lpips", lambda net, device: Eye())
+    monkeypatch.setattr(panel, "lpips_here", lambda: None)
 
 
 @cache

@@ -13,10 +13,11 @@ from torch import Tensor
 
 from stylegraft.adaptation.previews import render
 from stylegraft.adaptation.sight import latents
-from stylegraft.checkpoints import Source, load
+from stylegraft.checkpoints import Source, assets, load
 from stylegraft.data.images import ImageSet
 from stylegraft.data.pixels import to_uint8
 from stylegraft.encoders import load_encoder
+from stylegraft.encoders.table import INCEPTION_FILE
 from stylegraft.errors import StylegraftError
 from stylegraft.lab.evaluate import Evaluation, Settings, evaluate, plain
 from stylegraft.lab.evaluation_page import write_page
@@ -109,6 +110,7 @@ def test_every_metric_gives_what_it_gives_alone(source: Source, target: Source, 
     pixels = Pixels()
     near = memorisation(images[:FEW], shots, reference, pixels)
     assert found["memorised-pixels@64"] == near.share
+    assert found["memorised-pixels@64-nearest"] == near.share_nearest
     large = At(pixels, 256)
     apart = correspondence(before, images[:FEW], large).mean
     assert found["correspondence-pixels@256"] == pytest.approx(apart, **close)
@@ -142,7 +144,7 @@ def test_a_training_image_in_the_reference_is_left_out_and_it_says_so(whole: Eva
 def test_the_same_call_gives_the_same_numbers_and_another_seed_others(source: Source, target: Source):
     def call(seed: int) -> dict[str, float | None]:
         chosen = Settings(16, 16, seed=seed, metrics=("fid", "kid"))
-        reference = image_set(pictures(20, 6))
+        reference = image_set(pictures(50, 6))
         return numbers(
             evaluate(
                 target,
@@ -165,8 +167,9 @@ def test_of_a_source_without_shots_it_says_what_is_missing(source: Source):
     )
     why = {row.name: row.note for row in found.rows if row.value is None}
     assert why.keys() == {
-        "fid-infinity", "p_target", "similarity", "intra-lpips", "correspondence", "memorised", "degree",
+        "fid-infinity", "kid", "p_target", "similarity", "intra-lpips", "correspondence", "memorised", "degree",
     }  # fmt: skip
+    assert why["kid"] == "9 reference images, expected at least 50"
     assert "40 or more" in why["fid-infinity"]
     assert "MODEL is a source itself" in why["p_target"] == why["correspondence"]
     assert "--shots FOLDER" in why["intra-lpips"] == why["memorised"]
@@ -174,17 +177,21 @@ def test_of_a_source_without_shots_it_says_what_is_missing(source: Source):
 
 def test_one_shot_has_no_clusters_and_noise_is_no_control_of_other_recipes(source: Source, target: Source):
     other = Source(target.name, target.generator, None, {"domain": {"recipe": "dcl"}})
-    settings = Settings(8, 8, metrics=("intra-lpips", "degree"))
+    settings = Settings(8, 8, metrics=("degree",))
     reference = image_set(pictures(9, 6))
     found = evaluate(other, source, reference, pictures(1, 5), settings, encoders=[], lpips=Pixels())
     assert [row.name for row in found.rows] == [
-        "intra-lpips", "degree-pixels@64", *(f"degree-pixels@64-{n}" for n in ("rising", "spearman", "smoothness")),
+        "degree-pixels@64", *(f"degree-pixels@64-{n}" for n in ("rising", "spearman", "smoothness")),
     ]  # fmt: skip
-    assert "one cluster" in found.rows[0].note
     assert found.bench.curve is not None  # asked for by name
     still = evaluate(source, source, reference, None, settings, encoders=[], lpips=Pixels())
     assert (still.rows[-1].value, still.rows[-1].note) == (None, "noise moves nothing")
-    everything = evaluate(other, source, reference, None, Settings(8, 8), encoders=[], lpips=Pixels())
+    everything = evaluate(
+        other, source, reference, pictures(1, 5), Settings(8, 8), encoders=[], lpips=Pixels()
+    )
+    why = {row.name: row.note for row in everything.rows}
+    assert "one cluster" in why["intra-lpips"]
+    assert why["fid"] == "no encoder to look through"
     assert "where fixnoise has made it one" in next(r.note for r in everything.rows if r.name == "degree")
 
 
@@ -193,9 +200,48 @@ def test_without_lpips_the_line_that_gets_it_is_the_reason(
 ):
     monkeypatch.setenv("STYLEGRAFT_CACHE", str(tmp_path))
     monkeypatch.delenv("STYLEGRAFT_LPIPS", raising=False)
-    settings = Settings(8, 8, metrics=("ppl",))
+    monkeypatch.setattr(assets, "_installed", lambda name: None)
+    settings = Settings(8, 8)
     found = evaluate(source, None, image_set(pictures(9, 6)), None, settings, encoders=[])
-    assert "stylegraft assets get lpips" in found.rows[0].note
+    why = {row.name: row.note for row in found.rows}
+    assert "stylegraft assets get lpips" in why["ppl"]
+    with pytest.raises(StylegraftError, match=r"--metrics ppl: .*stylegraft assets get lpips"):
+        asked = Settings(8, 8, metrics=("ppl",))
+        evaluate(source, None, image_set(pictures(9, 6)), None, asked, encoders=[])
+
+
+def test_encoders_that_are_missing_or_cannot_be_loaded_are_rows_that_say_why(
+    source: Source, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    monkeypatch.setenv("STYLEGRAFT_CACHE", str(tmp_path))
+    for name in ("lpips", "effnet", "inception", "clip"):
+        monkeypatch.delenv(assets.variable(name), raising=False)
+    monkeypatch.setattr(assets, "_installed", lambda name: None)
+    (tmp_path / INCEPTION_FILE).write_bytes(b"<html>not found</html>")
+    (tmp_path / "clip").mkdir()
+    found = evaluate(source, None, image_set(pictures(60, 6)), pictures(3, 5), Settings(8, 8))
+    why = {row.name: row.note for row in found.rows}
+    assert not any(row.value for row in found.rows)
+    for name in ("fid", "kid", "prdc", "similarity", "p_target-effnet-lite0"):
+        assert why[name].startswith(
+            "evaluate looks through effnet-lite0 or vgg16, whose weights are not here"
+        )
+    assert "the FID of papers: " in why["fid-inception"] and "SHA-256" in why["fid-inception"]
+    assert "quality-clip" in why
+    assert "stylegraft assets get lpips" in why["intra-lpips"]
+
+
+def test_a_named_metric_that_cannot_apply_is_refused_before_anything_is_drawn(
+    source: Source, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("stylegraft.lab.bench.render", None)
+    for name, why in (("p_target", "MODEL is a source itself"), ("kid", "expected at least 50")):
+        asked = Settings(8, 8, metrics=("fid", name))
+        with pytest.raises(StylegraftError, match=f"--metrics {name}: .*{why}"):
+            evaluate(
+                source, None, image_set(pictures(9, 6)), None, asked, encoders=[load_encoder("random-tiny")],
+                lpips=Pixels(),
+            )  # fmt: skip
 
 
 def test_result_and_page_hold_it_all(whole: Evaluation, tmp_path: Path):

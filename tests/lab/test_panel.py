@@ -7,9 +7,10 @@ import torch
 
 from stylegraft.data.pixels import to_uint8
 from stylegraft.errors import StylegraftError
-from stylegraft.lab.panel import FEWEST, At, Once, Panel, Settings, key
+from stylegraft.lab.panel import At, Once, Panel, Settings, key, real_part
 from stylegraft.metrics.diversity import Resized, intra_lpips
-from stylegraft.metrics.kernel import kid
+from stylegraft.metrics.kernel import FEWEST, kid
+from stylegraft.metrics.memorisation import memorisation
 
 from .eyes import SAMPLES, Eye, smooth, source
 
@@ -36,7 +37,9 @@ def test_numbers_are_those_of_the_metrics_on_fixed_images():
     assert found["nearest-shot-toy@64"] == pytest.approx(
         float(apart.min(1).values.double().quantile(0.5)), abs=1e-5
     )
-    assert 0 <= found["memorised-toy@64"] <= 1
+    near = memorisation(images, smooth(6), real_part(smooth(FEWEST, 2), 0), Eye())
+    assert found["memorised-toy@64"] == near.share
+    assert found["memorised-toy@64-nearest"] == near.share_nearest
     assert found["p_target-toy"] == pytest.approx(float(one.sight.probe.p(features[0]).mean()), abs=1e-5)
     assert set(one.metrics.values()) <= set(found)
 

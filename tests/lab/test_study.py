@@ -11,7 +11,7 @@ import pytest
 
 from stylegraft.errors import StylegraftError
 from stylegraft.lab.cell import Job
-from stylegraft.lab.example import EXAMPLE, of_folder
+from stylegraft.lab.example import EXAMPLE, of_pictures
 from stylegraft.lab.study import ALL, Cell, Method, Resources, StudyTarget, Trace, cells, slug
 from stylegraft.lab.studyfile import GRID, SETTINGS, TARGET, parse
 
@@ -153,7 +153,7 @@ def test_the_example_is_a_study_and_so_is_a_folder(tmp_path: Path):
     assert len(cells(study, lambda source: 64)) == 4 * 2 * 2
     assert study.trace == Trace(50, (), (("samples", 100),))
     (tmp_path / "my drawings").mkdir()
-    own = of_folder(tmp_path / "my drawings")
+    own = of_pictures(str(tmp_path / "my drawings"))
     assert own.name == "compare-my-drawings"
     assert own.waves[0].targets[0].images == str(tmp_path / "my drawings")
 

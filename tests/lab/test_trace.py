@@ -18,7 +18,7 @@ from stylegraft.lab.page import read_data
 from stylegraft.lab.panel import Panel, Settings
 from stylegraft.lab.replay import replay
 from stylegraft.lab.report import write_report
-from stylegraft.lab.trace import FILE, Tracer, cadence, read_trace
+from stylegraft.lab.trace import FILE, Tracer, cadence, read_trace, spoken
 
 from .eyes import SAMPLES, go, source, use_toy_eyes
 
@@ -234,3 +234,14 @@ def test_a_report_holds_the_numbers_that_it_draws(tmp_path):
     assert data["config"]["recipe"]["name"] == "tgan"
     assert [step for step, _ in data["losses"]["D/adv"]] == list(range(-1, 7))
     assert [step for step, _ in data["losses"]["G/adv"]] == list(range(1, 7))
+
+
+def test_p_target_is_told_between_its_ends():
+    point = {"step": 5, "weights": "ema", "p_target-toy": 0.5, "intra-toy@64/24": 0.25, "clusters": [1]}
+    metrics = {"quality": "p_target-toy", "diversity": "intra-toy@64/24", "kid": "kid-toy"}
+    anchors = {"p_real": 0.97, "p_source": 0.031, "accuracy": 1.0}
+    assert spoken(point, metrics, anchors) == [
+        "p_target-toy 0.500 (p(source) 0.03; p(real) 0.97)",
+        "intra-toy@64/24 0.250",
+    ]
+    assert spoken(point, metrics, None)[0] == "p_target-toy 0.500"

@@ -9,7 +9,7 @@ from torch import Tensor
 from stylegraft.encoders import Encoder
 from stylegraft.encoders.vgg16 import VGG16, VGG16Trunk
 from stylegraft.errors import StylegraftError
-from stylegraft.metrics import METRICS, features, fid, split_name
+from stylegraft.metrics import features, fid
 from stylegraft.metrics.features import levels
 
 
@@ -80,13 +80,3 @@ def test_bad_images_are_refused() -> None:
         features(Means(), torch.full((2, 3, 8, 8), torch.nan))
     with pytest.raises(StylegraftError, match="int64"):
         features(Means(), torch.zeros(2, 3, 8, 8, dtype=torch.int64))
-
-
-def test_a_metrics_name_says_its_encoder() -> None:
-    assert split_name("fid-vgg16") == ("fid", "vgg16")
-    assert split_name("kid-effnet-lite0") == ("kid", "effnet-lite0")
-    assert set(METRICS) == {"fid", "kid"}
-    with pytest.raises(StylegraftError, match="did you mean 'fid-vgg16'"):
-        split_name("fid-vgg19")
-    with pytest.raises(StylegraftError, match="unknown"):
-        split_name("fid")

@@ -1,4 +1,4 @@
-"""Copies are found, whatever the batch; the threshold is the domain's own, and leaves every image itself out."""
+"""Copies are found, whatever the batch; the thresholds are the domain's own, and leave every image itself out."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from stylegraft.errors import StylegraftError
-from stylegraft.metrics.diversity import closest
-from stylegraft.metrics.memorisation import memorisation, real_threshold
+from stylegraft.metrics.diversity import pairwise
+from stylegraft.metrics.memorisation import memorisation, real_thresholds
 
 from .toys import Pixels, apart, flat, pictures
 
@@ -18,12 +18,18 @@ def test_equals_a_plain_loop(batch: int):
     generated, shots, reference = pictures(20), pictures(3, seed=1), pictures(30, seed=2)
     to_shot = [min(apart(image, shot) for shot in shots) for image in generated]
     to_other = [min(apart(a, b) for j, b in enumerate(reference) if j != i) for i, a in enumerate(reference)]
-    threshold = np.quantile(to_other, 0.01)
+    pairs = [apart(a, b) for i, a in enumerate(reference) for b in reference[:i]]
+    threshold, nearest = np.quantile(pairs, 0.01), np.quantile(to_other, 0.01)
     found = memorisation(generated, shots, reference, Pixels(), batch=batch)
     assert found.name == "memorised-pixels"
     assert found.count == 20
     assert found.threshold == pytest.approx(threshold, rel=1e-5)
+    assert found.threshold_nearest == pytest.approx(nearest, rel=1e-5)
+    assert nearest < threshold
     assert found.share == np.mean(np.array(to_shot) < threshold)
+    assert found.share_nearest == np.mean(np.array(to_shot) < nearest)
+    assert found.apart.tolist() == pytest.approx(to_shot, rel=1e-5)
+    assert found.which.tolist() == [min(range(3), key=lambda k: apart(one, shots[k])) for one in generated]
     assert (found.mean, found.median) == pytest.approx((np.mean(to_shot), np.median(to_shot)), rel=1e-5)
 
 
@@ -33,21 +39,33 @@ def test_copies_are_memorised_and_images_of_the_domain_are_not():
     copies = memorisation(shots[[0, 1, 1, 3]], shots, reference, Pixels())
     assert copies.share == 1
     assert copies.median == pytest.approx(0, abs=1e-4)
-    assert memorisation(pictures(100, seed=3), shots, reference, Pixels()).share < 0.05
+    assert copies.share_nearest == 1
+    new = memorisation(pictures(400, seed=3), shots, reference, Pixels())
+    # One pair in a hundred is nearer than the threshold, and each image has four shots to be near to.
+    assert 0.005 < new.share < 0.08
+    assert new.share_nearest < 0.02
+
+
+def test_the_threshold_of_pairs_does_not_fall_with_the_reference_and_that_of_the_nearest_does():
+    few, many = (real_thresholds(pictures(count, seed=4), Pixels()) for count in (40, 300))
+    assert many.pairs == pytest.approx(few.pairs, rel=0.1)
+    assert many.nearest < 0.95 * few.nearest
 
 
 def test_each_real_image_leaves_itself_out_but_not_its_twin():
     images = flat([10, 10, 60, 70, 200])
-    values, index = closest(images, images, Pixels(), others_too=True, batch=2, memory=1)
-    assert index.tolist() == [1, 0, 3, 2, 3]
-    assert values[:2].tolist() == pytest.approx([0, 0], abs=1e-6)
-    assert values[2] == pytest.approx(apart(images[2], images[3]), rel=1e-5)
+    for batch, memory in ((2, 1), (16, 1 << 30)):
+        found = pairwise(images, Pixels(), batch=batch, memory=memory)
+        assert torch.equal(found, found.T) and found.diagonal().eq(0).all()
+        assert found[0, 1] == pytest.approx(0, abs=1e-6)
+        assert found[2, 4] == pytest.approx(apart(images[2], images[4]), rel=1e-5)
+    assert real_thresholds(images, Pixels()).nearest == pytest.approx(0, abs=1e-6)
 
 
 def test_a_threshold_may_be_measured_once():
     generated, shots, reference = pictures(20), pictures(3, seed=1), pictures(30, seed=2)
-    threshold = real_threshold(reference, Pixels())
-    assert memorisation(generated, shots, threshold, Pixels()) == memorisation(
+    thresholds = real_thresholds(reference, Pixels())
+    assert memorisation(generated, shots, thresholds, Pixels()) == memorisation(
         generated, shots, reference, Pixels()
     )
 

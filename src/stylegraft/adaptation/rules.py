@@ -135,8 +135,8 @@ def eyes(rules: Rules) -> tuple[str | None, str | None]:
 
 
 def probe(who: str) -> str:
-    """The encoder of p_target: the first whose weights are here; raises StylegraftError as `eyes`."""
-    return _first(PROBES, f"{who}: p_target")
+    """The first encoder whose weights are here, for who looks through it, as the error of `eyes` begins."""
+    return _first(PROBES, who)
 
 
 def _first(encoders: dict[str, str], who: str) -> str:

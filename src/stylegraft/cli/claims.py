@@ -12,14 +12,16 @@ from tyro.conf import Positional, arg
 if TYPE_CHECKING:
     from stylegraft.lab.claims import Verdict
 
+STUDY = "study.toml"  # what a study's folder holds: `lab.compare.COPY`, known here without torch
+
 
 @dataclass(frozen=True)
 class Options:
     """What `stylegraft claims` takes."""
 
     study: Annotated[Positional[str], arg(metavar="[STUDY]")] = ""
-    """The study.toml whose runs are looked at (`stylegraft compare` makes them); without one the claims and their
-    criteria are listed."""
+    """The study.toml whose runs are looked at (`stylegraft compare` makes them), or the study's folder; without one the
+    claims and their criteria are listed."""
     out: Annotated[Path | None, arg(metavar="FOLDER", help_behavior_hint="(default: runs/NAME)")] = None
     """The study's folder."""
     keep: Annotated[
@@ -42,8 +44,10 @@ def run(options: Options) -> None:
     from stylegraft.lab.study import slug
     from stylegraft.lab.studyfile import read
 
-    study = read(Path(options.study), paths=False)
-    out = options.out or Path("runs") / slug(study.name)
+    path = Path(options.study)
+    copy = path / STUDY
+    study = read(copy if path.is_dir() else path, paths=False)
+    out = options.out or (path if path.is_dir() else Path("runs") / slug(study.name))
     folder = options.keep or study.path.parent / "results" / slug(study.name)
 
     from stylegraft.lab import claims_report, keeping

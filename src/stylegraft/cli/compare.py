@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING, Annotated
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 if TYPE_CHECKING:
+    from stylegraft.lab.cell import Outcome
     from stylegraft.lab.compare import Plan
     from stylegraft.lab.results import Group, Row
     from stylegraft.lab.study import Study
+
+STUDY = "study.toml"  # what a study's folder holds: `lab.compare.COPY`, known here without torch
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,8 @@ class Options:
     """What `stylegraft compare` takes."""
 
     study: Annotated[Positional[str], arg(metavar="[STUDY]")] = ""
-    """A study.toml (docs/compare.md), or a folder of your own pictures, for which a small study is made."""
+    """A study.toml (docs/compare.md); a study's folder; or pictures (a folder, a zip, a packaged set), of which a small
+    study is made."""
     out: Annotated[Path | None, arg(metavar="FOLDER", help_behavior_hint="(default: runs/NAME)")] = None
     """The study's folder; the same command again goes on there."""
     processes: Annotated[int, arg(metavar="N")] = 0
@@ -44,17 +48,15 @@ class Options:
 def run(options: Options) -> None:
     """Read the study, run what is left of it, and print the table and the answer."""
     from stylegraft.errors import StylegraftError
-    from stylegraft.lab.example import EXAMPLE, of_folder
-    from stylegraft.lab.study import slug
-    from stylegraft.lab.studyfile import read
+    from stylegraft.lab.example import EXAMPLE
 
     if options.example:
         print(EXAMPLE, end="")
         return
     if not options.study:
         raise StylegraftError(
-            "compare: expected a study.toml (`stylegraft compare --example > study.toml` makes one), or a folder of "
-            "pictures"
+            "compare: expected a study.toml (`stylegraft compare --example > study.toml` makes one), a study's folder, "
+            "or pictures (a folder, a zip, a packaged set)"
         )
     if options.processes < 0 or (options.processes and options.ray):
         raise StylegraftError(
@@ -62,18 +64,55 @@ def run(options: Options) -> None:
             if options.processes < 0
             else "--processes and --ray: expected one of them"
         )
-    path = Path(options.study)
-    study = of_folder(path) if path.is_dir() else read(path, paths=not options.report)
-    out = options.out or Path("runs") / slug(study.name)
+    study, out = opened(options.study, options.out, paths=not options.report)
     if options.dry_run:
         show_plan(study, options.keep or out, options)
         return
-    rows = measured(study, out, options)
+    rows, outcomes = measured(study, out, options)
     show_table(study, rows, out)
+    check(rows, outcomes)
 
 
-def measured(study: Study, out: Path, options: Options) -> list[Row]:
-    """Run what is left, unless the table alone is asked for; the rows of the table."""
+def opened(text: str, out: Path | None, *, paths: bool) -> tuple[Study, Path]:
+    """The study that is meant, and its folder. paths: whether its pictures must be there."""
+    from stylegraft.data.targets import TARGETS
+    from stylegraft.errors import StylegraftError
+    from stylegraft.lab.example import of_pictures
+    from stylegraft.lab.study import slug
+    from stylegraft.lab.studyfile import read
+
+    path, copy = Path(text), Path(text) / STUDY
+    if copy.is_file():
+        try:
+            return read(copy, paths=paths), out or path
+        except StylegraftError as error:
+            raise StylegraftError(
+                f"{error}. This is the copy in the study's folder, and paths begin there: name the file that it was "
+                "run from"
+            ) from None
+    pictures = path.is_dir() or text in TARGETS or (path.suffix.lower() == ".zip" and path.is_file())
+    study = of_pictures(text) if pictures else read(path, paths=paths)
+    return study, out or Path("runs") / slug(study.name)
+
+
+def check(rows: list[Row], outcomes: list[Outcome]) -> None:
+    """After the table: an error where a run of this call failed, or where nothing has succeeded."""
+    from stylegraft.errors import StylegraftError
+
+    states = [one.state for one in outcomes]
+    count, bad = len(states), {name: states.count(name) for name in ("failed", "refused")}
+    if outcomes and "busy" not in states and not any(row.state == "done" for row in rows):
+        why = next(one.text for one in outcomes)
+        raise StylegraftError(
+            f"no run succeeded: {bad['failed']} failed, {bad['refused']} refused; the first: {why}"
+        )
+    if bad["failed"]:
+        why = next(one.text for one in outcomes if one.state == "failed")
+        raise StylegraftError(f"{bad['failed']} of {count} runs failed; the first: {why}")
+
+
+def measured(study: Study, out: Path, options: Options) -> tuple[list[Row], list[Outcome]]:
+    """Run what is left, unless the table alone is asked for; the rows of the table, and how the runs ended."""
     from stylegraft.errors import StylegraftError
     from stylegraft.lab import compare, keeping
     from stylegraft.lab.results import read_rows
@@ -88,7 +127,7 @@ def measured(study: Study, out: Path, options: Options) -> list[Row]:
             raise StylegraftError(
                 f"--report: {out} holds no study yet; run it without --report, or say its --out"
             )
-        return read_rows(compare.listed(study, options.wave), out)
+        return read_rows(compare.listed(study, options.wave), out), []
     runner = processes(options.processes) if options.processes else here
     if options.ray:
         runner = on_ray(None if options.ray == "local" else options.ray)
@@ -96,13 +135,13 @@ def measured(study: Study, out: Path, options: Options) -> list[Row]:
         runner = keeping.keeping(runner, options.keep)
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # a cluster's way to say Ctrl-C
     try:
-        compare.run(study, out, runner=runner, wave=options.wave, say=say)
+        outcomes = compare.run(study, out, runner=runner, wave=options.wave, say=say)
     except KeyboardInterrupt:
         say(f"stopped, saved; the same command continues {out}")
         raise
     finally:
         signal.signal(signal.SIGTERM, before)
-    return read_rows(compare.listed(study, options.wave), out)
+    return read_rows(compare.listed(study, options.wave), out), outcomes
 
 
 def say(line: str) -> None:
@@ -153,7 +192,7 @@ def short(group: Group) -> list[str]:
     runs = f"{len(group.done)}/{len(group.rows)}"
     if not group.done:
         states = ", ".join(sorted({row.state for row in group.rows}))
-        return [group.method, group.space, f"{runs} {states}", *[""] * 7]
+        return [f"{group.method} {group.space}", f"{runs} {states}", *[""] * 7]
     at = [group.reached(share) for share in LEVELS]
     numbers = [
         group.last("quality"),
@@ -162,7 +201,12 @@ def short(group: Group) -> list[str]:
         group.last("kid"),
     ]
     step = f"{at[-1][0].value:.0f}" if at[-1] else "-"
-    return [group.method, group.space, runs, *(f"{one.value:.3f}" if one else "-" for one in numbers), step]
+    return [
+        f"{group.method} {group.space}",
+        runs,
+        *(f"{one.value:.3f}" if one else "-" for one in numbers),
+        step,
+    ]
 
 
 def time_of(one: Plan) -> str:
@@ -182,8 +226,9 @@ def show_table(study: Study, rows: list[Row], out: Path) -> None:
     told = write_results(study.name, rows, out)
     print()
     for (source, target, shots), own in problems(rows).items():
-        heads = ("method", "space", "runs", ">p_target", ">divers.", ">at .5", ">.7", ">.9", ">KID", ">step")
-        print_table(heads, map(short, own), f"{target}, {shots} shots, from {source}{scale(own)}")
+        heads = ("method, space", "runs", ">p_target", ">divers.", ">at .5", ">.7", ">.9", ">KID", ">step")
+        title = f"{target}, {shots} shots, from {source}{scale(own)}"
+        print_table(heads, map(short, own), title, tight=True)
         print()
     paragraph(MEANING)
     print()

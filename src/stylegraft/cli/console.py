@@ -9,22 +9,46 @@ from pathlib import Path
 
 from stylegraft.errors import plain
 
+WORD = 16  # letters
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None) -> None:
-    """Print a table; a column whose name starts with `>` is aligned to the right. Long cells wrap, nothing is cut."""
+
+def print_table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    title: str | None = None,
+    *,
+    tight: bool = False,
+) -> None:
+    """Print a table; a column whose name starts with `>` is aligned to the right. Long cells wrap, nothing is cut.
+
+    tight: less room between the columns, and words of up to `WORD` letters stay whole.
+    """
     from rich import box
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for column in columns:
+    table = Table(
+        title=title,
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        show_edge=False,
+        padding=(0, 1, 0, 0) if tight else (0, 1),
+    )
+    cells = [[plain(str(cell)) for cell in row] for row in rows]
+    for i, column in enumerate(columns):
         right = column.startswith(">")
+        words = [len(word) for row in cells for word in row[i].split()] if tight and not right else [0]
         table.add_column(
-            column.lstrip(">"), justify="right" if right else "left", overflow="fold", no_wrap=right
+            column.lstrip(">"),
+            justify="right" if right else "left",
+            overflow="fold",
+            no_wrap=right,
+            min_width=min(WORD, max(words, default=0)) or None,
         )
-    for row in rows:
-        table.add_row(*(Text(plain(str(cell))) for cell in row))
+    for row in cells:
+        table.add_row(*map(Text, row))
     console = Console(highlight=False)
     with console.capture() as capture:
         console.print(table)

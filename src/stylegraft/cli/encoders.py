@@ -19,7 +19,9 @@ class Options:
 
 LEGEND = (
     "here: how the digest of its weights begins; own: weights that you named, whose digest `stylegraft encoders NAME` "
-    "tells; no: not here. A metric carries its encoder's name; numbers of two encoders cannot be compared."
+    "tells; other: a file that is not the published one, and is not loaded; no: not here. metrics: those of "
+    "`stylegraft evaluate` that look through it; similarity is quality and diversity. A metric carries its encoder's "
+    "name; numbers of two encoders cannot be compared."
 )
 
 
@@ -39,17 +41,18 @@ def show_all() -> None:
 
     table = {**ENCODERS, **DISTANCES}
     found = {name: whereabouts(name, row) for name, row in table.items()}
-    line = "{:<12}  {:<8}  {:>5}  {:>4}  {}"
-    print(line.format("encoder", "here", "dim", "px", "used by"))
+    line = "{:<12}  {:<8}  {:>4}  {:>3}  {}"
+    print(line.format("encoder", "here", "dim", "px", "metrics"))
     print("─" * 80)
     for name, row in table.items():
-        print(line.format(name, found[name][1][:8] or "no", row.dim, row.size, row.serves))
+        told = line.format(name, found[name][1][:8] or "no", row.dim, row.size, row.serves)
+        print(textwrap.fill(told, 80, subsequent_indent=" " * 35, break_on_hyphens=False))
         print(textwrap.fill(f"{row.about}. {row.licence}", 80, initial_indent="  ", subsequent_indent="  "))
     print()
     say(LEGEND)
     missing: dict[str, list[str]] = {}
     for name, row in table.items():
-        if not found[name][0]:
+        if not found[name][0] or found[name][1] == "other":
             missing.setdefault(how_to_get(row), []).append(name)
     if missing:
         print("\nTo get what is missing:")
@@ -60,17 +63,13 @@ def show_all() -> None:
 def show_one(text: str) -> None:
     """What one encoder is and where its weights come from; loads it if they are here."""
     from stylegraft.cli.console import print_facts
+    from stylegraft.encoders import split
     from stylegraft.encoders.places import how_to_get, whereabouts
-    from stylegraft.encoders.table import DISTANCES, ENCODERS, Row
+    from stylegraft.encoders.table import DISTANCES, ENCODERS
 
-    kind, _, where = text.partition(":")
-    if kind in DISTANCES:
-        row: Row = DISTANCES[kind]
-    else:
-        from stylegraft.encoders import split
-
-        kind, where = split(text)
-        row = ENCODERS[kind]
+    table = {**ENCODERS, **DISTANCES}
+    kind, where = split(text, table)
+    row = table[kind]
     place = where or whereabouts(kind, row)[0]
     facts: list[tuple[str, object]] = [("what it is", row.about)]
     if place:
@@ -89,7 +88,7 @@ def show_one(text: str) -> None:
     else:
         facts += [("numbers an image", row.dim), ("input", f"{row.size} px")]
     facts += [
-        ("used by", row.serves),
+        ("metrics", row.serves),
         ("licence", row.licence),
         ("weights", place or "not here"),
         ("to get it", "" if place else how_to_get(row)),

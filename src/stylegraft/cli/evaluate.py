@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -85,11 +86,12 @@ def run(options: Options) -> None:
 
     check_device(options.device, "sample")
     folder = options.out or default_folder(options.model, model)
-    folder.mkdir(parents=True, exist_ok=True)
+    check_folder(folder)
     found = measure(options, model)
 
     from stylegraft.lab.evaluation_page import write_page
 
+    folder.mkdir(parents=True, exist_ok=True)
     found.write(folder)
     page = write_page(found, folder, f"{options.model} against {options.reference}")
     show(found)
@@ -106,6 +108,13 @@ def check(options: Options, model: Model) -> None:
         raise StylegraftError(
             f"--shots {options.shots}: {options.model} is a run and knows its training images"
         )
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a place that the result cannot be written to, before it is measured; nothing is made."""
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise StylegraftError(f"--out {folder}: {there} is no folder that can be written to")
 
 
 def default_folder(text: str, model: Model) -> Path:

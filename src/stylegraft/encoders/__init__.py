@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -19,17 +20,16 @@ __all__ = ["ENCODERS", "Encoder", "TextEncoder", "load_encoder"]
 __getattr__ = lookup(__name__, {"protocol": ("Encoder", "TextEncoder")})
 
 
-def split(name: str) -> tuple[str, str]:
+def split(name: str, table: Mapping[str, object] = ENCODERS) -> tuple[str, str]:
     """`clip:/my/folder` -> (`clip`, `/my/folder`); raises StylegraftError for a kind that is not in the table."""
     kind, _, where = name.partition(":")
-    if kind in DISTANCES:
+    if kind in DISTANCES and kind not in table:
         raise StylegraftError(
             f"{kind} is a distance between two images and has no features; of each image look: {', '.join(ENCODERS)}"
         )
-    if kind not in ENCODERS:
-        raise StylegraftError(
-            f"encoder {kind!r} is unknown; there are: {', '.join(ENCODERS)}{nearest(kind, ENCODERS)}"
-        )
+    if kind not in table:
+        hint = nearest(kind, [*ENCODERS, *DISTANCES])
+        raise StylegraftError(f"encoder {kind!r} is unknown; there are: {', '.join(table)}{hint}")
     return kind, where
 
 

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from stylegraft.checkpoints import assets, hub
-from stylegraft.encoders.table import ENCODERS, INCEPTION_FILE, Row
+from stylegraft.encoders.table import ENCODERS, INCEPTION_FILE, INCEPTION_SHA256, Row
 from stylegraft.errors import StylegraftError
 
 
@@ -43,7 +43,8 @@ def place(kind: str, where: str = "") -> Path | str:
 def whereabouts(name: str, row: Row) -> tuple[str, str]:
     """(place, digest) of a row's weights as far as can be told without reading them; ("", "") when they are missing.
 
-    The digest of what a user gave himself is "own": loading it computes it.
+    The digest of what a user gave himself is "own": loading it computes it. It is "other" of a file that has the place
+    of the published Inception and is not it: loading refuses it, and says why.
     """
     if row.extra and find_spec(row.extra) is None:
         return "", ""
@@ -57,6 +58,15 @@ def whereabouts(name: str, row: Row) -> tuple[str, str]:
     except StylegraftError:
         return "", ""
     if row.cached == INCEPTION_FILE:
-        return str(found), hashlib.sha256(found.read_bytes()).hexdigest() if found.is_file() else "own"
+        same = found.is_file() and _sha256(found) == INCEPTION_SHA256
+        return str(found), INCEPTION_SHA256 if same else "other"
     own = not row.digest or (named and found.suffix == ".safetensors")
     return str(found), "own" if own else row.digest
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return ""

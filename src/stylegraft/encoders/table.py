@@ -8,7 +8,7 @@ INCEPTION_FILE = "inception-2015-12-05.pt"
 INCEPTION_SHA256 = "f58cb9b6ec323ed63459aa4fb441fe750cfe39fafad6da5cb504a16f19e958f4"
 _INCEPTION_URL = "https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/metrics/" + INCEPTION_FILE
 
-_SETS = "fid kid prdc p_target"
+_SETS = "fid fid-infinity kid prdc p_target similarity"
 _TORCHVISION = "BSD-3-Clause (torchvision's weights)"
 
 
@@ -23,7 +23,7 @@ class Row:
     dim: str  # numbers an image; `any`: the model's own
     size: str  # px that the network sees
     licence: str
-    serves: str  # the metrics that look through it
+    serves: str  # the metrics of `evaluate` that look through it; `-`: none
     asset: str = ""  # row of checkpoints.assets.ASSETS, if the weights are one
     cached: str = ""  # else the name of their file or folder in the cache
     digest: str = ""  # of the published weights, where they are pinned
@@ -63,7 +63,7 @@ ENCODERS: dict[str, Row] = {
         serves=_SETS,
         cached=INCEPTION_FILE,
         digest=INCEPTION_SHA256,
-        get=f"curl --create-dirs -Lo {{cache}}/{INCEPTION_FILE} {_INCEPTION_URL}",
+        get=f"curl -f --create-dirs -Lo {{cache}}/{INCEPTION_FILE} {_INCEPTION_URL}",
     ),
     "clip": Row(
         loader="clip:load_clip",
@@ -71,7 +71,7 @@ ENCODERS: dict[str, Row] = {
         dim="any",
         size="any",
         licence="MIT (OpenAI's); of another model: its own",
-        serves=f"{_SETS} text",
+        serves=_SETS,
         cached="clip",
         extra="transformers",
         get="export STYLEGRAFT_CLIP=hf://openai/clip-vit-base-patch16",
@@ -93,7 +93,7 @@ ENCODERS: dict[str, Row] = {
         dim="64",
         size="32",
         licence="none: random numbers",
-        serves="tests",
+        serves=_SETS,
         digest="64278c9defef881516f161ada57170a905a18211f0c22601f34b314d93bf86e3",
     ),
 }
@@ -102,7 +102,7 @@ ENCODERS: dict[str, Row] = {
 DISTANCES: dict[str, Row] = {
     f"lpips-{net}": Row(
         loader="lpips:load_lpips",
-        about=f"LPIPS v0.1 on {trunk} (ImageNet), a distance",
+        about=f"LPIPS v0.1 on {trunk} (ImageNet), a distance{note}",
         dim="-",
         size="any",
         licence=f"BSD-2-Clause (heads), {_TORCHVISION}",
@@ -111,17 +111,19 @@ DISTANCES: dict[str, Row] = {
         digest=digest,
         get="stylegraft assets get lpips",
     )
-    for net, trunk, serves, digest in (
+    for net, trunk, note, serves, digest in (
         (
             "vgg",
             "VGG16",
-            "intra-lpips correspondence memorised",
+            "",
+            "intra-lpips correspondence memorised ppl degree",
             "a4953442497efba3c9da54bf928bd7734da3f605f0b44f0ae5b799e6ba868eb8",
         ),
         (
             "alex",
             "AlexNet",
-            "intra-lpips",
+            "; of no command, in Python `load_lpips('alex')`",
+            "-",
             "a6036b48337487bfb0a4c2785cd554c43c2a33e19367e0800d1e7b9368b9f127",
         ),
     )

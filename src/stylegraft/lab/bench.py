@@ -17,6 +17,7 @@ from stylegraft.encoders.protocol import Encoder
 from stylegraft.metrics.degree import Degree
 from stylegraft.metrics.diversity import Distance
 from stylegraft.metrics.features import features
+from stylegraft.metrics.memorisation import Memorisation
 from stylegraft.networks.generator import Generator
 
 
@@ -58,7 +59,8 @@ class Counted:
 class Bench:
     """What is measured and with what. target: the generator; source: of the same latents, None if target is one.
 
-    shots, reference: uint8 [k, C, R, R], the reference without the shots; lpips: the distance, or why there is none.
+    shots, reference: uint8 [k, C, R, R], the reference without the shots; lpips: the distance, or why there is none;
+    blind: why there is no encoder, where there is none.
     count, few: generated images for features, and the first of them for LPIPS. recipe: how the domain was learnt.
     """
 
@@ -74,11 +76,13 @@ class Bench:
     psi: float = 1.0
     recipe: str = ""
     device: str = "cpu"
+    blind: str = "no encoder to look through"
     tick: Callable[[int], None] = lambda images: None  # called with how many of `count` are drawn and seen
 
     def __post_init__(self) -> None:
         self.seen: dict[str, Tensor] = {}
         self.curve: Degree | None = None
+        self.copies: Memorisation | None = None
         self.strip: list[Tensor] = []  # pictures of the first latents along the degree curve
 
     @cached_property

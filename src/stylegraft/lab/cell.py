@@ -28,7 +28,7 @@ from stylegraft.lab.panel import Panel, Settings
 from stylegraft.lab.record import RESULT, VERSION, failure, place
 from stylegraft.lab.study import Cell, Method, Resources, StudyTarget, Trace
 from stylegraft.lab.targets import opened
-from stylegraft.lab.trace import Tracer, read_trace
+from stylegraft.lab.trace import Tracer, read_trace, spoken
 from stylegraft.sources import load_source
 from stylegraft.version import __version__
 
@@ -191,8 +191,7 @@ def summary(result: dict[str, Any]) -> str:
     if not result["points"]:
         return "no point"
     last = result["points"][-1]
-    told = [f"{name} {last[name]:.3f}" for name in result["metrics"].values() if name in last][:3]
-    return ", ".join([f"step {last['step']}", *told])
+    return ", ".join([f"step {last['step']}", *spoken(last, result["metrics"], result.get("anchors"))[:3]])
 
 
 def busy(folder: Path) -> str | None:

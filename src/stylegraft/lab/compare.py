@@ -192,7 +192,7 @@ def run(
     times. Ctrl-C saves what is running, and is passed on. Raises StylegraftError where the weights that the runs are
     looked at through are not here.
     """
-    Settings(**dict(study.trace.settings)).settled()  # missing weights are found now, not cell by cell
+    Settings(**dict(study.trace.settings)).ready()  # missing weights are found now, not cell by cell
     jobs, refused = jobs_of(study, out, wave, say)
     outcomes = {one.key: one for one in refused}
     for why in dict.fromkeys(one.text for one in refused):

@@ -32,7 +32,7 @@ from stylegraft.encoders.protocol import Encoder
 from stylegraft.encoders.table import ENCODERS
 from stylegraft.errors import StylegraftError
 from stylegraft.lab.bench import Bench, Counted, Row
-from stylegraft.lab.measures import METRICS, measure
+from stylegraft.lab.measures import METRICS, cannot, measure
 from stylegraft.lab.panel import key
 from stylegraft.metrics.diversity import Distance
 from stylegraft.version import __version__
@@ -101,8 +101,8 @@ def evaluate(
 
     reference: images of the domain [N, C, R, R]; shots: the training images, uint8 [k, C, R, R]. encoders, lpips:
     networks instead of those that the settings name. progress: called with (what, done, of how many; 0: unknown).
-    Raises StylegraftError for missing weights that were asked for, a conditional generator, and a reference that is
-    empty without the shots.
+    Raises StylegraftError for missing weights that were asked for, a metric that was asked for and cannot be measured,
+    a conditional generator, and a reference that is empty without the shots; all before anything is drawn.
     """
     settings = settings or Settings()
     generator = target.generator
@@ -115,8 +115,7 @@ def evaluate(
     if not any(METRICS[name].each for name in chosen):
         encoders, count = (), few  # nobody looks at the others
     if encoders is None:
-        names, missing = seeing(settings.encoders)
-        encoders = [load_encoder(name, settings.device) for name in names]
+        encoders, missing = seeing(settings)
     distance = lpips or or_why(lambda: load_lpips("vgg", settings.device))
     if not isinstance(distance, str):
         distance = Counted(distance, lambda images: progress("images compared by LPIPS", images, 0))
@@ -134,8 +133,12 @@ def evaluate(
         psi=settings.psi,
         recipe=str(domain.get("recipe", "")),
         device=settings.device,
+        blind="; ".join(row.note for row in missing[:1]) or Bench.blind,
         tick=lambda images: progress("images drawn", images, count),
     )
+    for name in settings.metrics or ():
+        if why := cannot(bench, name, asked=True):
+            raise StylegraftError(f"--metrics {name}: {why}")
     rows: list[Row] = []
     for done, name in enumerate(chosen):
         progress(name, done, len(chosen))
@@ -211,17 +214,24 @@ def apart(reference: ImageSet, shots: Tensor | None) -> tuple[Tensor, int]:
     return reference.images[left], int((~left).sum())
 
 
-def seeing(names: tuple[str, ...] | None) -> tuple[list[str], list[Row]]:
-    """Encoders to look through, and a row for each of WELCOME that is not here."""
-    if names:
-        return list(names), []
-    found, missing = [rules.probe("evaluate")], []
+def seeing(settings: Settings) -> tuple[list[Encoder], list[Row]]:
+    """Encoders to look through: those asked for, or p_target's own and WELCOME, with a row for each that is not here or
+    cannot be loaded.
+    """
+    if settings.encoders:
+        return [load_encoder(name, settings.device) for name in settings.encoders], []
+    found, missing = list[Encoder](), list[Row]()
+    try:
+        found.append(load_encoder(rules.probe("evaluate"), settings.device))
+    except StylegraftError as error:
+        missing.append(Row(f"p_target-{next(iter(rules.PROBES))}", None, note=str(error)))
     for name, (metric, what) in WELCOME.items():
-        if whereabouts(name, ENCODERS[name])[0]:
-            found.append(name)
-        else:
-            why = f"{what}: no {name} here; `stylegraft encoders` says how to get one"
-            missing.append(Row(metric, None, note=why))
+        try:
+            if not whereabouts(name, ENCODERS[name])[0]:
+                raise StylegraftError(f"no {name} here; `stylegraft encoders` says how to get one")
+            found.append(load_encoder(name, settings.device))
+        except StylegraftError as error:
+            missing.append(Row(metric, None, note=f"{what}: {error}"))
     return found, missing
 
 

@@ -12,8 +12,6 @@ from stylegraft.data.grids import paired_grid, save_grid
 from stylegraft.lab import charts, page
 from stylegraft.lab.bench import Bench, Row
 from stylegraft.lab.evaluate import Evaluation
-from stylegraft.lab.panel import SIZE
-from stylegraft.metrics.diversity import Resized, closest
 
 SHOWN = 8  # images in a row of pictures
 COLUMNS = ("metric", "value", "±", "generated", "real", "floor", "")
@@ -64,15 +62,18 @@ def pictures(bench: Bench, folder: Path) -> Iterator[str]:
     else:
         save_grid(shown, path, SHOWN)
         yield page.picture(path, "the first latents")
-    if bench.shots is not None and not isinstance(bench.lpips, str) and bench.target.resolution >= 16:
-        apart, which = closest(bench.images, bench.shots, Resized(bench.lpips, SIZE))
-        order = apart.argsort()[:SHOWN]
+    if (copies := bench.copies) is not None and bench.shots is not None:
+        order = copies.apart.argsort()[:SHOWN]
         path = folder / "nearest.png"
         paired_grid(
-            bench.shots[which[order]], bench.images[order], path, SHOWN, labels=("training", "generated")
+            bench.shots[copies.which[order]],
+            bench.images[order],
+            path,
+            SHOWN,
+            labels=("training", "generated"),
         )
-        values = ", ".join(f"{value:.3f}" for value in apart[order].tolist())
-        yield page.picture(path, f"of {len(apart)}, those nearest to a training image (LPIPS {values})")
+        values = ", ".join(f"{value:.3f}" for value in copies.apart[order].tolist())
+        yield page.picture(path, f"of {copies.count}, those nearest to a training image (LPIPS {values})")
 
 
 def curves(evaluation: Evaluation, folder: Path) -> Iterator[page.Section]:

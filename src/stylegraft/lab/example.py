@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from stylegraft.data.targets import TARGETS
 from stylegraft.errors import StylegraftError
 from stylegraft.lab.study import Study, slug
 from stylegraft.lab.studyfile import parse
@@ -47,12 +48,14 @@ retries = 1                                   # of a run that failed
 """
 
 
-def of_folder(folder: Path) -> Study:
-    """The study above for a folder of pictures; its file is what the study's folder keeps. Raises StylegraftError as
-    `studyfile.parse`."""
-    name = slug(folder.resolve().name)
+def of_pictures(target: str) -> Study:
+    """The study above for a folder or zip of pictures, or for a packaged set; its file is what the study's folder
+    keeps. Raises StylegraftError as `studyfile.parse`.
+    """
+    place = target if target in TARGETS else str(Path(target).resolve())
+    name = slug(Path(place).name.removesuffix(".zip"))
     if not name.strip("-."):
-        raise StylegraftError(f"{folder}: expected a folder with a name")
+        raise StylegraftError(f"{target}: expected a folder with a name")
     text = EXAMPLE.replace('name = "my drawings"', f"name = {json.dumps('compare-' + name)}")
-    text = text.replace('targets = ["pencil"]', f"targets = [{json.dumps(str(folder.resolve()))}]")
+    text = text.replace('targets = ["pencil"]', f"targets = [{json.dumps(place)}]")
     return parse(text, Path(f"{name}.toml"))

@@ -17,7 +17,7 @@ from stylegraft.data.pixels import to_uint8
 from stylegraft.encoders.protocol import Encoder
 from stylegraft.errors import StylegraftError
 from stylegraft.lab.bench import Bench, Row
-from stylegraft.lab.panel import FULL_SIZE, PROBED, SIZE, At
+from stylegraft.lab.panel import FULL_SIZE, PROBED, SIZE, At, real_part
 from stylegraft.metrics.correspondence import correspondence
 from stylegraft.metrics.coverage import prdc
 from stylegraft.metrics.degree import degree, noise_path
@@ -25,12 +25,11 @@ from stylegraft.metrics.diversity import Distance, Resized, intra_lpips
 from stylegraft.metrics.extrapolation import fid_infinity
 from stylegraft.metrics.features import features
 from stylegraft.metrics.frechet import fid
-from stylegraft.metrics.kernel import kid
+from stylegraft.metrics.kernel import kid, too_few
 from stylegraft.metrics.memorisation import memorisation
 from stylegraft.metrics.path_length import path_length
 from stylegraft.metrics.similarity import similarity
 
-NEIGHBOURS = 1000  # reference images among which the nearest are sought, at most
 BLENDED = 50  # latents of the degree curve, at most
 NEIGHBOUR = 5  # k of precision and its kin
 
@@ -51,10 +50,9 @@ class Metric:
 
 def measure(bench: Bench, name: str, *, asked: bool = False) -> list[Row]:
     """The rows of one metric of METRICS. asked: the user named it."""
-    metric, absent = METRICS[name], lacking(bench)
-    for need in metric.needs:
-        if need in absent and not (asked and need in metric.waived):
-            return [Row(name, None, note=absent[need])]
+    if why := cannot(bench, name, asked=asked):
+        return [Row(name, None, note=why)]
+    metric = METRICS[name]
     rows: list[Row] = []
     for encoder in bench.encoders if metric.each else (None,):
         try:
@@ -64,10 +62,19 @@ def measure(bench: Bench, name: str, *, asked: bool = False) -> list[Row]:
     return rows
 
 
+def cannot(bench: Bench, name: str, *, asked: bool = False) -> str:
+    """Why a metric has no value here, as far as can be told before anything is drawn; empty where it may have one."""
+    metric, absent = METRICS[name], lacking(bench)
+    needs = ("encoder", *metric.needs) if metric.each else metric.needs
+    waived = metric.waived if asked else ()
+    return next((absent[need] for need in needs if need in absent and need not in waived), "")
+
+
 def lacking(bench: Bench) -> dict[str, str]:
     """What is not there, and how to say so."""
     real, shots, side = len(bench.reference), bench.shots, bench.target.resolution
     table = {
+        "encoder": (not bench.encoders, bench.blind),
         "source": (bench.source is None, "compares a domain with its source; MODEL is a source itself"),
         "shots": (shots is None, "needs the training images: --shots FOLDER"),
         "clusters": (
@@ -81,6 +88,7 @@ def lacking(bench: Bench) -> dict[str, str]:
             min(real, bench.count) <= NEIGHBOUR,
             f"{real} reference and {bench.count} generated images; expected more than {NEIGHBOUR} of both",
         ),
+        "kid": (bool(too_few(real)), too_few(real)),
         "line": (bench.count < 40, f"{bench.count} generated images; a line takes 40 or more"),
         "fixnoise": (
             bench.recipe != "fixnoise",
@@ -196,11 +204,19 @@ def _correspondence(bench: Bench) -> list[Row]:
 
 def _memorised(bench: Bench) -> list[Row]:
     assert bench.shots is not None
-    real = some(bench.reference, NEIGHBOURS, bench.seed, "evaluate.real")
+    real = real_part(bench.reference, bench.seed)
     found = memorisation(bench.images, bench.shots, real, Resized(perceptual(bench), SIZE))
+    bench.copies = found
     more = {"threshold": found.threshold, "mean": found.mean, "median": found.median}
-    note = f"share nearer than {found.threshold:.3f} to a shot; median {found.median:.3f}"
-    return [Row(found.name, found.share, None, found.count, len(real), None, note, more)]
+    pairs = f"share nearer than {found.threshold:.3f} to a shot, as 1 % of pairs of real images are"
+    nearer = f"share nearer than {found.threshold_nearest:.3f}, as 1 % of real images are to their nearest other one"
+    return [
+        Row(found.name, found.share, None, found.count, len(real), None, f"{pairs}; median {found.median:.3f}", more),
+        Row(
+            f"{found.name}-nearest", found.share_nearest, None, found.count, len(real), None, nearer,
+            {"threshold": found.threshold_nearest},
+        ),
+    ]  # fmt: skip
 
 
 def _path_length(bench: Bench) -> list[Row]:
@@ -238,7 +254,7 @@ PERCEPTUAL = ("lpips", "16 px")
 METRICS: dict[str, Metric] = {
     "fid": Metric("distance of the sets as Gaussians", ("halves",), _fid, each=True),
     "fid-infinity": Metric("the same at endlessly many images", ("halves", "line"), _fid_infinity, each=True),
-    "kid": Metric("unbiased distance of the sets", ("halves",), _kid, each=True),
+    "kid": Metric("unbiased distance of the sets", ("kid",), _kid, each=True),
     "prdc": Metric("precision, recall, density, coverage", ("neighbours",), _prdc, each=True),
     "p_target": Metric("of the target rather than the source", ("source", "halves"), _p_target, each=True),
     "similarity": Metric("cosines to the shots and to each other", ("shots",), _similarity, each=True),

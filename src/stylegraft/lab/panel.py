@@ -25,6 +25,7 @@ from stylegraft.adaptation import rules
 from stylegraft.adaptation.run import open_images
 from stylegraft.adaptation.sight import Sight, draw, fit_sight, latents, some
 from stylegraft.adaptation.state import State
+from stylegraft.checkpoints import assets
 from stylegraft.data.images import ImageSet
 from stylegraft.data.pixels import to_uint8
 from stylegraft.domains.apply import Adapted
@@ -35,16 +36,14 @@ from stylegraft.errors import StylegraftError
 from stylegraft.metrics.correspondence import correspondence
 from stylegraft.metrics.diversity import Distance, IntraDistance, Resized, intra_lpips
 from stylegraft.metrics.features import features
-from stylegraft.metrics.kernel import kid
-from stylegraft.metrics.memorisation import memorisation, real_threshold
+from stylegraft.metrics.kernel import kid, too_few
+from stylegraft.metrics.memorisation import REAL, Thresholds, memorisation, real_thresholds
 from stylegraft.networks.generator import Generator
 
 SIZE, FULL_SIZE = 64, 256  # px at which LPIPS compares
 FULL_SAMPLES = 1000
 PROBED = 500  # reference images that the probe is fitted on, at most
 REFERENCE = 1000  # that KID compares with, at most
-NEIGHBOURS = 256  # among which the distance between real images is taken, at most
-FEWEST = 50  # reference images without which there is no KID: subsets of 25 say nothing
 HELD = 1 << 29  # bytes of embeddings kept while a generator is measured
 
 
@@ -64,7 +63,12 @@ class Settings:
         """With the encoder named. Raises StylegraftError, with the command that gets it, when there is none."""
         if self.samples < 2:
             raise StylegraftError(f"a panel of {self.samples} latents; expected at least 2")
-        return dataclasses.replace(self, encoder=self.encoder or rules.probe("a trace"))
+        return dataclasses.replace(self, encoder=self.encoder or rules.probe("p_target of a trace"))
+
+    def ready(self) -> Settings:
+        """The same, where LPIPS is here too: of a panel that is made later, the missing weights are one line now."""
+        lpips_here()
+        return self.settled()
 
     def __str__(self) -> str:
         """One phrase for the log."""
@@ -102,8 +106,8 @@ class Panel:
                 "no reference beyond the training images: p_target is judged in folds, each sample by what was fitted "
                 "without the image it resembles most"
             )
-        if self.reference is None or len(self.reference) < FEWEST:
-            self.notes["kid"] = f"absent: {self._count} reference images, expected at least {FEWEST}"
+        if why := too_few(self._count):
+            self.notes["kid"] = f"absent: {why}"
         if self.reference is None:
             self.notes["memorised"] = (
                 "absent: how near real images come to each other takes a reference; the distance to the nearest "
@@ -141,12 +145,14 @@ class Panel:
     def identity(self) -> dict[str, Any]:
         """What decides the numbers, beside the run: two panels with other ones cannot be compared."""
         digest = getattr(self.lpips, "digest", "")
+        under = {} if "memorised" in self.notes else {"memorised": f"1 % of the pairs of {REAL} at most"}
         return {
             "encoder": f"{self.encoder.name} {self.encoder.digest[:16]}",
             "distance": f"{self.distance.name} {digest[:16]}".strip(),
             "samples": self.settings.samples,
             "seed": self.settings.seed,
             "reference": f"{self._count} images {self.origin[:16]}" if self.origin else "the training images",
+            **under,
         }
 
     def header(self) -> dict[str, Any]:
@@ -180,7 +186,8 @@ class Panel:
         """Numbers of a generator by name; `clusters` are the samples at each training image.
 
         Beside the headline of intra-LPIPS, where a cluster without a pair counts 0, stands `-without-empty`, where it
-        is left out, and `-spread` over the draws of members; beside KID the spread of one subset.
+        is left out, and `-spread` over the draws of members; beside KID the spread of one subset; beside the share of
+        copies `-nearest`, the one under the lower threshold (`metrics.memorisation`).
         """
         names, seed, shots = self.metrics, self.settings.seed, self.shots
         images = draw(network, self.z)
@@ -192,9 +199,10 @@ class Panel:
         if self.near is not None:
             distance = kid(found, self.near, seed=seed)
             values |= {names["kid"]: distance.mean, f"{names['kid']}-spread": distance.spread}
-        near = memorisation(images, shots, self.threshold or 0.0, once)
+        near = memorisation(images, shots, self.thresholds or Thresholds(0.0, 0.0), once)
         if "memorised" in names:
-            values[names["memorised"]] = near.share
+            name = names["memorised"]
+            values |= {name: near.share, f"{name}-nearest": near.share_nearest}
         values[names["nearest-shot"]] = near.median
         values[names["correspondence"]] = correspondence(self.source, images, once).mean
         return values
@@ -243,12 +251,11 @@ class Panel:
         return features(self.encoder, part, device=self.device)
 
     @cached_property
-    def threshold(self) -> float | None:
+    def thresholds(self) -> Thresholds | None:
         """How near real images come to each other."""
         if self.reference is None:
             return None
-        part = some(self.reference, NEIGHBOURS, self.settings.seed, "panel.real")
-        return real_threshold(part, self.distance)
+        return real_thresholds(real_part(self.reference, self.settings.seed), self.distance)
 
     @property
     def _count(self) -> int:
@@ -303,6 +310,16 @@ class At:
     def embed(self, images: Tensor) -> Sequence[Tensor]:
         """The distance's own embedding, at this size."""
         return self.distance.embed(resize(images, self.size))
+
+
+def real_part(reference: Tensor, seed: int) -> Tensor:
+    """The real images that the thresholds of memorisation are taken from: in a trace those of `evaluate`."""
+    return some(reference, REAL, seed, "memorised.real")
+
+
+def lpips_here() -> None:
+    """Raises StylegraftError, with the command that gets them, where the weights of LPIPS are not here."""
+    assets.find("lpips")
 
 
 def key(image: Tensor) -> bytes:

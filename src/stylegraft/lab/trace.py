@@ -125,7 +125,7 @@ class Tracer:
         if any(step < 0 for step in full_at):
             raise StylegraftError(f"--full-at {min(full_at)}: expected steps from 0 on")
         self.path = Path(folder) / FILE
-        self.settings = (panel.settings if panel else settings or Settings()).settled()
+        self.settings = panel.settings.settled() if panel else (settings or Settings()).ready()
         self.every, self.full_at, self.panel = every, frozenset(full_at), panel
         self.say = say or (lambda line: print(line, file=sys.stderr, flush=True))
         self.config = config
@@ -194,8 +194,7 @@ class Tracer:
         if full:
             self._write({"step": step, "weights": "ema", **panel.full(networks["ema"])})
         self.trace = read_trace(self.path.parent)
-        told = self.trace.at(step)
-        numbers = (f"{name} {told[name]:.3f}" for name in panel.metrics.values() if name in told)
+        numbers = spoken(self.trace.at(step), panel.metrics, self.trace.header.get("anchors"))
         self.say(f"trace: step {step}: {', '.join(numbers)} ({perf_counter() - started:.0f} s)")
 
     def _write(self, point: dict[str, Any]) -> None:
@@ -206,6 +205,16 @@ class Tracer:
                 os.fsync(file.fileno())
         except OSError as error:
             raise write_error(self.path, error) from error
+
+
+def spoken(
+    point: Mapping[str, Any], metrics: Mapping[str, str], anchors: Mapping[str, float] | None
+) -> list[str]:
+    """The numbers of a point for a line, `NAME VALUE` each in the order of its roles; p_target between its ends."""
+    found = {role: f"{name} {point[name]:.3f}" for role, name in metrics.items() if name in point}
+    if anchors and "quality" in found:
+        found["quality"] += f" (p(source) {anchors['p_source']:.2f}; p(real) {anchors['p_real']:.2f})"
+    return list(found.values())
 
 
 def _network(state: State, config: dict[str, Any], weights: str) -> Adapted:

@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-from stylegraft.encoders import ENCODERS
-from stylegraft.errors import StylegraftError, nearest
 from stylegraft.metrics.coverage import PRDC, prdc
 from stylegraft.metrics.diversity import IntraDistance, intra_lpips
 from stylegraft.metrics.extrapolation import fid_infinity
@@ -15,21 +13,6 @@ from stylegraft.metrics.kernel import KID, kid
 from stylegraft.metrics.realism import Probe, fit_probe
 
 __all__ = [
-    "KID", "METRICS", "PRDC", "IntraDistance", "Probe", "features", "fid", "fid_infinity", "fit_probe", "intra_lpips",
-    "kid", "prdc", "split_name",
+    "KID", "PRDC", "IntraDistance", "Probe", "features", "fid", "fid_infinity", "fit_probe", "intra_lpips",
+    "kid", "prdc",
 ]  # fmt: skip
-
-METRICS = {"fid": fid, "kid": kid}
-
-
-def split_name(name: str) -> tuple[str, str]:
-    """`kid-effnet-lite0` -> (`kid`, `effnet-lite0`); raises StylegraftError for a name that is not
-    metric-encoder.
-    """
-    names = [f"{metric}-{encoder}" for metric in METRICS for encoder in ENCODERS]
-    if name not in names:
-        raise StylegraftError(
-            f"metric {name!r} is unknown; there are: {', '.join(names)}{nearest(name, names)}"
-        )
-    metric, _, encoder = name.partition("-")
-    return metric, encoder

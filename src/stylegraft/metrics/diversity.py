@@ -151,14 +151,11 @@ def closest(
     others: Tensor,
     distance: Distance,
     *,
-    others_too: bool = False,
     batch: int = 16,
     memory: int = BYTES,
 ) -> tuple[Tensor, Tensor]:
     """How far the nearest of `others` [k, C, h, w] is from each image [N, C, H, W], [N] float64, and which it is, [N];
     the first of equals.
-
-    others_too: `images` are the others again, and each leaves itself out.
     """
     best = torch.full((len(images),), torch.inf, dtype=torch.float64)
     found = torch.zeros(len(images), dtype=torch.long)
@@ -166,14 +163,23 @@ def closest(
         for at, part in enumerate(images.split(batch)):
             rows = slice(at * batch, at * batch + len(part))
             apart = between(flat(distance, part), held)
-            if others_too:
-                place = torch.arange(rows.start, rows.stop)[:, None] - start
-                apart[place == torch.arange(apart.shape[1])] = torch.inf
             value, index = apart.min(1)
             closer = value < best[rows]
             best[rows] = torch.where(closer, value, best[rows])
             found[rows] = torch.where(closer, index + start, found[rows])
     return best, found
+
+
+@torch.no_grad()
+def pairwise(images: Tensor, distance: Distance, *, batch: int = 16, memory: int = BYTES) -> Tensor:
+    """Distances [N, N], float64 and symmetric, between all images [N, C, H, W]; 0 to itself."""
+    found = torch.zeros(len(images), len(images), dtype=torch.float64)
+    for start, held in blocks(images, distance, batch, memory):
+        stop = start + len(held[0])
+        found[start:stop, start:stop] = between(held, held).triu(1)
+        for at in range(stop, len(images), batch):
+            found[start:stop, at : at + batch] = between(flat(distance, images[at : at + batch]), held).T
+    return found + found.T
 
 
 @torch.no_grad()
@@ -209,8 +215,8 @@ def flat(distance: Distance, images: Tensor) -> list[Tensor]:
 def between(a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
     """Distances [A, B], float64, of two lists of embeddings [A, d_l] and [B, d_l].
 
-    |x - y|^2 = |x|^2 + |y|^2 - 2 x.y, with b's first row as the origin: what all images share does not cost digits,
-    and equal images are at a distance of exactly 0.
+    |x - y|^2 = |x|^2 + |y|^2 - 2 x.y, with b's first row as the origin, so that what all images share costs no digits.
+    Equal images are at 0 but for rounding: never below, and at exactly 0 where they are that first row.
     """
     total = torch.zeros(len(a[0]), len(b[0]), dtype=torch.float64)
     for x, y in zip(a, b, strict=True):

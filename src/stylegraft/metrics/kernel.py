@@ -11,6 +11,7 @@ from stylegraft.errors import StylegraftError
 from stylegraft.metrics.frechet import check
 
 BLOCK = 2048  # rows of a Gram matrix held at a time
+FEWEST = 50  # real images without which a trace and `evaluate` give no KID: subsets of 25 say nothing
 
 
 class KID(NamedTuple):
@@ -18,6 +19,11 @@ class KID(NamedTuple):
 
     mean: float
     spread: float
+
+
+def too_few(real: int) -> str:
+    """Why there is no KID against so many real images; empty if there is."""
+    return f"{real} reference images, expected at least {FEWEST}" if real < FEWEST else ""
 
 
 def kid(
