@@ -149,7 +149,10 @@ def measure(options: Options, model: Model) -> Evaluation:
     )
     reference = open_reference(options.reference, base, align)
     with bar() as progress:
-        return evaluate(target, source, reference, shots, settings, progress=progress)
+        found = evaluate(target, source, reference, shots, settings, progress=progress)
+    if all(row.value is None for row in found.rows):
+        raise StylegraftError(f"nothing could be measured: {found.rows[0].note}")
+    return found
 
 
 @contextmanager
