@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 
-from stylegraft.adaptation.checks import check, effectless
+from stylegraft.adaptation.checks import allowed, effectless
 from stylegraft.adaptation.choosing import labels, unknown
-from stylegraft.adaptation.fields import Recipe, show
+from stylegraft.adaptation.fields import show
 from stylegraft.adaptation.recipes import changed
 from stylegraft.adaptation.state import State, on_device
 from stylegraft.domains import spaces
@@ -94,16 +94,6 @@ def changing(state: State, field: str, fault: Fault) -> Iterator[dict[str, Any]]
         field = found[0]
 
 
-def allowed(row: Recipe) -> bool:
-    """Whether the fields of a recipe go together."""
-    try:
-        check(row)
-    except StylegraftError:
-        return False
-    return True
-
-
 def resolutions(state: State) -> list[int]:
     """Those of G's blocks above the lowest, from which a swap can start."""
-    marks = (label.partition("@")[2].partition("/")[0] for label in state.generator.groups)
-    return sorted({int(mark) for mark in marks if mark})[1:]
+    return sorted({layer.resolution for layer in state.generator.layers})[1:]

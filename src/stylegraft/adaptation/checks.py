@@ -111,6 +111,15 @@ def check(row: Recipe, said: Collection[str] = ()) -> Recipe:
     return row
 
 
+def allowed(row: Recipe) -> bool:
+    """Whether `check` lets a recipe pass."""
+    try:
+        check(row)
+    except StylegraftError:
+        return False
+    return True
+
+
 def check_values(row: Recipe) -> None:
     """Refuse a value outside of what its field can be: numbers are at least 0 unless `RANGES` says otherwise."""
     numbers = [name for name, field in FIELDS.items() if type(field.default) in (int, float)]

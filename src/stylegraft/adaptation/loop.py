@@ -54,7 +54,7 @@ def train(state: State, until: int) -> Iterator[Stats]:
         set_rates(state)
 
         for phase, members in plan.items():
-            acting = [term for term in members if state.step % term.every == 0]
+            acting = acting_at(members, state.step)
             warming_up = state.step < warmup and phase in ("G", "PL")
             if acting and not warming_up:
                 started = perf_counter()
@@ -85,6 +85,11 @@ def phases(terms: Sequence[Objective]) -> dict[str, list[Objective]]:
         phase: [term for term in terms if (term.owner, term.lazy) == kind]
         for phase, kind in zip(PHASES, kinds, strict=True)
     }
+
+
+def acting_at(members: Sequence[Objective], step: int) -> list[Objective]:
+    """Those terms of a phase that act in a step."""
+    return [term for term in members if step % term.every == 0]
 
 
 def teach(state: State, acting: Sequence[Objective], stats: Stats) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from stylegraft.adaptation.checks import check
+from stylegraft.adaptation.checks import allowed
 from stylegraft.adaptation.exits import patch_tap
 from stylegraft.adaptation.fields import sorting
 from stylegraft.adaptation.importance import source_fisher
@@ -23,7 +23,6 @@ from stylegraft.adaptation.stages import decisions
 from stylegraft.adaptation.state import State
 from stylegraft.adaptation.timing import costliest_step, kinds, seconds_a_step, timed
 from stylegraft.domains.domain import Domain
-from stylegraft.errors import StylegraftError
 
 LARGE = 4 * 128**2  # pixels in memory at once from which memory is worth a word before the first step
 
@@ -225,15 +224,8 @@ def savings(recipe: Recipe) -> list[str]:
     parts = [n for n in range(2, recipe.at_once) if recipe.batch % n == 0]
     ways: dict[str, dict[str, Any]] = {f"micro={n}": {"micro": n} for n in parts[-1:]}
     ways |= {"recompute=yes": {"recompute": True}, "judge=projected": PROJECTED}
-    return [way for way, changes in ways.items() if accepted(recipe, replace(recipe, **changes))]
-
-
-def accepted(recipe: Recipe, other: Recipe) -> bool:
-    """Whether `other` is another recipe, and one whose fields go together."""
-    try:
-        return check(other) != recipe
-    except StylegraftError:
-        return False
+    others = {way: replace(recipe, **changes) for way, changes in ways.items()}
+    return [way for way, other in others.items() if other != recipe and allowed(other)]
 
 
 def gib(size: float) -> str:

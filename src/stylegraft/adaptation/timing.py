@@ -8,7 +8,7 @@ from fractions import Fraction
 from itertools import combinations
 from time import perf_counter
 
-from stylegraft.adaptation.loop import PHASES, phases, teach
+from stylegraft.adaptation.loop import PHASES, acting_at, phases, teach
 from stylegraft.adaptation.objectives import objectives
 from stylegraft.adaptation.recipes import Recipe
 from stylegraft.adaptation.state import State
@@ -46,11 +46,6 @@ def meetings(periods: Collection[int]) -> list[tuple[int, Fraction]]:
         share = sum((Fraction((-1) ** len(more), math.lcm(first, *more)) for more in larger), Fraction(0))
         found.append((first if others else 0, share))
     return sorted(found)
-
-
-def acting_at(members: Sequence[Objective], step: int) -> list[Objective]:
-    """Those terms of a phase that act in a step."""
-    return [term for term in members if step % term.every == 0]
 
 
 def _periods(recipe: Recipe, members: Sequence[Objective]) -> set[int]:

@@ -139,11 +139,6 @@ def canonical(text: str, block: int) -> str:
     return " + ".join(str(item) for item in filled)
 
 
-def names(text: str) -> tuple[str, ...]:
-    """Of every term, the space (`affine+` for `affine+@32`) or the form (`dense` for a bare group)."""
-    return tuple(item.name if isinstance(item, Named) else item.form for item in parse(text))
-
-
 def find_space(text: str) -> Space:
     """The row of SPACES that is named, with or without rank and resolution, or an expression as a row of its own.
 
