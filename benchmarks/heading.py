@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import platform
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from stylegraft.lab import cell
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -26,14 +27,8 @@ def heading() -> dict[str, Any]:
 
 
 def commit() -> str:
-    """The commit that is checked out, with a `+` where src differs from it; `unknown` outside a repository."""
-
-    def git(*words: str) -> str:
-        done = subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True)
-        return done.stdout.strip()
-
-    head = git("rev-parse", "--short=12", "HEAD")
-    return head + ("+" if git("status", "--porcelain", "src") else "") if head else "unknown"
+    """The commit that is checked out, with a `+` where the package differs from it; `unknown` outside a repository."""
+    return cell.commit() or "unknown"
 
 
 def write(path: Path, result: dict[str, Any]) -> None:

@@ -89,8 +89,7 @@ def of_domains(options: Options) -> None:
     from stylegraft.adaptation import rules
     from stylegraft.adaptation.sight import latents
     from stylegraft.checkpoints import describe_base
-    from stylegraft.cli.console import say
-    from stylegraft.cli.evaluate import bar
+    from stylegraft.cli.console import bar, say
     from stylegraft.devices import check_device
     from stylegraft.domains.directions import load_domain
     from stylegraft.encoders import load_encoder
@@ -221,8 +220,7 @@ def of_study(options: Options) -> None:
     study = read(options.study or home / STUDY)
 
     from stylegraft.adaptation import rules
-    from stylegraft.cli.console import print_table, say
-    from stylegraft.cli.evaluate import bar
+    from stylegraft.cli.console import bar, print_table, say
     from stylegraft.devices import check_device
     from stylegraft.encoders import load_encoder
     from stylegraft.lab import anatomy_study

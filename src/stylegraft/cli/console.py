@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from stylegraft.errors import plain
@@ -83,3 +85,25 @@ def share(part: int, whole: int) -> str:
     """A share in per cent with enough digits to be more than zero: `0.12 %`, `100 %`."""
     per_cent = 100 * part / max(1, whole)
     return f"{per_cent:.0f} %" if per_cent >= 99.95 else f"{per_cent:.2f} %"
+
+
+@contextmanager
+def bar() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar on the terminal for what is under way; without a terminal, a line for each thing."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
+        tasks = {}
+
+        def progress(what: str, done: int, total: int) -> None:
+            metric = not what.startswith("images")
+            kind, text = ("metrics", f"measuring {what}") if metric else (what, what)
+            if kind not in tasks:
+                tasks[kind] = shown.add_task(kind)
+            shown.update(tasks[kind], description=text, completed=done, total=total or None)
+            if metric and not sys.stderr.isatty():
+                print(text, file=sys.stderr, flush=True)
+
+        yield progress

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -126,6 +124,7 @@ def default_folder(text: str, model: Model) -> Path:
 
 def measure(options: Options, model: Model) -> Evaluation:
     """Load what was named, and evaluate it under a bar."""
+    from stylegraft.cli.console import bar
     from stylegraft.domains.directions import load_domain
     from stylegraft.lab.evaluate import Settings, evaluate, open_reference, shots_of
     from stylegraft.sources import load_source
@@ -153,30 +152,6 @@ def measure(options: Options, model: Model) -> Evaluation:
     if all(row.value is None for row in found.rows):
         raise StylegraftError(f"nothing could be measured: {found.rows[0].note}")
     return found
-
-
-@contextmanager
-def bar() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar on the terminal for what is under way; without a terminal, a line for each thing."""
-    import sys
-
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
-        tasks = {}
-
-        def progress(what: str, done: int, total: int) -> None:
-            metric = not what.startswith("images")
-            kind, text = ("metrics", f"measuring {what}") if metric else (what, what)
-            if kind not in tasks:
-                tasks[kind] = shown.add_task(kind)
-            shown.update(tasks[kind], description=text, completed=done, total=total or None)
-            if metric and not sys.stderr.isatty():
-                print(text, file=sys.stderr, flush=True)
-
-        yield progress
 
 
 def show(found: Evaluation) -> None:

@@ -115,6 +115,12 @@ def contact_sheet(images: ImageSet, path: str | Path) -> None:
     )
 
 
+def unlike(images: Tensor, others: Tensor) -> Tensor:
+    """Which of the images [N, C, R, R] equal none of `others`, pixel by pixel: [N], bool."""
+    known = {other.cpu().numpy().tobytes() for other in others}
+    return torch.tensor([image.cpu().numpy().tobytes() not in known for image in images], dtype=torch.bool)
+
+
 def _check_points(points: Points, names: Sequence[str], path: str | Path) -> None:
     for name in points:
         if name not in names:

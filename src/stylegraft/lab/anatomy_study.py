@@ -24,11 +24,11 @@ from stylegraft.lab.domain_similarity import Distance, distance, source_features
 from stylegraft.lab.results import LEVELS, NOT_MEASURED, NOT_REACHED, Group, Mean, Row, groups, mean
 from stylegraft.lab.targets import opened
 from stylegraft.metrics.features import features
+from stylegraft.metrics.kernel import FEWEST
 from stylegraft.sources import load_source
 
 FILES = ("anatomy.json", "anatomy.html")
 TARGETS = "targets"  # in a study's folder
-ENOUGH = 50  # images of a target below which its distance is a guess
 LEVEL = LEVELS[0]  # of quality at which diversity is compared: the one that most runs reach
 
 
@@ -45,7 +45,7 @@ class Far:
 
     def __str__(self) -> str:
         """One phrase, with a warning where it rests on few images."""
-        guess = " (few images: a guess)" if self.distance.target < ENOUGH else ""
+        guess = " (few images: a guess)" if self.distance.target < FEWEST else ""
         return f"{self.target} from {self.source}: {self.distance}, its {self.by}{guess}"
 
 

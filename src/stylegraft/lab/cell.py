@@ -111,7 +111,7 @@ def work(job: Job, say: Callable[[str], None] = lambda line: None) -> Outcome:
 def run(job: Job, say: Callable[[str], None]) -> dict[str, Any]:
     """The life of a cell, in order: source and shots, the run with its tracer, the result."""
     cell, folder = job.cell, job.folder
-    source = _source(cell.source, job.resources.device)
+    source = source_of(cell.source, job.resources.device)
     target = opened(Path(job.target))
     channels = source.generator.img_channels
     shots = target.shots(cell.shots, cell.draw, channels)
@@ -226,8 +226,9 @@ def failed(outcome: Outcome, folder: Path, trace: str = "") -> Outcome:
 _PANELS: dict[tuple[Any, ...], Panel | None] = {}
 
 
-@lru_cache(maxsize=2)
-def _source(name: str, device: str) -> Source:
+@lru_cache(maxsize=4)
+def source_of(name: str, device: str) -> Source:
+    """A source of a study, loaded once a process."""
     return load_source(name, device)
 
 
@@ -286,7 +287,7 @@ def processor() -> str:
 @lru_cache(maxsize=1)
 def commit() -> str | None:
     """The commit of the checkout that runs, with `+` where it was changed; None for an installed package."""
-    git = ["git", "-C", str(Path(__file__).parent)]
+    git = ["git", "-C", str(Path(__file__).parents[1])]
     try:
         head = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True)
         changed = subprocess.run([*git, "status", "--porcelain", "--", "."], capture_output=True, text=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -20,17 +19,15 @@ from stylegraft.adaptation.plan import duration
 from stylegraft.adaptation.recipes import preset_of, recipe
 from stylegraft.adaptation.run import adapt
 from stylegraft.atomic import write_error, write_text
-from stylegraft.checkpoints.source import Source
 from stylegraft.data.files import few
 from stylegraft.errors import StylegraftError
-from stylegraft.lab.cell import Job, Outcome, failed
+from stylegraft.lab.cell import Job, Outcome, failed, source_of
 from stylegraft.lab.panel import Panel, Settings
 from stylegraft.lab.record import place, result_of
 from stylegraft.lab.runners import Runner, here
 from stylegraft.lab.study import Cell, Study, cells
 from stylegraft.lab.targets import pool_size, prepare, refusal
 from stylegraft.lab.trace import WEIGHTS, cadence
-from stylegraft.sources import load_source
 
 COPY = "study.toml"  # in the study's folder: the file as it was last run
 
@@ -53,14 +50,9 @@ class Plan:
         return 0.0 if self.refused else (self.seconds or 0.0) * (self.runs - self.done)
 
 
-@lru_cache(maxsize=4)
-def _source(name: str) -> Source:
-    return load_source(name)
-
-
 def resolution_of(source: str) -> int:
     """The side of a source's images, in pixels."""
-    return _source(source).generator.resolution
+    return source_of(source, "cpu").generator.resolution
 
 
 def listed(study: Study, wave: int | None = None) -> list[Cell]:
@@ -84,8 +76,8 @@ def plan(study: Study, out: Path, wave: int | None = None, say: Callable[[str], 
     found, tried = [], dict[Any, tuple[float | None, str]]()
     for group, own in groups.items():
         results = [result for cell in own if (result := result_of(place(out, cell), cell))]
-        possible = [cell for cell in own if not refusal(cell.shots, cell.draw, pools[cell.target])]
         reasons = [refusal(cell.shots, cell.draw, pools[cell.target]) for cell in own]
+        possible = [cell for cell, why in zip(own, reasons, strict=True) if not why]
         found += [Plan(group, reasons.count(why), 0, refused=why) for why in dict.fromkeys(reasons) if why]
         if not possible:
             continue
@@ -121,11 +113,12 @@ def _steps(cell: Cell) -> int:
 
 def _trial(cell: Cell, count: int, study: Study) -> tuple[float | None, str]:
     """Seconds of a run, or why the library refuses it; on noise, of which neither depends."""
-    g = _source(cell.source).generator
+    source = source_of(cell.source, "cpu")
+    g = source.generator
     noise = torch.randint(0, 256, (count, g.img_channels, g.resolution, g.resolution), dtype=torch.uint8)
     try:
         done = adapt(
-            _source(cell.source),
+            source,
             noise,
             recipe=cell.method.recipe,
             space=cell.space,
@@ -142,7 +135,7 @@ def _trial(cell: Cell, count: int, study: Study) -> tuple[float | None, str]:
 
 def _look(name: str, study: Study) -> float:
     """Seconds in which the panel measures a generator once; its preparation is not in it."""
-    g = _source(name).generator
+    g = source_of(name, "cpu").generator
     shots = torch.randint(0, 256, (10, g.img_channels, g.resolution, g.resolution), dtype=torch.uint8)
     panel = Panel(g, shots, Settings(**dict(study.trace.settings)))
     panel.measure(g)
@@ -167,7 +160,7 @@ def jobs_of(
             continue
         kind = (cell.target, cell.source)
         if kind not in prepared:
-            prepared[kind] = prepare(cell.target, _source(cell.source), out / "targets", say)
+            prepared[kind] = prepare(cell.target, source_of(cell.source, "cpu"), out / "targets", say)
             for note in prepared[kind].notes:
                 say(note)
         target = prepared[kind]

@@ -21,7 +21,7 @@ from stylegraft.atomic import write_json
 from stylegraft.checkpoints.source import Source
 from stylegraft.data.pixels import to_uint8
 from stylegraft.domains.domain import Domain
-from stylegraft.lab.cell import Job, settings_of
+from stylegraft.lab.cell import Job, settings_of, source_of
 from stylegraft.lab.criteria import BLEND, SWAP
 from stylegraft.lab.panel import Once, Panel
 from stylegraft.lab.study import Method
@@ -30,7 +30,6 @@ from stylegraft.lab.trace import FILE, read_trace
 from stylegraft.metrics.degree import degree, noise_path
 from stylegraft.metrics.features import features
 from stylegraft.networks.generator import Generator
-from stylegraft.sources import load_source
 
 CONTROL = "control.json"
 Way = Iterator[tuple[float, Tensor]]
@@ -63,7 +62,7 @@ def measure(job: Job) -> dict[str, Any]:
     """Measure the control of a finished run, and write it into its folder; of one that has a control."""
     kind = kind_of(job.cell.method)
     assert kind
-    source = load_source(job.cell.source, job.resources.device)
+    source = source_of(job.cell.source, job.resources.device)
     domain = Domain.load(job.folder / "domain.safetensors", source.generator)
     panel = _panel(job, source)
     panel.check(job.folder / FILE, read_trace(job.folder).header["panel"])

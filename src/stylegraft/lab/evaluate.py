@@ -24,7 +24,7 @@ from stylegraft.adaptation.run import open_images
 from stylegraft.atomic import write_json
 from stylegraft.checkpoints.identity import base_digest, describe_base
 from stylegraft.checkpoints.source import Source
-from stylegraft.data.images import ImageSet
+from stylegraft.data.images import ImageSet, unlike
 from stylegraft.encoders import load_encoder
 from stylegraft.encoders.lpips import load_lpips
 from stylegraft.encoders.places import whereabouts
@@ -33,7 +33,6 @@ from stylegraft.encoders.table import ENCODERS
 from stylegraft.errors import StylegraftError
 from stylegraft.lab.bench import Bench, Counted, Row
 from stylegraft.lab.measures import METRICS, cannot, measure
-from stylegraft.lab.panel import key
 from stylegraft.metrics.diversity import Distance
 from stylegraft.version import __version__
 
@@ -111,11 +110,11 @@ def evaluate(
     missing: list[Row] = []
     chosen = settings.metrics or tuple(METRICS)
     few = min(settings.few, settings.count)
-    count = settings.count
     if not any(METRICS[name].each for name in chosen):
-        encoders, count = (), few  # nobody looks at the others
+        encoders = ()
     if encoders is None:
         encoders, missing = seeing(settings)
+    count = settings.count if encoders else few  # of the others nobody looks at any
     distance = lpips or or_why(lambda: load_lpips("vgg", settings.device))
     if not isinstance(distance, str):
         distance = Counted(distance, lambda images: progress("images compared by LPIPS", images, 0))
@@ -205,8 +204,7 @@ def check(settings: Settings, classes: int) -> None:
 
 def apart(reference: ImageSet, shots: Tensor | None) -> tuple[Tensor, int]:
     """The reference without the training images, and how many those were."""
-    known = set() if shots is None else {key(image) for image in shots}
-    left = torch.tensor([key(image) not in known for image in reference.images])
+    left = unlike(reference.images, reference.images[:0] if shots is None else shots)
     if not left.any():
         raise StylegraftError(
             f"--reference: all {len(reference)} images are training images; expected others of the same domain"

@@ -17,11 +17,11 @@ from stylegraft.data.pixels import to_uint8
 from stylegraft.encoders.protocol import Encoder
 from stylegraft.errors import StylegraftError
 from stylegraft.lab.bench import Bench, Row
-from stylegraft.lab.panel import FULL_SIZE, PROBED, SIZE, At, real_part
+from stylegraft.lab.panel import FULL_SIZE, PROBED, SIZE, real_part
 from stylegraft.metrics.correspondence import correspondence
 from stylegraft.metrics.coverage import prdc
 from stylegraft.metrics.degree import degree, noise_path
-from stylegraft.metrics.diversity import Distance, Resized, intra_lpips
+from stylegraft.metrics.diversity import At, Distance, Resized, intra_lpips
 from stylegraft.metrics.extrapolation import fid_infinity
 from stylegraft.metrics.features import features
 from stylegraft.metrics.frechet import fid
@@ -158,9 +158,8 @@ def _p_target(bench: Bench, encoder: Encoder) -> list[Row]:
     source = bench.draw(bench.source, "evaluate.source", len(pool))
     sight = fit_sight(encoder, source, pool, bench.seed, "evaluate", learnt=False, device=bench.device)
     probe, fake = sight.probe, bench.fake(encoder)
-    more = {name: getattr(probe, name) for name in ("p_real", "p_source", "accuracy", "calibration")}
     note = f"real {probe.p_real:.2f}, source {probe.p_source:.2f}, held-out accuracy {probe.accuracy:.2f}"
-    return [Row(probe.name, sight.p_target(fake), None, len(fake), len(pool), None, note, more)]
+    return [Row(probe.name, sight.p_target(fake), None, len(fake), len(pool), None, note, probe.anchors)]
 
 
 def _similarity(bench: Bench, encoder: Encoder) -> list[Row]:

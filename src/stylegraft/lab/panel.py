@@ -26,15 +26,14 @@ from stylegraft.adaptation.run import open_images
 from stylegraft.adaptation.sight import Sight, draw, fit_sight, latents, some
 from stylegraft.adaptation.state import State
 from stylegraft.checkpoints import assets
-from stylegraft.data.images import ImageSet
+from stylegraft.data.images import ImageSet, unlike
 from stylegraft.data.pixels import to_uint8
 from stylegraft.domains.apply import Adapted
 from stylegraft.encoders import Encoder, load_encoder
 from stylegraft.encoders.lpips import load_lpips
-from stylegraft.encoders.protocol import resize
 from stylegraft.errors import StylegraftError
 from stylegraft.metrics.correspondence import correspondence
-from stylegraft.metrics.diversity import Distance, IntraDistance, Resized, intra_lpips
+from stylegraft.metrics.diversity import At, Distance, IntraDistance, Resized, intra_lpips
 from stylegraft.metrics.features import features
 from stylegraft.metrics.kernel import kid, too_few
 from stylegraft.metrics.memorisation import REAL, Thresholds, memorisation, real_thresholds
@@ -157,14 +156,11 @@ class Panel:
 
     def header(self) -> dict[str, Any]:
         """For the first line of a trace (`lab.trace.Tracer` says what is in it)."""
-        probe = self.sight.probe
         return {
             "panel": self.identity,
             "metrics": self.metrics,
             "full": self.full_name,
-            "anchors": {
-                name: getattr(probe, name) for name in ("p_real", "p_source", "accuracy", "calibration")
-            },
+            "anchors": self.sight.probe.anchors,
             "source": self.measure(self.generator),
             "notes": self.notes,
         }
@@ -267,8 +263,7 @@ class Panel:
         if given is None:
             return None, ""
         pictures = open_images(given, self.generator, "auto" if align == "auto" else "off")
-        shots = {key(image) for image in self.shots}
-        left = torch.tensor([key(image) not in shots for image in pictures.images])
+        left = unlike(pictures.images, self.shots)
         if int(left.sum()) < 2:
             raise StylegraftError(
                 f"--reference: {len(pictures)} images, {int(left.sum())} of them no training images; expected at least "
@@ -298,18 +293,6 @@ class Once:
                     self.kept[keys[i]] = [level.clone() for level in levels]
                     self.bytes += size
         return [torch.stack(levels) for levels in zip(*(found[one] for one in keys), strict=True)]
-
-
-class At:
-    """A distance of images that are first brought to one size, smaller or larger, which its name says."""
-
-    def __init__(self, distance: Distance, size: int) -> None:
-        self.distance, self.size = distance, size
-        self.name = f"{distance.name}@{size}"
-
-    def embed(self, images: Tensor) -> Sequence[Tensor]:
-        """The distance's own embedding, at this size."""
-        return self.distance.embed(resize(images, self.size))
 
 
 def real_part(reference: Tensor, seed: int) -> Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -12,12 +11,12 @@ import torch
 from stylegraft.adaptation.previews import render
 from stylegraft.adaptation.sampling import Draws, seed_of
 from stylegraft.atomic import write_text
-from stylegraft.checkpoints.source import Source
 from stylegraft.data.grids import save_grid
 from stylegraft.domains.domain import Domain
 from stylegraft.errors import StylegraftError
 from stylegraft.lab import page
 from stylegraft.lab.answers import answers
+from stylegraft.lab.cell import source_of
 from stylegraft.lab.charts import Line, Point, Series, curves, scatter
 from stylegraft.lab.record import place
 from stylegraft.lab.results import (
@@ -32,7 +31,6 @@ from stylegraft.lab.results import (
     write_table,
 )
 from stylegraft.lab.study import slug
-from stylegraft.sources import load_source
 
 CROWD = 8  # curves in one chart, at most: there are as many colours
 PICTURED = 8  # latents
@@ -197,7 +195,7 @@ def over_shots(found: Sequence[Group]) -> list[str]:
 
 def _pictures(found: Sequence[Group], out: Path, name: str) -> list[str]:
     """A row of pictures a group, all of the same latents, under the source's."""
-    source = _source(found[0].rows[0].cell.source)
+    source = source_of(found[0].rows[0].cell.source, "cpu")
     g = source.generator
     z = Draws([seed_of(0, 0, "lab.pictures", i) for i in range(PICTURED)]).normal(g.z_dim)
     images, labels = [render(g, z)], ["source"]
@@ -214,8 +212,3 @@ def _pictures(found: Sequence[Group], out: Path, name: str) -> list[str]:
         "The same latents through the source and through each domain at the end of its first run (psi 0.7)"
     )
     return [page.picture(path, caption, width=1100)]
-
-
-@lru_cache(maxsize=2)
-def _source(name: str) -> Source:
-    return load_source(name)

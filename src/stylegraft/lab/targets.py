@@ -30,7 +30,7 @@ from stylegraft.checkpoints.identity import describe_base
 from stylegraft.checkpoints.source import Source
 from stylegraft.data.files import read_pictures
 from stylegraft.data.filters import FILTERS, apply
-from stylegraft.data.images import ImageSet, load_images
+from stylegraft.data.images import ImageSet, load_images, unlike
 from stylegraft.data.pixels import to_float, to_uint8
 from stylegraft.data.targets import TARGETS, open_target
 from stylegraft.errors import StylegraftError
@@ -214,8 +214,8 @@ def _copy(
         images, rest = images[rows], images[others]
     elif target.reference:
         rest = load_images(target.reference, g.resolution, g.img_channels, target.align).images
-    rest, same = _without(rest, images)
-    if same:
+    count, rest = len(rest), rest[unlike(rest, images)]
+    if same := count - len(rest):
         notes.append(
             f"{target.label}: {same} images of the reference are also in the pool, and left out of it"
         )
@@ -227,13 +227,6 @@ def _copy(
         for i, picture in enumerate(pictures):
             _save(picture, folder / part / f"{i:06d}.png", g.img_channels)
     return {"pool": len(images), "reference": len(rest)}, notes
-
-
-def _without(images: Tensor, others: Tensor) -> tuple[Tensor, int]:
-    """The images that are not among `others`, pixel by pixel, and how many were."""
-    known = {other.numpy().tobytes() for other in others}
-    kept = [i for i, image in enumerate(images) if image.numpy().tobytes() not in known]
-    return images[kept], len(images) - len(kept)
 
 
 def _save(picture: Tensor, path: Path, channels: int) -> None:

@@ -52,12 +52,20 @@ class EncoderDistance:
         return [torch.nn.functional.normalize(features, dim=1) / 2**0.5]
 
 
-class Resized:
-    """A distance of images that are first made smaller, which its name says: `lpips-vgg@64`."""
+class At:
+    """A distance of images that are first brought to one size, smaller or larger, which its name says."""
 
     def __init__(self, distance: Distance, size: int) -> None:
         self.distance, self.size = distance, size
         self.name = f"{distance.name}@{size}"
+
+    def embed(self, images: Tensor) -> Sequence[Tensor]:
+        """The distance's own embedding, at this size."""
+        return self.distance.embed(resize(images, self.size))
+
+
+class Resized(At):
+    """A distance of images that are first made smaller, which its name says: `lpips-vgg@64`."""
 
     def embed(self, images: Tensor) -> Sequence[Tensor]:
         """The distance's own embedding, at this size; images that are smaller already stay as they are."""

@@ -68,6 +68,11 @@ class Probe:
         """The metric's name."""
         return f"p_target-{self.encoder}"
 
+    @property
+    def anchors(self) -> dict[str, float]:
+        """What p_target is read by, as a result file has it: the ends of the scale, and how far the probe is right."""
+        return {name: getattr(self, name) for name in ("p_real", "p_source", "accuracy", "calibration")}
+
     def p(self, features: Tensor) -> Tensor:
         """Probability [N], float64, that each row of the features [N, D] is of the target."""
         return self.head.p(features)
