@@ -195,6 +195,18 @@ def test_one_shot_has_no_clusters_and_noise_is_no_control_of_other_recipes(sourc
     assert "where fixnoise has made it one" in next(r.note for r in everything.rows if r.name == "degree")
 
 
+def test_images_that_nobody_looks_at_are_not_drawn(source: Source):
+    found = evaluate(
+        source, None, image_set(pictures(9, 6)), pictures(3, 5), Settings(40, 8), encoders=[], lpips=Pixels()
+    )
+    assert found.bench.count == len(found.bench.images) == 8
+    seen = evaluate(
+        source, None, image_set(pictures(9, 6)), pictures(3, 5), Settings(40, 8),
+        encoders=[load_encoder("random-tiny")], lpips=Pixels(),
+    )  # fmt: skip
+    assert (seen.bench.count, len(seen.bench.images)) == (40, 8)
+
+
 def test_without_lpips_the_line_that_gets_it_is_the_reason(
     source: Source, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):

@@ -5,12 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from stylegraft.encoders.lpips import CHANNELS, LPIPS
-from stylegraft.encoders.vgg16 import VGG16Trunk
 from stylegraft.errors import StylegraftError
 from stylegraft.metrics.correspondence import correspondence, paired
 
-from .toys import Pixels, apart, pictures
+from .toys import Pixels, apart, pictures, random_lpips
 
 
 @pytest.mark.parametrize("batch", [1, 4, 32])
@@ -29,12 +27,7 @@ def test_an_image_is_at_exactly_nothing_from_itself_as_pixels_or_as_float():
 
 
 def test_lpips_by_its_embedding_is_lpips():
-    rng = torch.Generator().manual_seed(3)
-    with torch.device("meta"):
-        shapes = {name: value.shape for name, value in VGG16Trunk().state_dict().items()}
-    weights = {name: torch.randn(shape, generator=rng) * 0.05 for name, shape in shapes.items()}
-    weights |= {f"lin{i}": torch.rand(c, generator=rng) / c for i, c in enumerate(CHANNELS["vgg"])}
-    model = LPIPS("vgg", weights)
+    model = random_lpips()
     a, b = pictures(5, size=16), pictures(5, seed=1, size=16)
     expected = model(a / 127.5 - 1, b / 127.5 - 1)
     torch.testing.assert_close(paired(a, b, model, batch=2), expected.double(), rtol=1e-5, atol=0)

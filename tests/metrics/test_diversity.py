@@ -7,12 +7,10 @@ import math
 import pytest
 import torch
 
-from stylegraft.encoders.lpips import CHANNELS, LPIPS
-from stylegraft.encoders.vgg16 import VGG16Trunk
 from stylegraft.errors import StylegraftError
 from stylegraft.metrics.diversity import EncoderDistance, Resized, intra_lpips, mean_pairwise, nearest
 
-from .toys import Means, Pixels, apart, flat, pictures
+from .toys import Means, Pixels, apart, flat, pictures, random_lpips
 
 
 @pytest.mark.parametrize(("batch", "memory"), [(16, 1 << 30), (1, 1), (3, 4000), (5, 1 << 12)])
@@ -111,12 +109,7 @@ def test_any_encoder_gives_a_distance_that_its_name_carries():
 
 
 def test_lpips_is_such_a_distance_and_may_be_taken_smaller():
-    rng = torch.Generator().manual_seed(3)
-    with torch.device("meta"):
-        shapes = {name: value.shape for name, value in VGG16Trunk().state_dict().items()}
-    weights = {name: torch.randn(shape, generator=rng) * 0.05 for name, shape in shapes.items()}
-    weights |= {f"lin{i}": torch.rand(c, generator=rng) / c for i, c in enumerate(CHANNELS["vgg"])}
-    model = LPIPS("vgg", weights)
+    model = random_lpips()
     images = pictures(3, size=32)
     x = images.float() / 127.5 - 1
     pairs = torch.tensor([[0, 1], [0, 2], [1, 2]])

@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from stylegraft.encoders.lpips import CHANNELS, LPIPS
+from stylegraft.encoders.vgg16 import VGG16Trunk
+
 
 class Pixels:
     """Squared difference of the pixels, on two levels."""
@@ -25,6 +28,16 @@ class Means:
 
     def encode(self, x: Tensor) -> Tensor:
         return x.mean((2, 3))
+
+
+def random_lpips() -> LPIPS:
+    """LPIPS on a VGG16 of random weights."""
+    rng = torch.Generator().manual_seed(3)
+    with torch.device("meta"):
+        shapes = {name: value.shape for name, value in VGG16Trunk().state_dict().items()}
+    weights = {name: torch.randn(shape, generator=rng) * 0.05 for name, shape in shapes.items()}
+    weights |= {f"lin{i}": torch.rand(c, generator=rng) / c for i, c in enumerate(CHANNELS["vgg"])}
+    return LPIPS("vgg", weights)
 
 
 def pictures(count: int, seed: int = 0, size: int = 6) -> Tensor:

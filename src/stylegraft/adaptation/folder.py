@@ -302,6 +302,11 @@ def read_stats(path: Path) -> list[dict[str, Any]]:
     return [one for one in found if isinstance(one, dict) and "step" in one]
 
 
+def training_images(run: Path) -> Tensor:
+    """The training images of a run folder, uint8 [k, C, R, R]."""
+    return read_tensors(run / "targets.safetensors", TARGETS)[0]["images"].to(torch.uint8)
+
+
 def write_tensors(path: Path, kind: str, tensors: Mapping[str, Tensor], texts: Mapping[str, str]) -> None:
     """Write a file of this kind, with a digest over its content."""
     digest = tensorfile.digest(tensors, texts)

@@ -124,9 +124,10 @@ def default_folder(text: str, model: Model) -> Path:
 
 def measure(options: Options, model: Model) -> Evaluation:
     """Load what was named, and evaluate it under a bar."""
+    from stylegraft.adaptation.folder import training_images
     from stylegraft.cli.console import bar
     from stylegraft.domains.directions import load_domain
-    from stylegraft.lab.evaluate import Settings, evaluate, open_reference, shots_of
+    from stylegraft.lab.evaluate import Settings, evaluate, open_reference
     from stylegraft.sources import load_source
 
     base = load_source(model.base_text)
@@ -135,7 +136,7 @@ def measure(options: Options, model: Model) -> Evaluation:
         domain = load_domain(model.found.path, base)
         target, source = base.with_domain(domain), base
         align = align or domain.config.get("target", {}).get("align")
-    shots = shots_of(model.found.path.parent) if model.found.kind == "run" else None
+    shots = training_images(model.found.path.parent) if model.found.kind == "run" else None
     if options.shots:
         shots = open_reference(options.shots, base, align).images
     settings = Settings(

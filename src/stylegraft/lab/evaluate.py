@@ -19,7 +19,6 @@ import torch
 from torch import Tensor
 
 from stylegraft.adaptation import rules
-from stylegraft.adaptation.folder import TARGETS, read_tensors
 from stylegraft.adaptation.run import open_images
 from stylegraft.atomic import write_json
 from stylegraft.checkpoints.identity import base_digest, describe_base
@@ -244,11 +243,6 @@ def or_why(load: Callable[[], Distance]) -> Distance | str:
 def open_reference(path: str | Path, source: Source, align: str | None) -> ImageSet:
     """The reference at the generator's size; align: how the training images were framed (`auto`, `off`, `points`)."""
     return open_images(str(path), source.generator, "auto" if align in (None, "auto") else "off")
-
-
-def shots_of(run: Path) -> Tensor:
-    """The training images of a run folder, uint8 [k, C, R, R]."""
-    return read_tensors(run / "targets.safetensors", TARGETS)[0]["images"].to(torch.uint8)
 
 
 def plain(value: Any) -> Any:

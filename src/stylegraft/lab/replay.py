@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from stylegraft.adaptation.fields import Recipe
-from stylegraft.adaptation.folder import TARGETS, read_stats, read_tensors
+from stylegraft.adaptation.folder import read_stats, training_images
 from stylegraft.adaptation.run import adapt, judge_of
 from stylegraft.checkpoints.identity import describe_base
 from stylegraft.checkpoints.source import Source
@@ -123,7 +123,7 @@ def recipe_of(config: dict[str, Any], folder: Path) -> Recipe:
 
 def images_of(folder: Path, config: dict[str, Any]) -> ImageSet:
     """The training images, under the identity that the run gave them."""
-    images = read_tensors(folder / "targets.safetensors", TARGETS)[0]["images"].to(torch.uint8)
+    images = training_images(folder)
     count, target = len(images), config["target"]
     names = tuple(f"{i:03d}" for i in range(count))
     return ImageSet(
