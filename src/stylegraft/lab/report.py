@@ -74,31 +74,27 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def quality_diversity(traces: Mapping[str, Trace], weights: Sequence[str] = WEIGHTS) -> str:
-    """The curve of a run, or of several by name, in the plane of p_target and intra-LPIPS; points of the first weights
-    carry their steps.
-    """
-    series, names = [], next(iter(traces.values())).header["metrics"]
-    quality, diversity = names["quality"], names["diversity"]
-    for colour, (name, trace) in enumerate(traces.items()):
-        for kind in weights:
-            points = [p for p in trace.points if p["weights"] == kind and quality in p and diversity in p]
-            called = f"{name}, {kind}" if len(traces) > 1 and len(weights) > 1 else name or NAMED[kind]
-            if points:
-                series.append(
-                    Series(
-                        called if len(traces) > 1 else NAMED[kind],
-                        [p[quality] for p in points],
-                        [p[diversity] for p in points],
-                        labels=[str(p["step"]) for p in points] if kind == weights[0] else (),
-                        tips=[
-                            f"{called}, step {p['step']}: {quality} {p[quality]:.3f}, {diversity} {p[diversity]:.4f}"
-                            for p in points
-                        ],
-                        colour=colour if len(traces) > 1 else WEIGHTS.index(kind),
-                        dashed=kind == "raw",
-                    )
+def quality_diversity(trace: Trace) -> str:
+    """The curve of a run in the plane of p_target and intra-LPIPS; the averaged weights' points carry their steps."""
+    quality, diversity = (trace.header["metrics"][role] for role in ("quality", "diversity"))
+    series = []
+    for i, kind in enumerate(WEIGHTS):
+        points = [p for p in trace.points if p["weights"] == kind and quality in p and diversity in p]
+        if points:
+            series.append(
+                Series(
+                    NAMED[kind],
+                    [p[quality] for p in points],
+                    [p[diversity] for p in points],
+                    labels=[str(p["step"]) for p in points] if i == 0 else (),
+                    tips=[
+                        f"{NAMED[kind]}, step {p['step']}: {quality} {p[quality]:.3f}, {diversity} {p[diversity]:.4f}"
+                        for p in points
+                    ],
+                    colour=i,
+                    dashed=kind == "raw",
                 )
+            )
     return curves("Diversity against quality, along the run", series, quality, diversity)
 
 
@@ -145,7 +141,7 @@ def _traced(trace: Trace) -> list[Section]:
         Section(
             "Quality and diversity",
             [
-                row(quality_diversity({"": trace})),
+                row(quality_diversity(trace)),
                 text(
                     f"The probe gives real target images {anchors['p_real']:.2f} and the source "
                     f"{anchors['p_source']:.2f}: the two ends of the scale (held-out accuracy "
