@@ -1,0 +1,109 @@
+"""Latents that are kept: codes of faces, by seed or from a file, that every application starts from.
+
+A code is a set of rows of W+ [num_ws, w_dim], truncated already; one that was inverted in S has style vectors too,
+which then take the place of its rows. The file is a safetensors with `ws` and `style|LAYER`, the names of the codes
+and the base that they were found on, all checked when it is read.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from stylegraft.adaptation.sampling import Draws
+from stylegraft.checkpoints import headers, tensorfile
+from stylegraft.checkpoints.identity import base_digest
+from stylegraft.errors import StylegraftError
+from stylegraft.networks.generator import Generator
+
+FORMAT = "stylegraft-latents"
+VERSIONS = range(1, 2)
+
+
+@dataclass(frozen=True, eq=False)
+class Latents:
+    """ws [N, num_ws, w_dim]; names: one a code; styles: {layer: [N, channels]} of codes in S, empty for codes in W+;
+    info: how they were found (JSON-able).
+    """
+
+    ws: Tensor
+    names: tuple[str, ...]
+    styles: Mapping[str, Tensor] = field(default_factory=dict)
+    info: dict[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.ws)
+
+    def __getitem__(self, chosen: slice) -> Latents:
+        styles = {layer: s[chosen] for layer, s in self.styles.items()}
+        return replace(self, ws=self.ws[chosen], names=self.names[chosen], styles=styles)
+
+    def code(self) -> dict[str, Any]:
+        """What a generator is called with: `generator(**latents.code())`."""
+        return {"styles": self.styles} if self.styles else {"ws": self.ws}
+
+    def to(self, device: torch.device | str) -> Latents:
+        """The same codes on another device."""
+        styles = {layer: s.to(device) for layer, s in self.styles.items()}
+        return replace(self, ws=self.ws.to(device), styles=styles)
+
+    def save(self, path: str | os.PathLike[str], generator: Generator) -> None:
+        """Write the file atomically; `generator` is the base that the codes belong to."""
+        tensors = {"ws": self.ws, **{f"style|{layer}": s for layer, s in self.styles.items()}}
+        tensors = {name: tensor.detach().float() for name, tensor in tensors.items()}
+        tensorfile.require_finite(path, tensors)
+        config = {"names": list(self.names), "info": self.info, "base": base_digest(generator)}
+        metadata = {"config": tensorfile.to_json(config, "the names of the codes")}
+        metadata["digest"] = tensorfile.digest(tensors, metadata)
+        tensorfile.write(path, tensors, metadata | tensorfile.stamp(FORMAT, VERSIONS))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], generator: Generator) -> Latents:
+        """Read a file of codes of `generator`; raises StylegraftError naming the file and the fault, another base
+        among them.
+        """
+        shown = os.fspath(path)
+        tensorfile.require_format(path, headers.read_metadata(path), FORMAT, VERSIONS)
+        tensors, metadata = tensorfile.read(path)
+        text = metadata.get("config", "")
+        tensorfile.require_digest(path, metadata.get("digest"), tensorfile.digest(tensors, {"config": text}))
+        tensorfile.require_finite(path, tensors)
+        config = headers.from_json(text, path, "its config")
+        if config.get("base") != (found := base_digest(generator)):
+            wanted = str(config.get("base"))[:12]
+            raise StylegraftError(
+                f"{shown}: its codes belong to the generator of sha256 {wanted}, this one is {found[:12]}"
+            )
+        ws = tensors.pop("ws", torch.zeros(0)).float()
+        styles = {name.partition("|")[2]: s.float() for name, s in tensors.items()}
+        names = config.get("names")
+        if not isinstance(names, list) or ws.shape != (len(names), generator.num_ws, generator.w_dim):
+            raise StylegraftError(
+                f"{shown}: damaged file of codes: {list(ws.shape)} numbers, {names!r} names"
+            )
+        widths = {layer.name: layer.channels for layer in generator.layers}
+        if styles and {k: list(s.shape) for k, s in styles.items()} != {
+            k: [len(names), width] for k, width in widths.items()
+        }:
+            raise StylegraftError(f"{shown}: damaged file of codes: other layers than the generator's")
+        return cls(ws, tuple(str(name) for name in names), styles, dict(config.get("info") or {}))
+
+
+@torch.no_grad()
+def of_seeds(generator: Generator, seeds: Sequence[int], psi: float = 0.7) -> Latents:
+    """The codes of these seeds truncated by psi, the faces that `stylegraft sample` draws; of an unconditional
+    generator, or of class seed % c_dim.
+    """
+    device = generator.get_buffer("mapping.w_avg").device
+    z = Draws(list(seeds), device=device).normal(generator.z_dim)
+    c = None
+    if generator.c_dim:
+        classes = torch.tensor([seed % generator.c_dim for seed in seeds])
+        c = torch.nn.functional.one_hot(classes, generator.c_dim).float().to(device)
+    ws = generator.ws(generator.mapping(z, c), psi).contiguous()
+    return Latents(ws, tuple(f"seed {seed}" for seed in seeds), info={"psi": psi})
