@@ -120,6 +120,15 @@ def test_a_level_that_one_run_misses_is_not_reached_by_the_group():
     assert NOT_REACHED in summary_row(group)
 
 
+def test_the_chart_at_equal_quality_holds_the_levels_that_all_runs_reached():
+    slow = [row(result(quality=(0.1, 0.3, 0.6, 0.7)), method="tgan"), row(method="tgan", seed=1)]
+    never = [row(result(quality=(0.1, 0.2, 0.3, 0.4)), method="cdc")]
+    dcl, tgan = study_page.at_equal_quality(groups([row(), *slow, *never]))
+    assert (dcl.name, tuple(dcl.x)) == ("dcl · full", LEVELS)
+    assert dcl.y == pytest.approx([one.reached(share)[1] for one in [row()] for share in LEVELS])
+    assert tgan.y[2] is tgan.low[2] is None and tgan.low[0] < tgan.y[0] < tgan.high[0]
+
+
 def test_numbers_of_two_encoders_are_never_in_one_table(tmp_path: Path):
     cells = [cell(), cell(method="tgan")]
     for one, name in zip(cells, ("p_target-a", "p_target-b"), strict=True):

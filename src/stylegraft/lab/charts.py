@@ -44,8 +44,8 @@ class Series:
     name: str
     x: Sequence[float]
     y: Sequence[float | None]
-    low: Sequence[float] = ()
-    high: Sequence[float] = ()
+    low: Sequence[float | None] = ()
+    high: Sequence[float | None] = ()
     labels: Sequence[str] = ()
     tips: Sequence[str] = ()
     colour: int | None = None
@@ -88,7 +88,8 @@ def curves(
         kind = f"c{(i if s.colour is None else s.colour) % len(LIGHT)}{' dash' if s.dashed else ''}"
         names.append((s.name, kind))
         if s.low:
-            band = [one for one in zip(s.x, s.low, s.high, strict=True) if all(map(_finite, one))]
+            places = zip(s.x, s.low, s.high, strict=True)
+            band = [(a, low, high) for a, low, high in places if _finite(low) and _finite(high)]
             edge = [(a, high) for a, _, high in band] + [(a, low) for a, low, _ in reversed(band)]
             parts.append(f'<polygon class="band {kind}" points="{frame.path(edge)}"/>')
         for run in _runs(s):

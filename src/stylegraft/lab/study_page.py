@@ -21,6 +21,7 @@ from stylegraft.lab.charts import Line, Point, Series, curves, scatter
 from stylegraft.lab.record import place
 from stylegraft.lab.results import (
     COLUMNS,
+    LEVELS,
     Group,
     Row,
     groups,
@@ -110,6 +111,9 @@ def _charts(found: Sequence[Group]) -> list[str]:
     ]
     paths = [trail(group) for group in found]
     first.append(curves("Diversity against quality, along the run", paths, x=str(quality), y=str(diversity)))
+    if equal := at_equal_quality(found):
+        share = "share of the way from p(source) to p(real)"
+        first.append(curves(f"Diversity at equal {quality}", equal, x=share, y=str(diversity)))
     second = [
         _pareto("At the end of the runs", found, "quality", "diversity", ("high", "high")),
         costs("Numbers that move", found, "parameters", 1),
@@ -147,6 +151,17 @@ def trail(group: Group) -> Series:
         labels=[str(step) for step in steps],
         tips=[f"{group.name}, step {step}: {quality[step]}, {diversity[step]}" for step in steps],
     )
+
+
+def at_equal_quality(found: Sequence[Group]) -> list[Series]:
+    """Diversity where all runs of a group first come to each level of quality, a curve a group that reached any."""
+    series = []
+    for group in found:
+        kept = [at and at[1] for at in map(group.reached, LEVELS)]
+        low, high = ([one and one.value + sign * (one.spread or 0.0) for one in kept] for sign in (-1, 1))
+        if any(kept):
+            series.append(Series(group.name, LEVELS, [one and one.value for one in kept], low, high))
+    return series
 
 
 def _pareto(title: str, found: Sequence[Group], x: str, y: str, better: tuple[str, str]) -> str:
