@@ -7,16 +7,76 @@ from typing import TYPE_CHECKING
 from stylegraft.lazy import lookup
 
 if TYPE_CHECKING:
+    from stylegraft.applications.control import Blend, control_curve, control_path
+    from stylegraft.applications.directions import Direction, channel, ganspace, sefa
+    from stylegraft.applications.edit import edited, edited_code
+    from stylegraft.applications.export import Graph, export_graph
+    from stylegraft.applications.hub import pull, push
+    from stylegraft.applications.invert import Inversion, invert_images
+    from stylegraft.applications.labels import (
+        attribute_channels,
+        boundary,
+        channels_direction,
+        score,
+        tell_apart,
+    )
     from stylegraft.applications.latents import Latents, of_seeds
+    from stylegraft.applications.mixing import Mixer
+    from stylegraft.applications.photos import Photo, invert_photos
+    from stylegraft.applications.sharing import write_folder
+    from stylegraft.applications.transfer import Gap, gap, transfer_domain, transfer_styles
+    from stylegraft.applications.translate import translate_codes, with_reference
 
 __all__ = [
+    "Blend",
+    "Direction",
+    "Gap",
+    "Graph",
+    "Inversion",
     "Latents",
+    "Mixer",
+    "Photo",
+    "attribute_channels",
+    "boundary",
+    "channel",
+    "channels_direction",
+    "control_curve",
+    "control_path",
+    "edited",
+    "edited_code",
+    "export_graph",
+    "ganspace",
+    "gap",
+    "invert_images",
+    "invert_photos",
     "of_seeds",
+    "pull",
+    "push",
+    "score",
+    "sefa",
+    "tell_apart",
+    "transfer_domain",
+    "transfer_styles",
+    "translate_codes",
+    "with_reference",
+    "write_folder",
 ]
 
 __getattr__ = lookup(
     __name__,
     {
+        "control": ("Blend", "control_curve", "control_path"),
+        "directions": ("Direction", "channel", "ganspace", "sefa"),
+        "edit": ("edited", "edited_code"),
+        "export": ("Graph", "export_graph"),
+        "hub": ("pull", "push"),
+        "invert": ("Inversion", "invert_images"),
+        "labels": ("attribute_channels", "boundary", "channels_direction", "score", "tell_apart"),
         "latents": ("Latents", "of_seeds"),
+        "mixing": ("Mixer",),
+        "photos": ("Photo", "invert_photos"),
+        "sharing": ("write_folder",),
+        "transfer": ("Gap", "gap", "transfer_domain", "transfer_styles"),
+        "translate": ("translate_codes", "with_reference"),
     },
 )

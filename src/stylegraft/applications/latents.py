@@ -16,13 +16,9 @@ import torch
 from torch import Tensor
 
 from stylegraft.adaptation.sampling import Draws
-from stylegraft.checkpoints import headers, tensorfile
-from stylegraft.checkpoints.identity import base_digest
+from stylegraft.applications import kept
 from stylegraft.errors import StylegraftError
 from stylegraft.networks.generator import Generator
-
-FORMAT = "stylegraft-latents"
-VERSIONS = range(1, 2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,12 +51,7 @@ class Latents:
     def save(self, path: str | os.PathLike[str], generator: Generator) -> None:
         """Write the file atomically; `generator` is the base that the codes belong to."""
         tensors = {"ws": self.ws, **{f"style|{layer}": s for layer, s in self.styles.items()}}
-        tensors = {name: tensor.detach().float() for name, tensor in tensors.items()}
-        tensorfile.require_finite(path, tensors)
-        config = {"names": list(self.names), "info": self.info, "base": base_digest(generator)}
-        metadata = {"config": tensorfile.to_json(config, "the names of the codes")}
-        metadata["digest"] = tensorfile.digest(tensors, metadata)
-        tensorfile.write(path, tensors, metadata | tensorfile.stamp(FORMAT, VERSIONS))
+        kept.write(path, "latents", tensors, {"names": list(self.names), "info": self.info}, generator)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], generator: Generator) -> Latents:
@@ -68,19 +59,9 @@ class Latents:
         among them.
         """
         shown = os.fspath(path)
-        tensorfile.require_format(path, headers.read_metadata(path), FORMAT, VERSIONS)
-        tensors, metadata = tensorfile.read(path)
-        text = metadata.get("config", "")
-        tensorfile.require_digest(path, metadata.get("digest"), tensorfile.digest(tensors, {"config": text}))
-        tensorfile.require_finite(path, tensors)
-        config = headers.from_json(text, path, "its config")
-        if config.get("base") != (found := base_digest(generator)):
-            wanted = str(config.get("base"))[:12]
-            raise StylegraftError(
-                f"{shown}: its codes belong to the generator of sha256 {wanted}, this one is {found[:12]}"
-            )
-        ws = tensors.pop("ws", torch.zeros(0)).float()
-        styles = {name.partition("|")[2]: s.float() for name, s in tensors.items()}
+        tensors, config = kept.read(path, "latents", generator)
+        ws = tensors.pop("ws", torch.zeros(0))
+        styles = {name.partition("|")[2]: s for name, s in tensors.items()}
         names = config.get("names")
         if not isinstance(names, list) or ws.shape != (len(names), generator.num_ws, generator.w_dim):
             raise StylegraftError(

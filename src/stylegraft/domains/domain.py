@@ -30,10 +30,14 @@ from stylegraft.domains import deltas as algebra
 from stylegraft.domains import file
 from stylegraft.domains.apply import Adapted
 from stylegraft.domains.deltas import FORMS, Delta, check_parts
-from stylegraft.errors import StylegraftError
+from stylegraft.errors import StylegraftError, nearest
 from stylegraft.networks.generator import Generator
 
 W_AVG = "mapping.w_avg"
+
+# Blocks by what they decide of an image: pose and shape, features, colours and texture (StyleGAN, Karras et al., CVPR
+# 2019, section 3.1: 4-8, 16-32, 64-1024 px), whatever the size of the network. 0: what belongs to no block.
+LEVELS = {"mapping": (0, 0), "coarse": (4, 8), "middle": (16, 32), "fine": (64, math.inf)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +113,9 @@ class Domain:
 
     def _mix(self) -> list[dict[str, Any]]:
         """What this domain is made of: [{coefficient, config}, ...]."""
-        return self.config.get("mix") or [{"coefficient": 1.0, "config": self.config}]
+        # A mix that something was done to afterwards (`above`, `shaped`, `prune`) is one item of the next.
+        mixed = self.config.keys() == {"mix"}
+        return self.config["mix"] if mixed else [{"coefficient": 1.0, "config": self.config}]
 
     def with_w_avg(self, shift: Tensor) -> Domain:
         """This domain with the change of the mapping's mean w ([w_dim], see `apply.w_avg_shift`) as a delta of its own.
@@ -146,6 +152,38 @@ class Domain:
         if not kept:
             raise StylegraftError(f"the domain moves nothing from {resolution} px on")
         return replace(self, deltas=kept, config={**self.config, "above": resolution})
+
+    def shaped(self, factors: Mapping[int | str, float]) -> Domain:
+        """The domain at another strength in each resolution: {32: 0.5} or {"fine": 0}, one of LEVELS; 1 where none is
+        given, and a resolution goes before its level.
+
+        A tensor belongs to the resolution of its block, mapping, miner and mean of w to "mapping"; what has the factor
+        0 is left out. Raises StylegraftError for an unknown level, a number that is no block's, and factors
+        that are not finite.
+        """
+        for key, factor in factors.items():
+            if isinstance(key, str) and key not in LEVELS:
+                raise StylegraftError(
+                    f"level {key!r} is unknown{nearest(key, LEVELS)}; there are {', '.join(LEVELS)}"
+                )
+            if isinstance(key, int) and (key < 4 or key.bit_count() != 1):
+                raise StylegraftError(f"{key} px: expected the resolution of a block: 4, 8, 16, ...")
+            if not math.isfinite(factor):
+                raise StylegraftError(f"strength {factor} at {key} is not a finite number")
+
+        def factor_of(name: str) -> float:
+            at = _resolution(name)
+            level = next(level for level, (low, high) in LEVELS.items() if low <= at <= high)
+            return float(factors.get(at, factors.get(level, 1.0)))
+
+        deltas = {
+            name: terms if factor == 1 else tuple(term.scaled(factor) for term in terms)
+            for name, terms in self.deltas.items()
+            if (factor := factor_of(name))
+        }
+        told = {str(key): float(factor) for key, factor in factors.items()}
+        config = {**self.config, "shaped": [*self.config.get("shaped", ()), told]}
+        return replace(self, deltas=deltas, config=config)
 
     # -- on a generator
 

@@ -1,0 +1,263 @@
+"""Mix domains of one source: a grid that shows each alone and the mix, or the mix as a domain file of its own."""
+
+from __future__ import annotations
+
+import functools
+import math
+import operator
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from tyro.conf import FlagCreatePairsOff, Positional, arg
+
+from stylegraft.cli.sample import MOST_PIXELS
+from stylegraft.errors import StylegraftError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from stylegraft.applications.latents import Latents
+    from stylegraft.checkpoints import Source
+    from stylegraft.cli.terms import Term
+    from stylegraft.domains import Domain
+    from stylegraft.networks.generator import Generator
+
+LEVELS = ("mapping", "coarse", "middle", "fine")
+SUFFIXES = (".png", ".safetensors")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `stylegraft mix` takes."""
+
+    domains: Annotated[Positional[tuple[str, ...]], arg(metavar="DOMAIN[:AMOUNT] [DOMAIN[:AMOUNT] ...]")] = ()
+    """Domain files or runs of one source, each with its amount: 1 (the default) as learnt, below 0 the opposite."""
+    out: Path = Path("mix.png")
+    """NAME.png for a grid; NAME.safetensors for the mix as a domain file."""
+    sweep: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: no sweep)")] = None
+    """Of two domains: N mixes in equal steps from the first alone to the second alone, a row each."""
+    mapping: float = 1.0
+    """The mix's strength in the mapping network, where a domain moves it."""
+    coarse: float = 1.0
+    """Its strength in the blocks of 4 and 8 px: pose, shape."""
+    middle: float = 1.0
+    """Its strength in the blocks of 16 and 32 px: features."""
+    fine: float = 1.0
+    """Its strength in the blocks from 64 px on: colours, texture. A 64-px source may have none."""
+    at: Annotated[tuple[str, ...], arg(metavar="PX=STRENGTH [PX=STRENGTH ...]")] = ()
+    """Its strength in single blocks, as in `--at 32=0.5 4=0`; goes before the three levels."""
+    seeds: Annotated[str | None, arg(metavar="RANGES", help_behavior_hint="(default: 0-7)")] = None
+    """Faces of the grid, one a column, as `sample` draws them of the source: `0-7`, or `7,40-43`."""
+    codes: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(default: --seeds)")] = None
+    """Faces of the grid, of a file of codes, as `translate` leaves it."""
+    psi: float = 0.7
+    """Truncation of the seeds' faces."""
+    noise: Literal["const", "random", "none"] = "const"
+    """The network's own noise maps, fresh ones (the same in every row), or none."""
+    source: Annotated[
+        str | None,
+        arg(metavar="SOURCE", help_behavior_hint="(default: the shipped source that the domains name)"),
+    ] = None
+    """The base of the domains, where it is not a shipped source: name, file or hf://."""
+    device: str = "cpu"
+    """`cpu`, `cuda` or `mps`."""
+    half: FlagCreatePairsOff[bool] = False
+    """Store a .safetensors in fp16: half the size, rounded."""
+
+
+def run(options: Options) -> None:
+    """Mix, then draw or write."""
+    from stylegraft.cli.codes import check_codes
+    from stylegraft.cli.terms import find_terms, load_terms
+
+    if not options.domains:
+        raise StylegraftError("mix: expected domains with their amounts, such as runs/a:0.6 runs/b:0.4")
+    check(options)
+    factors = parse_factors(options)
+    seeds = check_codes(options.seeds, options.codes)
+    terms, base_text = find_terms(options.domains, options.source)
+    for term in terms:
+        if options.out.exists() and options.out.samefile(term.found.path):
+            raise StylegraftError(
+                f"--out {options.out}: this would overwrite {term.text}; choose another name"
+            )
+
+    from stylegraft.cli.console import file_size, say
+    from stylegraft.devices import check_device
+
+    device = check_device(options.device, "sample")
+    source, domains = load_terms(terms, base_text)
+    blocks = {layer.resolution for layer in source.generator.layers}
+    for px in (key for key in factors if isinstance(key, int)):
+        if px not in blocks:
+            listed = ", ".join(map(str, sorted(blocks)))
+            raise StylegraftError(f"--at {px}: {source.name} has the blocks {listed}")
+    if options.out.suffix.lower() == ".safetensors":
+        amounts = [term.coefficient for term in terms]
+        mix = mixed(domains, amounts, factors)
+        write(options, mix)
+        print(
+            f"{told(terms, amounts, factors)}: {options.out} ({file_size(options.out)}, {mix.count:,} numbers)"
+        )
+        say(
+            f"draw from it: stylegraft sample {options.out}; as an ordinary generator: stylegraft convert"
+            f" {options.out} NAME.pt"
+        )
+    else:
+        rows = (
+            sweep(terms, domains, options.sweep, factors) if options.sweep else grid(terms, domains, factors)
+        )
+        count = draw(options, source.to(device), seeds, rows)
+        print(f"{count} faces, {'; '.join(label for label, _ in rows)}: {options.out}")
+    for note in (note for domain in domains if (note := domain.config.get("note"))):
+        say(f"note: {note}")
+    say(f"licence: {source.info.get('licence', 'not stated')}")
+
+
+def check(options: Options) -> None:
+    """Refuse what makes no sense, naming the flag."""
+    suffix = options.out.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise StylegraftError(
+            f"--out {options.out}: expected NAME.png for a grid, or NAME.safetensors for a domain file; an ordinary"
+            " generator is what `stylegraft convert` makes of the latter"
+        )
+    if not options.out.parent.is_dir():
+        raise StylegraftError(f"--out {options.out}: the folder {options.out.parent} does not exist")
+    for flag in ("psi", *LEVELS):
+        if not math.isfinite(getattr(options, flag)):
+            raise StylegraftError(f"--{flag} {getattr(options, flag)}: expected a finite number")
+    if options.sweep is not None and not (len(options.domains) == 2 and 2 <= options.sweep <= 64):
+        raise StylegraftError(
+            f"--sweep {options.sweep}: expected 2 to 64 steps between two domains, found {len(options.domains)}"
+        )
+    for flag, given in (("seeds", options.seeds), ("codes", options.codes), ("sweep", options.sweep)):
+        if given is not None and suffix == ".safetensors":
+            raise StylegraftError(f"--{flag}: {options.out} is a domain file, faces are for NAME.png")
+    if options.half and suffix == ".png":
+        raise StylegraftError(f"--half: {options.out} is a picture; only .safetensors is written in fp16")
+
+
+def parse_factors(options: Options) -> dict[int | str, float]:
+    """The strengths that are not 1, by level and by block."""
+    factors: dict[int | str, float] = {
+        level: getattr(options, level) for level in LEVELS if getattr(options, level) != 1
+    }
+    for text in options.at:
+        px, equals, number = text.partition("=")
+        try:
+            factor = float(number)
+        except ValueError:
+            factor = math.nan
+        if not equals or not px.isdecimal() or not math.isfinite(factor):
+            raise StylegraftError(f"--at {text}: expected a block and its strength, such as 32=0.5")
+        factors[int(px)] = factor
+    return factors
+
+
+def mixed(domains: Sequence[Domain], amounts: Sequence[float], factors: Mapping[int | str, float]) -> Domain:
+    """sum_k a_k domain_k, at other strengths in some blocks."""
+    parts = [d if a == 1 else d * a for d, a in zip(domains, amounts, strict=True)]
+    mix = functools.reduce(operator.add, parts)
+    return mix.shaped(factors) if factors else mix
+
+
+def told(terms: Sequence[Term], amounts: Sequence[float], factors: Mapping[int | str, float]) -> str:
+    """`0.6 pencil - lorelei, fine 0.5, 32 px 0`: the mix in the words of the command."""
+    text = ""
+    for term, amount in zip(terms, amounts, strict=True):
+        sign = (" - " if text else "-") if amount < 0 else (" + " if text else "")
+        size = "" if abs(amount) == 1 else f"{abs(amount):.3g} "
+        text += f"{sign}{size}{term.label}" if amount else ""
+    levels = [f"{key} px {f:g}" if isinstance(key, int) else f"{key} {f:g}" for key, f in factors.items()]
+    return ", ".join([text or "source", *levels])
+
+
+def grid(
+    terms: Sequence[Term], domains: Sequence[Domain], factors: Mapping[int | str, float]
+) -> list[tuple[str, Domain | None]]:
+    """Rows of the picture: the source, each domain alone as learnt, the mix if it is another thing."""
+    amounts = [term.coefficient for term in terms]
+    rows = [("source", None), *((term.label, domain) for term, domain in zip(terms, domains, strict=True))]
+    if len(terms) > 1 or amounts != [1] or factors:
+        rows.append((told(terms, amounts, factors), mixed(domains, amounts, factors)))
+    return rows
+
+
+def sweep(
+    terms: Sequence[Term], domains: Sequence[Domain], steps: int, factors: Mapping[int | str, float]
+) -> list[tuple[str, Domain | None]]:
+    """Rows from the first domain at its amount to the second at its own."""
+    rows: list[tuple[str, Domain | None]] = []
+    for i in range(steps):
+        t = i / (steps - 1)
+        amounts = [terms[0].coefficient * (1 - t), terms[1].coefficient * t]
+        rows.append((told(terms, amounts, factors), mixed(domains, amounts, factors)))
+    return rows
+
+
+def write(options: Options, mix: Domain) -> None:
+    """Write the mix as a domain file."""
+    import torch
+
+    if not mix.deltas:
+        raise StylegraftError(
+            "the strengths leave nothing of the mix: it is the source, there is nothing to save"
+        )
+    mix.save(options.out, torch.float16 if options.half else torch.float32)
+
+
+def draw(
+    options: Options, source: Source, seeds: Sequence[int] | None, rows: Sequence[tuple[str, Domain | None]]
+) -> int:
+    """Write the grid, a row for each of `rows`; returns how many faces are in a row."""
+    import torch
+
+    from stylegraft.applications.latents import Latents
+    from stylegraft.cli.model import render
+    from stylegraft.data.grids import save_grid
+
+    seeds = seeds or range(8)
+    codes = None
+    if options.codes is not None:
+        codes = Latents.load(options.codes, source.generator).to(options.device)
+    count = len(seeds if codes is None else codes)
+    most = MOST_PIXELS // max(source.generator.resolution, 128) ** 2
+    if count * len(rows) > most:
+        raise StylegraftError(f"{len(rows)} rows of {count} faces are too many for a picture; at most {most}")
+    shown = []
+    for _, domain in rows:
+        if codes is None:
+            model = source if domain is None else source.with_domain(domain)
+            images = render(model, seeds, psi=options.psi, noise=options.noise, device=options.device)
+        else:
+            images = of_codes(source.generator, domain, codes, options.noise)
+        shown.append(images)
+    save_grid(torch.cat(shown), options.out, count, labels=[label for label, _ in rows])
+    return count
+
+
+def of_codes(
+    generator: Generator, domain: Domain | None, codes: Latents, noise: Literal["const", "random", "none"]
+) -> Tensor:
+    """Images [N, C, R, R] of codes of the source in the domain, in batches; fresh noise is the same in every row."""
+    import torch
+
+    from stylegraft.applications.mixing import Mixer
+
+    mixer = None if domain is None else Mixer(generator, [domain])
+    rng = torch.Generator().manual_seed(0)
+    batch = 16 if generator.resolution <= 256 else 4
+    images = []
+    with torch.inference_mode():
+        for part in (codes[i : i + batch] for i in range(0, len(codes), batch)):
+            maps = generator.noise(noise, len(part), rng)
+            if mixer is None:
+                image = generator(**part.code(), noise=maps).image
+            else:
+                one = torch.ones(1, 1, device=part.ws.device)
+                image = mixer(one, ws=part.ws, styles=part.styles or None, noise=maps).image
+            images.append(image.cpu())
+    return torch.cat(images)

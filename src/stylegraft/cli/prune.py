@@ -1,0 +1,78 @@
+"""Keep the largest numbers of a domain and drop the others, for a smaller file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import FlagCreatePairsOff, Positional, arg
+
+from stylegraft.errors import StylegraftError
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `stylegraft prune` takes."""
+
+    domain: Annotated[Positional[str], arg(metavar="DOMAIN")]
+    """A domain file, a run or a direction, of the spaces stylespace or stylespace-conv unless --dense."""
+    keep: float = 0.2
+    """The share of its numbers that stays, those of the largest magnitudes."""
+    out: Path = Path("pruned.safetensors")
+    """Where the domain file goes."""
+    dense: FlagCreatePairsOff[bool] = False
+    """Turn a domain of any space into plain numbers first, one for each weight that it moves, and rank those."""
+    source: Annotated[
+        str | None,
+        arg(metavar="SOURCE", help_behavior_hint="(default: the shipped source that the domain names)"),
+    ] = None
+    """The base of the domain, where it is not a shipped source: name, file or hf://."""
+    half: FlagCreatePairsOff[bool] = False
+    """Store fp16: half the size, rounded."""
+
+
+def run(options: Options) -> None:
+    """Prune, write, and say what it saved."""
+    from stylegraft.cli.terms import find_terms, load_terms
+
+    check(options)
+    terms, base_text = find_terms([options.domain], options.source)
+    (term,) = terms
+    if term.coefficient != 1:
+        raise StylegraftError(f"{options.domain}: expected a domain without an amount")
+    before = term.found.path
+    if options.out.exists() and options.out.samefile(before):
+        raise StylegraftError(f"--out {options.out}: this would overwrite {term.text}; choose another name")
+
+    import torch
+
+    from stylegraft.cli.console import file_size, say, share
+    from stylegraft.domains.pruning import kept, prune
+
+    source, (domain,) = load_terms(terms, base_text)
+    try:
+        pruned = prune(domain, options.keep, base=source.generator if options.dense else None)
+    except StylegraftError as error:
+        raise StylegraftError(f"{options.domain}: {error}") from error
+    pruned.save(options.out, torch.float16 if options.half else torch.float32)
+    print(
+        f"{kept(pruned):,} of {pruned.count:,} numbers kept ({share(kept(pruned), pruned.count)}):"
+        f" {options.out} ({file_size(options.out)}, before {file_size(before)})"
+    )
+    if options.out.stat().st_size >= before.stat().st_size:
+        say(
+            f"note: the file has not become smaller: {options.domain} holds {domain.count:,} numbers, and a number"
+            " that is kept takes its place along"
+        )
+    say(f"licence: {source.info.get('licence', 'not stated')}")
+
+
+def check(options: Options) -> None:
+    """Refuse what makes no sense, naming the flag."""
+    if not 0 < options.keep <= 1:
+        raise StylegraftError(f"--keep {options.keep:g}: expected a share above 0 and at most 1, such as 0.2")
+    if options.out.suffix.lower() != ".safetensors":
+        raise StylegraftError(f"--out {options.out}: a domain file ends in .safetensors")
+    if not options.out.parent.is_dir():
+        raise StylegraftError(f"--out {options.out}: the folder {options.out.parent} does not exist")
