@@ -26,6 +26,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = [line.split("#")[0].strip() for line in re.findall(r"^    (\S.*)$", README, re.MULTILINE)]
 STYLEGRAFT = [re.sub(r"^\S*/stylegraft", "stylegraft", line) for line in COMMANDS if "stylegraft " in line]
 FEW = ["--steps", "2", "--batch", "2", "--set", "warmup=0"]
+SHORT = {"adapt": FEW, "morph": ["--seconds", "0.2"]}
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +36,7 @@ def home(toy_file: Path, toy_images: Path, tmp_path_factory: pytest.TempPathFact
 
     folder = tmp_path_factory.mktemp("home")
     shutil.copytree(toy_images, folder / "my_sketches")
+    Image.open(next(toy_images.glob("*.png"))).convert("RGB").save(folder / "me.jpg")
     save_rosinality(folder / "ffhq.pt", load(toy_file))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -53,12 +55,13 @@ def test_the_readme_has_commands():
     assert len(STYLEGRAFT) >= 9
 
 
+@pytest.mark.timeout(600)
 def test_every_command_of_the_readme_runs_in_its_order(home: Path, capsys: pytest.CaptureFixture[str]):
     for line in STYLEGRAFT:
         verb, *rest = shlex.split(line)[1:]
         if "VERB" in line or looks(line):
             continue
-        status = main([verb, *rest, *(FEW if verb == "adapt" else [])])
+        status = main([verb, *rest, *SHORT.get(verb, [])])
         assert status == 0, f"{line}\n{capsys.readouterr().err}"
         if "--out" in rest and "--dry-run" not in rest:
             assert Path(rest[rest.index("--out") + 1]).exists(), line
@@ -67,7 +70,7 @@ def test_every_command_of_the_readme_runs_in_its_order(home: Path, capsys: pytes
 def looks(line: str) -> bool:
     """Whether a command downloads, or looks at images for minutes."""
     verb = shlex.split(line)[1]
-    return verb in ("trace", "compare", "evaluate") or "assets get" in line or "--trace" in line
+    return verb in ("trace", "compare", "evaluate", "translate") or "assets get" in line or "--trace" in line
 
 
 @pytest.mark.parametrize("line", [line for line in STYLEGRAFT if looks(line) and "assets get" not in line])
@@ -82,7 +85,7 @@ def test_a_command_that_looks_at_images_says_what_to_fetch(
     run = next(one for one in STYLEGRAFT if "--out runs/sketches" in one and "--dry-run" not in one)
     assert main([*shlex.split(run)[1:], *FEW]) == 0
     verb, *rest = shlex.split(line)[1:]
-    assert main([verb, *rest, *(FEW if verb == "adapt" else [])]) == 2
+    assert main([verb, *rest, *SHORT.get(verb, [])]) == 2
     assert "run: stylegraft assets get" in capsys.readouterr().err
 
 

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from stylegraft.errors import StylegraftError
-from stylegraft.metrics.degree import degree, noise_path, ranks, spearman
-from stylegraft.networks.generator import build_generator
+from stylegraft.metrics.degree import degree, ranks, spearman
 
 from .toys import Pixels, apart, flat
 
@@ -62,27 +61,6 @@ def test_ranks_and_correlation_are_scipys():
     assert ranks(values).numpy() + 1 == pytest.approx(scipy.stats.rankdata(values.numpy(), axis=1))
     expected = [scipy.stats.spearmanr(a, b).statistic for a, b in zip(values.numpy(), other.numpy())]
     assert spearman(values, other).numpy() == pytest.approx(expected)
-
-
-def test_the_noise_path_leads_from_the_anchor_to_one_draw_for_all():
-    torch.manual_seed(0)
-    small = dict(z_dim=8, w_dim=8, c_dim=0, mapping_layers=2, channel_base=64, channel_max=8)
-    network = build_generator({"architecture": "stylegan2", "resolution": 16, "img_channels": 3, **small})
-    for name, parameter in network.named_parameters():
-        if "noise_strength" in name:
-            parameter.data.fill_(0.5)
-    z = torch.randn(5, 8)
-    with torch.no_grad():
-        source = network(z, noise="const").image
-        random = network.noise("random", 1, torch.Generator().manual_seed(3))
-        end = network(z, noise=random).image
-    images = dict(noise_path(network, z, (0.0, 0.5, 1.0), seed=3, batch=2))
-    torch.testing.assert_close(images[0.0], source)
-    torch.testing.assert_close(images[1.0], end)
-    assert not torch.equal(images[0.5], images[1.0])
-    found = degree(source, images.items(), Pixels())
-    assert found.distances[0] == 0
-    assert (found.rising, found.spearman) == (1, pytest.approx(1))
 
 
 def test_a_path_of_one_place_is_refused():

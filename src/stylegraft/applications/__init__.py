@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from stylegraft.applications.export import Graph, export_graph
     from stylegraft.applications.hub import pull, push
     from stylegraft.applications.invert import Inversion, invert_images
+    from stylegraft.applications.keyframes import Morph, along, cross_domain, tour
     from stylegraft.applications.labels import (
         attribute_channels,
         boundary,
@@ -22,10 +23,12 @@ if TYPE_CHECKING:
     )
     from stylegraft.applications.latents import Latents, of_seeds
     from stylegraft.applications.mixing import Mixer
+    from stylegraft.applications.morph import morph_frames
     from stylegraft.applications.photos import Photo, invert_photos
     from stylegraft.applications.sharing import write_folder
     from stylegraft.applications.transfer import Gap, gap, transfer_domain, transfer_styles
     from stylegraft.applications.translate import translate_codes, with_reference
+    from stylegraft.applications.video import write_video
 
 __all__ = [
     "Blend",
@@ -35,13 +38,16 @@ __all__ = [
     "Inversion",
     "Latents",
     "Mixer",
+    "Morph",
     "Photo",
+    "along",
     "attribute_channels",
     "boundary",
     "channel",
     "channels_direction",
     "control_curve",
     "control_path",
+    "cross_domain",
     "edited",
     "edited_code",
     "export_graph",
@@ -49,17 +55,20 @@ __all__ = [
     "gap",
     "invert_images",
     "invert_photos",
+    "morph_frames",
     "of_seeds",
     "pull",
     "push",
     "score",
     "sefa",
     "tell_apart",
+    "tour",
     "transfer_domain",
     "transfer_styles",
     "translate_codes",
     "with_reference",
     "write_folder",
+    "write_video",
 ]
 
 __getattr__ = lookup(
@@ -71,12 +80,15 @@ __getattr__ = lookup(
         "export": ("Graph", "export_graph"),
         "hub": ("pull", "push"),
         "invert": ("Inversion", "invert_images"),
+        "keyframes": ("Morph", "along", "cross_domain", "tour"),
         "labels": ("attribute_channels", "boundary", "channels_direction", "score", "tell_apart"),
         "latents": ("Latents", "of_seeds"),
         "mixing": ("Mixer",),
+        "morph": ("morph_frames",),
         "photos": ("Photo", "invert_photos"),
         "sharing": ("write_folder",),
         "transfer": ("Gap", "gap", "transfer_domain", "transfer_styles"),
         "translate": ("translate_codes", "with_reference"),
+        "video": ("write_video",),
     },
 )

@@ -30,14 +30,12 @@ def save_rosinality(path: str | os.PathLike[str], source: Source) -> tuple[str, 
     """
     shown = os.fspath(path)
     source.generator.require_ordinary(shown)
-    if lacks := _lacks(source.generator):
-        what = " and no ".join(lacks)
-        raise StylegraftError(f"{shown}: the rosinality layout has no {what}; write a .safetensors instead")
+    require_rosinality(shown, source.generator, "write a .safetensors instead")
     value: dict[str, Any] = {
         "g_ema": generator_state(source.generator),
         "latent_avg": source.generator.get_buffer("mapping.w_avg").detach().cpu().clone(),
     }
-    notes = list(_left_out(source))
+    notes = list(left_out(source))
     if licence := source.info.get("licence"):
         value["licence"] = str(licence)
     if source.discriminator is not None and (lacks := _d_lacks(source.discriminator)):
@@ -49,7 +47,13 @@ def save_rosinality(path: str | os.PathLike[str], source: Source) -> tuple[str, 
     return tuple(notes)
 
 
-def _left_out(source: Source) -> Iterator[str]:
+def require_rosinality(shown: str, generator: Generator, instead: str) -> None:
+    """Raise StylegraftError, naming what the layout cannot hold of this generator and what to do instead."""
+    if lacks := _lacks(generator):
+        raise StylegraftError(f"{shown}: the rosinality layout has no {' and no '.join(lacks)}; {instead}")
+
+
+def left_out(source: Source) -> Iterator[str]:
     """What the layout has no place for."""
     config, d = source.generator.config, source.discriminator
     if config.get("conv_clamp") is not None:

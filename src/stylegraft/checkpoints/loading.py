@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from stylegraft.checkpoints import architecture, foreign, native
+from stylegraft.checkpoints import architecture, foreign, layouts, native
 from stylegraft.checkpoints.building import build
 from stylegraft.checkpoints.foreign import Foreign, Network, Values
 from stylegraft.checkpoints.pickles import DAMAGED, Refused
@@ -26,13 +26,15 @@ UNSTATED = "not stated in the file: ask whoever published the weights"
 
 
 def load(path: str | os.PathLike[str]) -> Source:
-    """Read a source into fp32 networks on the CPU, frozen and in eval mode: a file of `save_source`, an NVIDIA .pkl
-    (PyTorch or TensorFlow), a rosinality .pt.
+    """Read a source into fp32 networks on the CPU, frozen and in eval mode: a file of `save_source` or
+    `save_layout`, an NVIDIA .pkl (PyTorch or TensorFlow), a rosinality .pt.
 
     The generator is the averaged one where the file has it. `info` says what the file was; `info["notes"]` what the
     user should know. Raises StylegraftError for anything else, damaged or unsafe; never loads half, runs nothing.
     """
-    return from_foreign(path, foreign.read(path)) if foreign.is_foreign(path) else native.load(path)
+    if foreign.is_foreign(path):
+        return from_foreign(path, foreign.read(path))
+    return layouts.load_layout(path) if layouts.is_layout(path) else native.load(path)
 
 
 def from_foreign(path: str | os.PathLike[str], found: Foreign) -> Source:

@@ -16,34 +16,43 @@ from importlib import import_module
 from stylegraft.errors import StylegraftError, nearest, plain
 from stylegraft.version import __version__
 
-VERBS: dict[str, tuple[str, str]] = {
-    # verb       module                       what it does
-    "adapt":   ("stylegraft.cli.adapt",   "learn a new domain from a few images"),
-    "trace":   ("stylegraft.cli.trace",   "record quality and diversity along a run, and write its report"),
-    "compare": ("stylegraft.cli.compare", "run methods, spaces, targets and seeds against each other"),
-    "claims":  ("stylegraft.cli.claims",  "test the papers' claims on the runs of a study"),
-    "sample":  ("stylegraft.cli.sample",  "draw images from a source, a run or a domain file"),
-    "mix":     ("stylegraft.cli.mix",     "mix domains: a grid of them, or the mix as a domain file"),
-    "prune":   ("stylegraft.cli.prune",   "keep the largest numbers of a domain, for a smaller file"),
-    "translate": ("stylegraft.cli.translate", "draw the faces of photos in a domain"),
-    "edit":    ("stylegraft.cli.edit",    "edit faces along directions or channels, on a source or in a domain"),
-    "directions": ("stylegraft.cli.directions", "find directions for edit, and show what each does"),
-    "control": ("stylegraft.cli.control", "keep more or less of the source: by noise, layers or weights"),
-    "transfer": ("stylegraft.cli.transfer", "apply a domain to another source of the same family"),
-    "morph":   ("stylegraft.cli.morph",   "make a film of faces, from domain to domain"),
-    "evaluate": ("stylegraft.cli.evaluate", "measure quality and diversity against images of the domain"),
-    "anatomy": ("stylegraft.cli.anatomy", "say what of a domain moved where, and how alike domains are"),
-    "inspect": ("stylegraft.cli.inspect", "say what is inside a source, a domain file or a run"),
-    "convert": ("stylegraft.cli.convert", "write a source, or a source with a domain in it, in another format"),
-    "export":  ("stylegraft.cli.export",  "write a source or a domain for other tools: ONNX, PyTorch graphs, layouts"),
-    "push":    ("stylegraft.cli.push",    "share a domain on the Hugging Face Hub, with a model card"),
-    "pull":    ("stylegraft.cli.pull",    "fetch a shared domain, at a pinned revision"),
-    "sources": ("stylegraft.cli.sources", "list the pretrained sources that ship with the package"),
-    "spaces":  ("stylegraft.cli.spaces",  "list what can be made to move, with parameter counts"),
-    "recipes": ("stylegraft.cli.recipes", "list the methods, their papers and their settings"),
-    "encoders": ("stylegraft.cli.encoders", "list the networks that metrics look through, and how to get them"),
-    "assets":  ("stylegraft.cli.assets",  "list or get weights that live in other packages"),
-}  # fmt: skip
+GROUPS: dict[str, dict[str, str]] = {
+    # verb (its module is of this folder): what it does
+    "learn": {
+        "adapt": "learn a new domain from a few images",
+        "sources": "list the pretrained sources that ship with the package",
+        "spaces": "list what can be made to move, with parameter counts",
+        "recipes": "list the methods, their papers and their settings",
+    },
+    "use": {
+        "sample": "draw images from a source, a run or a domain file",
+        "mix": "mix domains: a grid of them, or the mix as a domain file",
+        "translate": "draw the faces of photos in a domain",
+        "edit": "edit faces along directions or channels, on a source or in a domain",
+        "directions": "find directions for edit, and show what each does",
+        "control": "keep more or less of the source: by noise, layers or weights",
+        "morph": "make a film of faces, from domain to domain",
+        "transfer": "apply a domain to another source of the same family",
+        "prune": "keep the largest numbers of a domain, for a smaller file",
+    },
+    "look closer": {
+        "trace": "record quality and diversity along a run, and write its report",
+        "evaluate": "measure quality and diversity against images of the domain",
+        "compare": "run methods, spaces, targets and seeds against each other",
+        "claims": "test the papers' claims on the runs of a study",
+        "anatomy": "say what of a domain moved where, and how alike domains are",
+        "encoders": "list the networks that metrics look through, and how to get them",
+    },
+    "files": {
+        "inspect": "say what is inside a source, a domain file or a run",
+        "convert": "write a source, or a source with a domain in it, in another format",
+        "export": "write a source or a domain for other tools: ONNX, PyTorch graphs, layouts",
+        "push": "share a domain on the Hugging Face Hub, with a model card",
+        "pull": "fetch a shared domain, at a pinned revision",
+        "assets": "list or get weights that live in other packages",
+    },
+}
+VERBS = {verb: what for group in GROUPS.values() for verb, what in group.items()}
 
 USAGE = """\
 usage: stylegraft VERB ...        stylegraft VERB --help explains a verb
@@ -56,7 +65,9 @@ Start here:  stylegraft adapt faces-64 pencil --recipe dcl --space affine-light+
 
 def usage() -> str:
     """The text of `stylegraft --help`."""
-    return USAGE.format(verbs="\n".join(f"  {verb:<9} {what}" for verb, (_, what) in VERBS.items()))
+    width = max(map(len, VERBS)) + 2
+    lines = ((name, *(f"  {verb:<{width}}{what}" for verb, what in own.items())) for name, own in GROUPS.items())
+    return USAGE.format(verbs="\n".join(line for group in lines for line in group))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -86,7 +97,7 @@ def run_verb(verb: str, rest: list[str]) -> int:
         return 0
     if verb not in VERBS:
         raise StylegraftError(f"no verb {verb!r}{nearest(verb, VERBS)}; the verbs are {', '.join(VERBS)}")
-    module = import_module(VERBS[verb][0])
+    module = import_module(f"stylegraft.cli.{verb}")
 
     import tyro
 

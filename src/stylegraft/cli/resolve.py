@@ -19,7 +19,11 @@ T = TypeVar("T")
 Kind = Literal["source", "domain", "direction", "run"]
 MODELS: tuple[Kind, ...] = ("source", "domain", "direction", "run")
 SUFFIXES = (".safetensors", ".pkl", ".pt")
-FORMATS: dict[str, Kind] = {"stylegraft-source": "source", "stylegraft-domain": "domain"}
+FORMATS: dict[str, Kind] = {
+    "stylegraft-source": "source",
+    "stylegraft-layout": "source",  # in the names of another code base
+    "stylegraft-domain": "domain",
+}
 
 
 @dataclass(frozen=True)

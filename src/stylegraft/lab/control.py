@@ -8,31 +8,29 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from stylegraft.adaptation.recipes import recipe
-from stylegraft.adaptation.sight import draw
 from stylegraft.atomic import write_json
 from stylegraft.checkpoints.source import Source
 from stylegraft.data.pixels import to_uint8
 from stylegraft.domains.domain import Domain
+from stylegraft.domains.paths import Draw, Way, layer_path, noise_path, of_latents, resolutions
 from stylegraft.lab.cell import Job, settings_of, source_of
 from stylegraft.lab.criteria import BLEND, SWAP
 from stylegraft.lab.panel import Once, Panel
 from stylegraft.lab.study import Method
 from stylegraft.lab.targets import opened
 from stylegraft.lab.trace import FILE, read_trace
-from stylegraft.metrics.degree import degree, noise_path
+from stylegraft.metrics.degree import degree
 from stylegraft.metrics.features import features
 from stylegraft.networks.generator import Generator
 
 CONTROL = "control.json"
-Way = Iterator[tuple[float, Tensor]]
 
 
 def kind_of(method: Method) -> str | None:
@@ -73,7 +71,7 @@ def measure(job: Job) -> dict[str, Any]:
             seen.append(to_uint8(images).cpu())
             yield amount, images
 
-    path = PATHS[kind](source.generator, domain, panel.z)
+    path = PATHS[kind](source.generator, domain, of_latents(panel.z))
     curve = degree(panel.source, looked(path), Once(panel.distance))
     told = {**dataclasses.asdict(curve), "of": kind}
     if kind == BLEND:
@@ -100,24 +98,10 @@ def _panel(job: Job, source: Source) -> Panel:
     return Panel(source.generator, shots.images, settings_of(job), device=job.resources.device)
 
 
-def resolutions(generator: Generator) -> list[int]:
-    """Of its blocks, the finest first."""
-    return sorted({layer.resolution for layer in generator.layers}, reverse=True)
-
-
-@torch.no_grad()
-def layers(generator: Generator, domain: Domain, z: Tensor) -> Way:
-    """The source, then block by block from the finest on the target's (layer swapping: Pinkney and Adler, 2020)."""
-    found = resolutions(generator)
-    yield 0.0, draw(generator, z)
-    for i, resolution in enumerate(found, 1):
-        yield i / len(found), draw(domain.above(resolution).on(generator), z)
-
-
-def blend(generator: Generator, domain: Domain, z: Tensor) -> Way:
-    """Noise from the anchor to random maps, in as many places as `layers` has."""
+def blend(generator: Generator, domain: Domain, draw: Draw) -> Way:
+    """Noise from the anchor to random maps, in as many places as swapping layers has."""
     last = len(resolutions(generator))
-    return noise_path(domain.on(generator), z, [i / last for i in range(last + 1)])
+    return noise_path(domain.on(generator), draw, [i / last for i in range(last + 1)])
 
 
-PATHS = {BLEND: blend, SWAP: layers}
+PATHS = {BLEND: blend, SWAP: layer_path}

@@ -14,13 +14,14 @@ from torch import Tensor
 from stylegraft.adaptation.previews import render
 from stylegraft.adaptation.sight import fit_sight, some
 from stylegraft.data.pixels import to_uint8
+from stylegraft.domains.paths import noise_path, of_latents
 from stylegraft.encoders.protocol import Encoder
 from stylegraft.errors import StylegraftError
 from stylegraft.lab.bench import Bench, Row
 from stylegraft.lab.panel import FULL_SIZE, PROBED, SIZE, real_part
 from stylegraft.metrics.correspondence import correspondence
 from stylegraft.metrics.coverage import prdc
-from stylegraft.metrics.degree import degree, noise_path
+from stylegraft.metrics.degree import degree
 from stylegraft.metrics.diversity import At, Distance, Resized, intra_lpips
 from stylegraft.metrics.extrapolation import fid_infinity
 from stylegraft.metrics.features import features
@@ -231,7 +232,7 @@ def _degree(bench: Bench) -> list[Row]:
     z = bench.z("evaluate", count)
 
     def path() -> Iterator[tuple[float, Tensor]]:
-        for amount, images in noise_path(bench.target, z, seed=bench.seed):
+        for amount, images in noise_path(bench.target, of_latents(z), seed=bench.seed):
             bench.strip.append(to_uint8(images[:4]).cpu())
             yield amount, images
 

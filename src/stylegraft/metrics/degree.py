@@ -10,15 +10,14 @@ paper shows pictures and has no number for it; these are ours:
     smoothness  the largest mean step d(G_t(z, n(a_i)), G_t(z, n(a_i+1))) over the mean of all: 1 is even, a switch
                 that does everything in one of n steps has n
 
-Any control can be measured, such as layer swapping: `degree` takes images along a path. A control that does nothing is
-perfectly smooth: look at the distances themselves.
+Any control can be measured, such as layer swapping: `degree` takes images along a path (`domains.paths`). A control
+that does nothing is perfectly smooth: look at the distances themselves.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -26,9 +25,6 @@ from torch import Tensor
 from stylegraft.errors import StylegraftError
 from stylegraft.metrics.correspondence import paired
 from stylegraft.metrics.diversity import Distance
-from stylegraft.networks.generator import blend_noise
-
-AMOUNTS = tuple(i / 10 for i in range(11))
 
 
 @dataclass(frozen=True)
@@ -80,27 +76,6 @@ def degree(
         smoothness=max(steps) / mean_step if mean_step else float("nan"),
         count=len(source),
     )
-
-
-@torch.no_grad()
-def noise_path(
-    network: Any,
-    z: Tensor,
-    amounts: Sequence[float] = AMOUNTS,
-    *,
-    seed: int = 0,
-    mode: Literal["linear", "vp", "slerp"] = "linear",
-    batch: int = 16,
-) -> Iterator[tuple[float, Tensor]]:
-    """(a, images [N, C, R, R]) of latents z [N, z_dim] with noise blended from the network's own to random maps, which
-    are drawn once, from `seed`, for all images and all a; psi 1.
-    """
-    anchor = network.noise("const")
-    rng = torch.Generator().manual_seed(seed)
-    other = {name: noise.to(z.device) for name, noise in network.noise("random", 1, rng).items()}
-    for amount in amounts:
-        noise = blend_noise(anchor, other, amount, mode)
-        yield amount, torch.cat([network(part, noise=noise).image for part in z.split(batch)])
 
 
 def spearman(a: Tensor, b: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ convolution for every group instead, thousands in one R1 step.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -119,6 +119,11 @@ def _wanted(ctx, index: int) -> bool:
         return True
 
 
+def call(function: type[Function], *args: Any) -> Tensor:
+    """`function` of these arguments; without gradients its forward alone, which every exporter can record."""
+    return function.apply(*args) if torch.is_grad_enabled() else function.forward(*args)
+
+
 def channels_last(x: Tensor) -> Tensor:
     """The same tensor, laid out with its channels innermost."""
     return x.contiguous(memory_format=torch.channels_last)
@@ -126,7 +131,7 @@ def channels_last(x: Tensor) -> Tensor:
 
 def conv2d(x: Tensor, w: Tensor, *, stride: int = 1, padding: int = 0, groups: int = 1) -> Tensor:
     """Cross-correlation as torch's: x [B, I, H, W], w [O, I / groups, k, k] -> [B, O, h, w]."""
-    return Correlate.apply(channels_last(x), w, Geometry((stride, stride), (padding, padding), groups))
+    return call(Correlate, channels_last(x), w, Geometry((stride, stride), (padding, padding), groups))
 
 
 def conv_transpose2d(
@@ -137,4 +142,4 @@ def conv_transpose2d(
         (n - 1) * stride + k - 2 * padding + output_padding
         for n, k in zip(x.shape[2:], w.shape[2:], strict=True)
     ]
-    return Transpose.apply(channels_last(x), w, Geometry((stride, stride), (padding, padding), groups), size)
+    return call(Transpose, channels_last(x), w, Geometry((stride, stride), (padding, padding), groups), size)

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from stylegraft.networks.convolution import Correlate, Geometry, Transpose, channels_last
+from stylegraft.networks.convolution import Correlate, Geometry, Transpose, call, channels_last
 
 
 def setup_filter(taps: Sequence[float] | Tensor = (1, 3, 3, 1)) -> Tensor:
@@ -96,7 +96,7 @@ def _fir(x: Tensor, f: Tensor, up: tuple[int, int], down: tuple[int, int], pads:
     if up == (1, 1):
         if left != right or top != bottom or min(left, top) < 0:
             x, left, top = channels_last(F.pad(x, pads)), 0, 0
-        return Correlate.apply(x, f.repeat(channels, 1, 1, 1), Geometry(down, (top, left), channels))
+        return call(Correlate, x, f.repeat(channels, 1, 1, 1), Geometry(down, (top, left), channels))
     # Zero insertion and correlation together are a transposed convolution with the kernel turned round. It makes all
     # (n - 1) up + k samples; the convolution crops the ends itself where it can.
     w = f.flip((0, 1)).repeat(channels, 1, 1, 1)
@@ -106,9 +106,9 @@ def _fir(x: Tensor, f: Tensor, up: tuple[int, int], down: tuple[int, int], pads:
     full = [(n - 1) * u + k for n, u, k in zip(x.shape[2:], up, f.shape, strict=True)]
     if all(0 <= b - a < u for b, a, u in zip(before, after, up, strict=True)) and min(before) >= 0:
         size = [n - b - a for n, b, a in zip(full, before, after, strict=True)]
-        y = Transpose.apply(x, w, Geometry(up, before, channels), size)
+        y = call(Transpose, x, w, Geometry(up, before, channels), size)
     else:
-        y = Transpose.apply(x, w, Geometry(up, (0, 0), channels), full)
+        y = call(Transpose, x, w, Geometry(up, (0, 0), channels), full)
         y = F.pad(y, (-before[1], -after[1], -before[0], -after[0]))
     return y if down == (1, 1) else channels_last(y[:, :, :: down[0], :: down[1]])
 

@@ -187,7 +187,7 @@ class Generator(nn.Module):
         assert styles is not None
         self._check_styles(styles)
         if isinstance(noise, str):
-            noise = self.noise(noise, len(next(iter(styles.values()))), generator)
+            noise = self.noise(noise, next(iter(styles.values())).shape[0], generator)
         return self.synthesis(styles, noise, taps)
 
     def channel_gains(self) -> dict[str, Tensor]:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from stylegraft.networks.convolution import channels_last
+from stylegraft.networks.convolution import call, channels_last
 
 
 class Merge(Function):
@@ -72,12 +72,12 @@ class Split(Function):
 
 def merge(bands: Tensor) -> Tensor:
     """Bands [B, 4C, h, w] -> image [B, C, 2h, 2w], twice the orthonormal inverse transform: callers fold the half."""
-    return Merge.apply(bands)
+    return call(Merge, bands)
 
 
 def haar(image: Tensor) -> Tensor:
     """The orthonormal transform: image [B, C, 2h, 2w] -> bands [B, 4C, h, w]."""
-    return Split.apply(image) / 2
+    return call(Split, image) / 2
 
 
 def inverse_haar(bands: Tensor) -> Tensor:

@@ -140,7 +140,7 @@ def modulated_conv2d(
     d = demodulation(s, kernel_energy(w), gain) if demodulate else s.new_full((1, 1), gain)
     if after is not None:
         s = s * (1 + after)
-    if up == 1 and not torch.is_grad_enabled() and x[0].numel() >= LARGE:
+    if up == 1 and not torch.is_grad_enabled() and not recorded() and x[0].numel() >= LARGE:
         kernels = w * s[:, None, :, None, None] * d[:, :, None, None, None]
         y = torch.cat(
             [conv2d(a, k, padding=k.shape[2] // 2) for a, k in zip(x.split(1), kernels, strict=True)]
@@ -150,6 +150,11 @@ def modulated_conv2d(
     y = conv2d(x, w, padding=w.shape[2] // 2) if up == 1 else upsampling_conv2d(x, w, f, up)
     d = d[:, :, None, None]
     return y * d if add is None else torch.addcmul(add, y, d)
+
+
+def recorded() -> bool:
+    """Whether a graph is being recorded, in which nothing may be done sample by sample."""
+    return torch.compiler.is_compiling() or torch._C._is_tracing()
 
 
 def demodulation(s: Tensor, energy: Tensor, gain: float = 1.0) -> Tensor:
@@ -188,7 +193,7 @@ def modulated_rgb(x: Tensor, w: Tensor, s: Tensor, bias: Tensor) -> Tensor:
     O is small, so here the kernel is built per sample: no pass over x.
     """
     kernels = w.flatten(1) * s[:, None]
-    y = torch.baddbmm(bias, _rows(x).view(len(x), -1, x.shape[1]), kernels.transpose(1, 2))
+    y = torch.baddbmm(bias, _rows(x).view(x.shape[0], -1, x.shape[1]), kernels.transpose(1, 2))
     return _maps(y, x)
 
 
