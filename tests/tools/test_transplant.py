@@ -50,7 +50,7 @@ def mobile(resolution: int, width: int = 8) -> Generator:
 def stylegan2(teacher: Generator, width: int) -> Generator:
     sizes = {"channel_base": width * teacher.resolution, "channel_max": width}
     student = build_generator(
-        {**SMALL, "architecture": "stylegan2", "resolution": teacher.resolution, **sizes}
+        {**SMALL, "architecture": "stylegan2", "variant": "orig", "resolution": teacher.resolution, **sizes}
     )
     student.mapping.load_state_dict(teacher.mapping.state_dict())
     return student.requires_grad_(False)

@@ -76,7 +76,12 @@ def main() -> None:
     else:
         sizes = {"channel_base": args.channel_base, "channel_max": args.channel_max}
         kept = ("resolution", "img_channels", "z_dim", "w_dim", "c_dim", "mapping_layers")
-        config = {"architecture": "stylegan2", **{k: teacher.config[k] for k in kept}, **sizes}
+        config = {
+            "architecture": "stylegan2",
+            "variant": "orig",
+            **{k: teacher.config[k] for k in kept},
+            **sizes,
+        }
         torch.manual_seed(0)
         student = build_generator(config).requires_grad_(False)
         student.mapping.load_state_dict(teacher.mapping.state_dict())

@@ -66,7 +66,9 @@ Start here:  stylegraft adapt faces-64 pencil --recipe dcl --space affine-light+
 def usage() -> str:
     """The text of `stylegraft --help`."""
     width = max(map(len, VERBS)) + 2
-    lines = ((name, *(f"  {verb:<{width}}{what}" for verb, what in own.items())) for name, own in GROUPS.items())
+    lines = (
+        (name, *(f"  {verb:<{width}}{what}" for verb, what in own.items())) for name, own in GROUPS.items()
+    )
     return USAGE.format(verbs="\n".join(line for group in lines for line in group))
 
 
