@@ -1,9 +1,10 @@
-"""How long a morph of 10 s at 30 frames a second takes on two threads, by space, and how long a walk between faces is.
+"""How long a morph of 10 s at 30 frames a second takes, by space, and how long a walk between faces is.
 
     python benchmarks/morph_speed.py
 
-The film: source, first domain, second domain, source over one face, with random deltas of one space, written
-as MP4; seconds on the clock, which a busy machine stretches (its load is recorded), and of this process without ffmpeg.
+The film: source, first domain, second domain, source over one face, with random deltas of one space, written as MP4;
+seconds on the clock, which a busy machine stretches (its load is recorded), and of this process without ffmpeg. One
+thread: on cores that have other work, two wait for each other.
 The walk: LPIPS (VGG16) summed over 24 steps between the faces of two seeds at psi 0.7, on a line in W and on the great
 circle in Z. Writes benchmarks/results/morph-speed.json.
 """
@@ -87,7 +88,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--fps", type=float, default=30.0)
     parser.add_argument("--pairs", type=int, default=12)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, default=RESULTS)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)

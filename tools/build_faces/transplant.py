@@ -177,9 +177,13 @@ def weighed_down(kernel: Tensor, styles: Tensor) -> Tensor:
 
 @torch.no_grad()
 def transplant(teacher: Generator, student: Generator, latents: int = 8192) -> None:
-    """Overwrite the student's synthesis network by what of the teacher's fits into it, at w of psi 0.5 to 1."""
+    """Overwrite the student's synthesis network by what of the teacher's fits into it, at w of psi 0.5 to 1.
+
+    The student has one toRGB ("variant": "orig"): toRGB is not demodulated, and maps as large as those of 4 px (see
+    Scale, above) would throw the colours about at the first steps of Adam.
+    """
     old, new = teacher.synthesis, student.synthesis
-    assert isinstance(old, MobileSynthesis) and isinstance(new, StyleGAN2Synthesis)
+    assert isinstance(old, MobileSynthesis) and isinstance(new, StyleGAN2Synthesis) and new.variant == "orig"
     layers = [layer for layer in student.layers if layer.kind == "conv"] + [student.layers[-1]]
     names, head = [layer.name for layer in layers], new.get_submodule(layers[-1].name)
     rng = torch.Generator().manual_seed(0)
@@ -190,8 +194,9 @@ def transplant(teacher: Generator, student: Generator, latents: int = 8192) -> N
     targets = taught_maps(teacher, names, kept, w[: images_for(4)])
 
     two = torch.ones(latents, 2)
-    new.b4.const.copy_(torch.cat((old.b4.const[kept[0]], torch.ones(2, 4, 4))))
-    x, gain = new.b4.const[None].expand(images_for(4), -1, -1, -1), torch.ones(latents, len(kept[0]))
+    const = new.get_parameter("b4.const")
+    const.copy_(torch.cat((old.b4.const[kept[0]], torch.ones(2, 4, 4))))
+    x, gain = const[None].expand(images_for(4), -1, -1, -1), torch.ones(latents, len(kept[0]))
     for name, channels in zip(names[:-1], kept, strict=False):
         conv, taught = new.get_submodule(name), old.get_submodule(name)
         assert isinstance(conv, StyledConv) and isinstance(taught, InputConv | SeparableConv)
@@ -234,7 +239,7 @@ def transplant(teacher: Generator, student: Generator, latents: int = 8192) -> N
     )
     head.weight.copy_(solution[:-1].T[:, :, None, None] / head.weight_gain)
     head.bias.copy_(solution[-1])
-    larger = min(1 / float(level), LARGEST / float(new.b4.const.abs().max()))
+    larger = min(1 / float(level), LARGEST / float(const.abs().max()))
     print(f"the constant input is {larger:.3g} times as large", flush=True)
     head.weight.div_(larger)
     for name, tensor in new.named_parameters():
