@@ -19,7 +19,7 @@ from stylegraft.applications.inversion_encoder import (
     save_encoder,
 )
 from stylegraft.applications.inversion_noise import autocorrelation, normalise
-from stylegraft.applications.inversion_space import PSI, SPACES, coordinates, sample_w
+from stylegraft.applications.inversion_space import PSI, SPACES, coordinates, rows_of_styles, sample_w
 from stylegraft.applications.invert import (
     Recipe,
     invert_images,
@@ -135,6 +135,42 @@ def test_coordinates_have_unit_deviation_and_come_back(generator: Generator, spa
     else:
         for layer, s in generator.synthesis.styles(rows[:4]).items():
             assert torch.allclose(code["styles"][layer], s, atol=1e-4)
+
+
+def test_styles_give_back_their_rows(generator: Generator):
+    """Exactly where a row's layers have as many channels as w numbers, else rows of the same styles, near the mean."""
+    ws = torch.stack([sample_w(generator, 3, seed) for seed in range(generator.num_ws)], 1)
+    styles = generator.synthesis.styles(ws)
+    found = rows_of_styles(generator, styles)
+    for layer, s in generator.synthesis.styles(found).items():
+        assert torch.allclose(s, styles[layer], atol=1e-4)
+    width = [sum(layer.channels for layer in generator.layers if layer.row == r) for r in range(ws.shape[1])]
+    determined = [row for row, channels in enumerate(width) if channels > generator.w_dim]
+    assert torch.allclose(found[:, determined], ws[:, determined], atol=1e-2)
+    open_, mean = [row for row in range(ws.shape[1]) if row not in determined], generator.mapping.w_avg
+    assert ((found - mean).norm(dim=2) <= (ws - mean).norm(dim=2) + 1e-2)[:, open_].all()
+
+
+def test_rows_of_styles_that_no_w_has_are_the_least_squares():
+    generator = made(STYLEGAN2 | {"w_dim": 4, "z_dim": 4})
+    styles = {layer.name: torch.randn(2, layer.channels) for layer in generator.layers}
+    found = rows_of_styles(generator, styles).double()
+    for row in range(generator.num_ws):
+        layers = [layer.name for layer in generator.layers if layer.row == row]
+        affine = [generator.get_submodule(f"synthesis.{layer}.affine") for layer in layers]
+        a = torch.cat([each.weight.double() * each.weight_gain for each in affine])
+        b = torch.cat([each.bias.double() * each.bias_gain for each in affine])
+        s = torch.cat([styles[layer].double() for layer in layers], 1)
+        assert torch.allclose(found[:, row], (s - b) @ torch.linalg.pinv(a).T, atol=1e-4)
+
+
+def test_a_code_in_s_has_the_rows_of_its_own_styles():
+    generator = made(STYLEGAN2)
+    found = invert_images(
+        generator, faces(generator, 2), space="s", recipe=Recipe(5, 0.05), perceptual=Pixels()
+    )
+    codes = found.latents
+    assert torch.allclose(codes.ws, rows_of_styles(generator, codes.styles), atol=1e-5)
 
 
 def test_the_rate_rises_over_five_per_cent_and_falls_over_the_last_quarter():

@@ -8,9 +8,12 @@ import pytest
 import torch
 
 from stylegraft.applications import photos as folder
-from stylegraft.applications.latents import Latents, of_seeds
+from stylegraft.applications.control import codes as drawn_by
+from stylegraft.applications.control import control_path
+from stylegraft.applications.edit import edited_code
+from stylegraft.applications.latents import Latents, draw_codes, of_seeds
 from stylegraft.applications.photos import invert_photos
-from stylegraft.applications.translate import along, draw, shape_rows, translate_codes, with_reference
+from stylegraft.applications.translate import along, shape_rows, translate_codes, with_reference
 from stylegraft.checkpoints import Source, describe_base
 from stylegraft.data.images import ImageSet
 from stylegraft.domains import Domain
@@ -18,6 +21,7 @@ from stylegraft.domains.deltas import Delta
 from stylegraft.errors import StylegraftError
 from stylegraft.networks.generator import Generator, blend_noise
 
+from . import toys
 from .test_invert import MOBILE, STYLEGAN2, Pixels, faces, made
 
 
@@ -45,23 +49,55 @@ def generator() -> Generator:
 def test_all_of_the_source_is_the_source_bit_for_bit_and_none_is_the_domain(generator: Generator):
     codes, domain = of_seeds(generator, range(3)), domain_of(generator)
     images = translate_codes(generator, domain, codes, [1.0, 0.25, 0.0])
-    assert torch.equal(images[:, 0], draw(generator, codes))
-    assert torch.equal(images[:, 1], draw((domain * 0.75).merge(generator), codes))
-    assert torch.equal(images[:, 2], draw(domain.merge(generator), codes))
+    assert torch.equal(images[:, 0], draw_codes(generator, codes))
+    assert torch.equal(images[:, 1], draw_codes((domain * 0.75).merge(generator), codes))
+    assert torch.equal(images[:, 2], draw_codes(domain.merge(generator), codes))
 
 
 def test_of_fix_the_noise_it_is_the_noise(generator: Generator):
     codes, domain = of_seeds(generator, range(2)), domain_of(generator, "fixnoise")
     assert along(domain) == "noise"
     assert along(domain_of(generator)) == "strength"
+    assert along(domain * 0.5 + domain_of(generator)) == "noise"  # a mix of which it learnt a part
     images = translate_codes(generator, domain, codes, [1.0, 0.5, 0.0], seed=3)
     merged = domain.merge(generator)
     fresh = generator.noise("random", 1, torch.Generator().manual_seed(3))
-    assert torch.equal(images[:, 0], draw(merged, codes))
-    assert torch.equal(images[:, 1], draw(merged, codes, blend_noise(generator.noise("const"), fresh, 0.5)))
-    assert torch.allclose(images[:, 2], draw(merged, codes, fresh), atol=1e-6)
+    assert torch.equal(images[:, 0], draw_codes(merged, codes))
+    assert torch.equal(
+        images[:, 1], draw_codes(merged, codes, blend_noise(generator.noise("const"), fresh, 0.5))
+    )
+    assert torch.allclose(images[:, 2], draw_codes(merged, codes, fresh), atol=1e-6)
     by_strength = translate_codes(generator, domain, codes, [0.5], how="strength")
-    assert torch.equal(by_strength[:, 0], draw((domain * 0.5).merge(generator), codes))
+    assert torch.equal(by_strength[:, 0], draw_codes((domain * 0.5).merge(generator), codes))
+
+
+@pytest.mark.parametrize("space", ["stylespace", "affine"])
+def test_codes_in_styles_get_what_the_domain_adds_to_styles(space: str):
+    """Styles that no w has: given as they are they would go past the domain's affine layers."""
+    generator = toys.toy("stylegan2")
+    domain = toys.domain_of(generator, space)
+    ws, rng = of_seeds(generator, range(3)).ws, torch.Generator().manual_seed(4)
+    own, there = generator.synthesis.styles(ws), domain.on(generator).synthesis.styles(ws)
+    styles = {layer: s + 0.3 * torch.randn(s.shape, generator=rng) for layer, s in own.items()}
+    codes = Latents(ws, ("a", "b", "c"), styles)
+    source = generator(styles=styles).image
+    moved = domain.on(generator)(styles={k: s + (there[k] - own[k]) for k, s in styles.items()}).image
+    assert not torch.allclose(source, moved, atol=1e-2)
+
+    images = translate_codes(generator, domain, codes, [1.0, 0.0])
+    assert torch.equal(images[:, 0], source)
+    torch.testing.assert_close(images[:, 1], moved)
+    (_, first), (_, last) = control_path("weights", generator, domain, drawn_by(codes), (0, 1))
+    assert torch.equal(first, source)
+    torch.testing.assert_close(last, moved)
+    merged = domain.merge(generator)
+    torch.testing.assert_close(merged(**edited_code(generator, codes, [], merged)).image, moved)
+    fresh = generator.noise("random", 3, rng)  # maps of their own for each code
+    each = [
+        draw_codes(domain.on(generator), codes[i : i + 1], {k: n[i : i + 1] for k, n in fresh.items()})
+        for i in range(3)
+    ]
+    torch.testing.assert_close(draw_codes(domain.on(generator), codes, fresh), torch.cat(each))
 
 
 def test_degrees_that_make_no_sense_are_refused(generator: Generator):
@@ -134,8 +170,20 @@ def test_a_folder_is_inverted_once(generator: Generator, tmp_path, monkeypatch: 
     changed = ImageSet(images, more.names, more.framed, (), ())
     invert_photos(source, changed, path)
     assert calls[3:] == [["b.png"]]
-    invert_photos(source, changed, path, seed=1)
-    assert calls[4:] == [["a.png", "b.png"], ["c.png", "d.png"]]
+
+    kept = Latents.load(path, generator)
+    codes, rows = invert_photos(source, image_set(generator, ("e.png",)), path)
+    assert calls[4:] == [["e.png"]]
+    assert (codes.names, [row.name for row in rows]) == (("e.png",), ["e.png"])  # of this call alone
+    there = Latents.load(path, generator)
+    assert there.names == (*kept.names, "e.png")
+    assert torch.equal(there.ws, torch.cat([kept.ws, codes.ws]))
+
+    before = path.read_bytes()
+    with pytest.raises(StylegraftError, match=r"codes.safetensors: .*seed 0 \(now 1\); choose another --out"):
+        invert_photos(source, image_set(generator, ("f.png",)), path, seed=1)
+    assert calls[5:] == []
+    assert path.read_bytes() == before
 
 
 def test_two_photos_of_one_name_are_refused(generator: Generator, tmp_path):

@@ -103,7 +103,7 @@ def test_a_mix_is_a_domain_file_that_says_what_it_is_made_of(home: Path, run: Ru
         "m.safetensors",
     )
     assert said.startswith("0.6 a + c, coarse 0.5, 16 px 0: m.safetensors (")
-    assert "stylegraft convert m.safetensors NAME.pt" in " ".join(said.split())
+    assert "stylegraft convert m.safetensors NAME.safetensors" in " ".join(said.split())
     a, c, m = (Domain.load(home / f"{name}.safetensors") for name in "acm")
     mix = {"mix": [{"coefficient": 0.6, "config": a.config}, {"coefficient": 1.0, "config": c.config}]}
     assert m.config == {**mix, "shaped": [{"coarse": 0.5, "16": 0.0}]}

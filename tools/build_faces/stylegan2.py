@@ -12,6 +12,7 @@ Then `adversarial.py --judge faces-64` on the same folder, whose discriminator i
 from __future__ import annotations
 
 import argparse
+import copy
 import time
 from pathlib import Path
 
@@ -30,8 +31,10 @@ from stylegraft.networks.generator import Generator
 from transplant import transplant
 from watch import COUNT, Watch, due
 
+AVERAGING = 0.02  # of the weights, a step: a horizon of 50 steps
 
-def keep(student: Generator, args: argparse.Namespace, step: int, images: int) -> None:
+
+def keep(student: Generator, average: Generator, args: argparse.Namespace, step: int, images: int) -> None:
     """Save the stage, with the config of the discriminator that `adversarial.py` is to build."""
     sizes = {"resolution": student.resolution, "img_channels": student.img_channels}
     notes = {
@@ -41,7 +44,7 @@ def keep(student: Generator, args: argparse.Namespace, step: int, images: int) -
         "images": images,
         "recipe": state.recipe(args),
     }
-    state.save(args.out, "distilled", notes, {"G": student})
+    state.save(args.out, "distilled", notes, {"G": student, "E": average})
 
 
 def main() -> None:
@@ -54,9 +57,9 @@ def main() -> None:
     parser.add_argument("--channel-base", type=int, default=4096)
     parser.add_argument("--channel-max", type=int, default=224)
     parser.add_argument("--d-channel-max", type=int, default=128)
-    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--lr", type=float, default=2e-3)
+    parser.add_argument("--lr", type=float, default=4e-4, help="above it the errors grow again")
     parser.add_argument(
         "--lpips-from",
         type=int,
@@ -73,6 +76,7 @@ def main() -> None:
     build = state.load(args.out, "distilled")
     if build:
         first, seen, student = build.step, build.notes["images"], build.generator("G")
+        average = build.generator("E")
     else:
         sizes = {"channel_base": args.channel_base, "channel_max": args.channel_max}
         kept = ("resolution", "img_channels", "z_dim", "w_dim", "c_dim", "mapping_layers")
@@ -87,10 +91,12 @@ def main() -> None:
         student.mapping.load_state_dict(teacher.mapping.state_dict())
         transplant(teacher, student)
         first, seen = 0, 0
-        keep(student, args, first, seen)
+        average = copy.deepcopy(student)
+        keep(student, average, args, first, seen)
         rmse, r2 = held_out(student, test)
         print(f"transplanted: held-out RMSE {rmse:.4f} R2 {r2:.4f}", flush=True)
     leaves = list(student.synthesis.requires_grad_(True).parameters())
+    averaged: list[torch.Tensor] = list(average.synthesis.parameters())
     adam = torch.optim.Adam(leaves, betas=(0.9, 0.99), fused=True)
     perceptual = load_lpips("vgg") if args.lpips_from < args.steps else None
     kid_of = Watch(test.images)
@@ -109,19 +115,20 @@ def main() -> None:
         adam.zero_grad(set_to_none=True)
         loss.backward()
         adam.step()
+        torch._foreach_lerp_(averaged, [p.detach() for p in leaves], AVERAGING)
         if due(done := step + 1, args.save_every, args.steps):
-            rmse, r2 = held_out(student, test)
+            rmse, r2 = held_out(average, test)
             pace = (time.time() - started) / (done - first)
             line = f"{done} L1 {sum(losses) / len(losses):.4f} held-out RMSE {rmse:.4f} R2 {r2:.4f} {pace:.2f} s/step"
             losses.clear()
-            keep(student, args, done, seen + (done - first) * args.batch)
+            keep(student, average, args, done, seen + (done - first) * args.batch)
             with torch.no_grad():
                 w, target = test.batch(torch.arange(16))
                 grid = args.out / f"teacher-above-student-{done:06d}.png"
-                paired_grid(target, render(student, w).image, grid, labels=("teacher", "student"), scale=2)
+                paired_grid(target, render(average, w).image, grid, labels=("teacher", "student"), scale=2)
                 if due(done, args.measure_every, args.steps):
                     latents = test.w[-COUNT:].split(32)
-                    line += " " + kid_of(torch.cat([render(student, part).image for part in latents]))
+                    line += " " + kid_of(torch.cat([render(average, part).image for part in latents]))
             print(line, flush=True)
 
 

@@ -15,13 +15,12 @@ import torch
 from torch import Tensor
 
 from stylegraft.adaptation.sampling import Draws
-from stylegraft.applications.latents import Latents, of_seeds
+from stylegraft.applications.latents import BATCH, Latents, draw_codes, of_seeds
 from stylegraft.data.grids import save_sheet
 from stylegraft.domains.domain import Domain
 from stylegraft.domains.paths import (
     Draw,
     Mode,
-    Network,
     Way,
     layer_path,
     noise_path,
@@ -32,7 +31,7 @@ from stylegraft.domains.paths import (
 from stylegraft.errors import StylegraftError, nearest
 from stylegraft.metrics.degree import Degree, degree
 from stylegraft.metrics.diversity import Distance
-from stylegraft.networks.generator import Generator, Noise
+from stylegraft.networks.generator import Generator
 
 WAYS = {
     # way       what moves from 0 to 1
@@ -40,7 +39,6 @@ WAYS = {
     "layers":  "the blocks that are the domain's, from the finest on",
     "weights": "the strength of the domain",
 }  # fmt: skip
-BATCH = 16
 
 
 @dataclass(frozen=True)
@@ -94,14 +92,8 @@ def faces(generator: Generator, seeds: Sequence[int], psi: float = 0.7) -> Draw:
 
 
 def codes(latents: Latents) -> Draw:
-    """Codes that are kept: their rows of W+ or styles go to every network as they are."""
-    parts = [latents[i : i + BATCH] for i in range(0, len(latents), BATCH)]
-
-    @torch.no_grad()
-    def draw(network: Network, noise: Noise) -> Tensor:
-        return torch.cat([network(**part.code(), noise=noise).image for part in parts])
-
-    return draw
+    """Codes that are kept, as `draw_codes` draws them in every network."""
+    return lambda network, noise: draw_codes(network, latents, noise)
 
 
 def learnt_for_noise(domain: Domain) -> bool:

@@ -5,7 +5,6 @@ Nothing but these three leaves this machine (`sharing` writes them). No torch is
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from stylegraft.applications.extras import require
 from stylegraft.atomic import write_bytes
-from stylegraft.checkpoints.hub import PREFIX, fetch
+from stylegraft.checkpoints.hub import PREFIX, fetch, hush
 from stylegraft.errors import StylegraftError
 from stylegraft.version import __version__
 
@@ -85,7 +84,7 @@ def push(folder: Path, repo: str, *, private: bool = False, api: Any = None) -> 
     require("hub", repo)
     from huggingface_hub import CommitOperationAdd, HfApi
 
-    _hush()
+    hush()
     api = api or HfApi(library_name="stylegraft", library_version=__version__)
     try:
         api.create_repo(repo, private=private, exist_ok=True, repo_type="model")
@@ -100,11 +99,6 @@ def push(folder: Path, repo: str, *, private: bool = False, api: Any = None) -> 
     except Exception as error:  # its transport raises errors of its own
         raise StylegraftError(f"{repo}: {reason(error)}") from error
     return f"{PREFIX}{repo}/{DOMAIN}@{done.oid}"
-
-
-def _hush() -> None:
-    """Its retries are not for the user, who gets one line at the end."""
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
 
 
 def check_there(repo: str, there: Any, private: bool) -> None:
@@ -157,7 +151,6 @@ def pull(text: str, out: str | os.PathLike[str] | None = None) -> Pulled:
     from stylegraft.domains.domain import Domain
 
     whole = full_name(text)
-    _hush()
     path, name = fetch(whole)
     try:
         domain = Domain.load(path)

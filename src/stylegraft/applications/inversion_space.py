@@ -8,7 +8,7 @@ Latents?" (arXiv:2012.09036), do for their penalty. (They undo the mapping's las
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from stylegraft.errors import StylegraftError, nearest
 from stylegraft.networks.generator import Generator
+from stylegraft.networks.mapping import FullyConnected
 
 SPACES = {
     # space  what is looked for
@@ -29,6 +30,7 @@ SPACES = {
 PSI = 0.7  # of space z
 SAMPLES = 8192  # of w, for means and deviations
 FLOOR = 1e-3  # least deviation of a coordinate, over the largest
+RIDGE = 1e-8  # of the pull to the mean of w, over the mean square of the affine layers' singular values
 
 
 @dataclass(frozen=True)
@@ -107,3 +109,29 @@ def _of_styles(generator: Generator) -> Coordinates:
         return ((flat - mean) / deviation)[:, None]
 
     return Coordinates(code, of)
+
+
+@torch.no_grad()
+def rows_of_styles(generator: Generator, styles: Mapping[str, Tensor]) -> Tensor:
+    """Rows of W+ [N, num_ws, w_dim] whose styles are nearest to {layer: [N, channels]}.
+
+    Each row w minimises sum |A w + b - s|^2 over the layers that read it, by least squares in float64, with a pull to
+    the mean of w so weak that it decides only what the styles leave open.
+    """
+    mean = generator.mapping.w_avg
+    ws = mean.expand(len(next(iter(styles.values()))), generator.num_ws, -1).clone()
+    own = generator.synthesis.styles(ws)
+    eye = torch.eye(generator.w_dim, dtype=torch.float64)
+    for row in {layer.row for layer in generator.layers}:
+        layers = [layer.name for layer in generator.layers if layer.row == row]
+        parts = []
+        for layer in layers:
+            affine = generator.get_submodule(f"synthesis.{layer}.affine")
+            assert isinstance(affine, FullyConnected)
+            parts.append(affine.weight.cpu().double() * affine.weight_gain)
+        a = torch.cat(parts)
+        apart = torch.cat([styles[layer].cpu().double() - own[layer].cpu().double() for layer in layers], 1)
+        pull = (RIDGE * a.square().sum() / len(eye)).sqrt()
+        right = torch.cat([apart.T, apart.new_zeros(len(eye), len(apart))])
+        ws[:, row] += torch.linalg.lstsq(torch.cat([a, pull * eye]), right).solution.T.to(ws)
+    return ws

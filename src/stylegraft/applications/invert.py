@@ -25,7 +25,7 @@ from torch.nn import functional as F
 from stylegraft.adaptation.sampling import Draws, seed_of
 from stylegraft.applications.inversion_encoder import find_encoder, guess
 from stylegraft.applications.inversion_noise import autocorrelation, normalise
-from stylegraft.applications.inversion_space import PSI, Coordinates, check_space, coordinates
+from stylegraft.applications.inversion_space import PSI, Coordinates, check_space, coordinates, rows_of_styles
 from stylegraft.applications.latents import Latents
 from stylegraft.checkpoints.source import Source
 from stylegraft.encoders.lpips import LPIPS, distance
@@ -141,7 +141,9 @@ def invert_images(
         with torch.no_grad():
             code = where.code(x)
             images = _render(generator, code)
-            found.append((code.get("ws", rows), code.get("styles", {}), images, *look(images), curve))
+            styles = code.get("styles", {})
+            rows = rows_of_styles(generator, styles) if styles else code["ws"]
+            found.append((rows, styles, images, *look(images), curve))
     rows, styles, images, lpips, pixels, curves = zip(*found)
     about = {"space": space, "start": start, "seed": seed, "steps": row.steps}
     latents = Latents(

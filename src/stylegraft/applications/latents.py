@@ -17,8 +17,11 @@ from torch import Tensor
 
 from stylegraft.adaptation.sampling import Draws
 from stylegraft.applications import kept
+from stylegraft.domains.apply import Adapted
 from stylegraft.errors import StylegraftError
-from stylegraft.networks.generator import Generator
+from stylegraft.networks.generator import Generator, Noise
+
+BATCH = 8  # codes that are drawn at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,3 +91,24 @@ def of_seeds(generator: Generator, seeds: Sequence[int], psi: float = 0.7) -> La
         c = torch.nn.functional.one_hot(classes, generator.c_dim).float().to(device)
     ws = generator.ws(generator.mapping(z, c), psi).contiguous()
     return Latents(ws, tuple(f"seed {seed}" for seed in seeds), info={"psi": psi})
+
+
+@torch.no_grad()
+def draw_codes(network: Generator | Adapted, latents: Latents, noise: Noise | None = None) -> Tensor:
+    """Images [N, C, R, R] of codes in a source, or in a domain on it (`Domain.on`).
+
+    Rows of W+ go to the network as they are. Styles are the source's, and the domain adds to them what it adds to those
+    of the code's rows: s + (t(ws) - s(ws)), with s and t the affine layers of the source and of the domain. A merged
+    generator does not know its source: to it styles are its own. noise: maps [N or 1, 1, r, r], None the network's own.
+    """
+    given: Noise = network.noise("const") if noise is None else noise
+    images = []
+    for i in range(0, len(latents), BATCH):
+        part = latents[i : i + BATCH]
+        maps = {layer: n[i : i + BATCH] if len(n) > 1 else n for layer, n in given.items()}
+        code = part.code()
+        if part.styles and isinstance(network, Adapted):
+            there, own = network.synthesis.styles(part.ws), network.generator.synthesis.styles(part.ws)
+            code = {"styles": {layer: s + (there[layer] - own[layer]) for layer, s in part.styles.items()}}
+        images.append(network(**code, noise=maps).image)
+    return torch.cat(images)

@@ -1,7 +1,7 @@
 """Photos of a folder with their codes: inverted batch by batch, kept in one file, and not inverted twice.
 
 The file is one of `Latents` whose names are the photos' file names. It says of each photo how far its inversion is from
-it, from which pixels and with which settings it was made: what agrees is taken over.
+it, from which pixels and with which settings it was made: what agrees is taken over, and other photos' codes stay.
 """
 
 from __future__ import annotations
@@ -60,8 +60,9 @@ def invert_photos(
 ) -> tuple[Latents, list[Photo]]:
     """Codes of all photos, in their order, and what is to be said of each; `path` is written after each batch.
 
-    A file that is there is read first, and must be one of this source; codes of other photos in it go. Raises
-    StylegraftError for two photos of one name, and for what `invert` refuses.
+    A file that is there is read first, and must be one of this source and of these settings; codes of other photos stay
+    in it. Raises StylegraftError for two photos of one name, for a file of other settings, and for what `invert`
+    refuses.
     """
     if twice := sorted({name for name in photos.names if photos.names.count(name) > 1}):
         raise StylegraftError(f"{twice[0]}: two photos of that name; codes go by name, so rename one")
@@ -79,8 +80,8 @@ def invert_photos(
     marks = [hashlib.sha256(image.numpy().tobytes()).hexdigest() for image in photos.images]
     known = _known(path, source, settings)
     wanted = [i for i, name in enumerate(photos.names) if known.get(name, {}).get("pixels") != marks[i]]
-    had = {name for i, name in enumerate(photos.names) if i not in wanted}
-    found = {name: known[name] for name in had}
+    new = {photos.names[i] for i in wanted}
+    found = {name: record for name, record in known.items() if name not in new}
     perceptual = load_lpips("vgg", generator.get_buffer("mapping.w_avg").device) if wanted else None
     size = next((batch for side, batch in BATCH.items() if generator.resolution <= side), 1)
     for first in range(0, len(wanted), size):
@@ -107,16 +108,14 @@ def invert_photos(
                 "rmse": round(float(result.rmse[k]), 5),
                 "usual": round(result.usual, 5),
             }
-        _join([name for name in photos.names if name in found], found, settings).save(path, generator)
-    if not wanted:
-        _join(photos.names, found, settings).save(path, generator)
+        _join(tuple(found), found, settings).save(path, generator)
     rows = [
         Photo(
             name,
             photos.framed[i],
             i in photos.missed,
             *(found[name][key] for key in ("lpips", "rmse", "usual")),
-            kept=name in had,
+            kept=name not in new,
         )
         for i, name in enumerate(photos.names)
     ]
@@ -124,12 +123,16 @@ def invert_photos(
 
 
 def _known(path: Path, source: Source, settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """{photo: its code and record} of a file that was made with these settings; nothing of another one."""
+    """{photo: its code and record} of a file; raises StylegraftError for one that was made with other settings."""
     if not path.exists():
         return {}
     there = Latents.load(path, source.generator)
-    if there.info.get("settings") != settings:
-        return {}
+    before = there.info.get("settings") or {}
+    if other := [key for key in settings if before.get(key) != settings[key]]:
+        told = ", ".join(f"{key} {before.get(key, 'unknown')} (now {settings[key]})" for key in other)
+        raise StylegraftError(
+            f"{path}: its codes were found with other settings: {told}; choose another --out"
+        )
     records = there.info.get("photos", {})
     return {
         name: {"code": replace(there[i : i + 1], info={}), **records[name]}

@@ -18,22 +18,22 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from stylegraft.applications.control import learnt_for_noise
 from stylegraft.applications.inversion_encoder import row_sizes
-from stylegraft.applications.latents import Latents
+from stylegraft.applications.latents import Latents, draw_codes
 from stylegraft.domains import Domain
 from stylegraft.errors import StylegraftError
-from stylegraft.networks.generator import Generator, Noise, blend_noise
+from stylegraft.networks.generator import Generator, blend_noise
 
 Along = Literal["strength", "noise"]
 SHAPE_BELOW = (
     16  # px: layers that read smaller maps take the photo's rows; in StyleGAN2 those are the paper's 0 to 3
 )
-BATCH = 8
 
 
 def along(domain: Domain) -> Along:
-    """What `keep` moves of this domain: `noise` where Fix the Noise learnt it, else `strength`."""
-    return "noise" if domain.config.get("recipe") == "fixnoise" else "strength"
+    """What `keep` moves of this domain: `noise` where Fix the Noise learnt some part of it, else `strength`."""
+    return "noise" if learnt_for_noise(domain) else "strength"
 
 
 def check_degrees(degrees: Sequence[float], how: Along) -> None:
@@ -62,30 +62,23 @@ def translate_codes(
     """Images [N, len(keep), C, R, R] of the codes in the domain at each degree; the base `generator` is not touched.
 
     how: what `keep` moves, None as the domain was learnt (`along`). seed: of the fresh noise at the far end. The rows
-    of a code go to the domain's style layers as they are, whatever happened to its mapping. Raises StylegraftError for
-    a domain of another base and for degrees that make no sense.
+    of a code go to the domain's style layers as they are, whatever happened to its mapping; styles are moved as those
+    of its rows (`latents.draw_codes`). Raises StylegraftError for a domain of another base and for degrees that make no
+    sense.
     """
     how = how or along(domain)
     check_degrees(keep, how)
     if how == "noise":
         fresh = generator.noise("random", 1, torch.Generator().manual_seed(seed))
-        merged = domain.merge(generator)
+        adapted = domain.on(generator)
         return torch.stack(
-            [draw(merged, latents, blend_noise(generator.noise("const"), fresh, 1 - k)) for k in keep], 1
+            [draw_codes(adapted, latents, blend_noise(adapted.noise("const"), fresh, 1 - k)) for k in keep], 1
         )
     columns = []
     for degree in keep:
-        drawn = generator if degree == 1 else (domain * (1 - degree)).merge(generator)
-        columns.append(draw(drawn, latents))
+        drawn = generator if degree == 1 else (domain * (1 - degree)).on(generator)
+        columns.append(draw_codes(drawn, latents))
     return torch.stack(columns, 1)
-
-
-@torch.no_grad()
-def draw(generator: Generator, latents: Latents, noise: Noise | None = None) -> Tensor:
-    """Images [N, C, R, R] of codes, with the network's own noise unless given."""
-    noise = generator.noise("const") if noise is None else noise
-    parts = [latents[i : i + BATCH] for i in range(0, len(latents), BATCH)]
-    return torch.cat([generator(**part.code(), noise=noise).image for part in parts])
 
 
 def shape_rows(generator: Generator, below: int = SHAPE_BELOW) -> list[int]:

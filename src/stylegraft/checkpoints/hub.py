@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from pathlib import Path
 
@@ -30,6 +31,11 @@ def is_hub(text: str) -> bool:
     return text.startswith(PREFIX)
 
 
+def hush() -> None:
+    """Retries of huggingface_hub, once it is imported, are not for the user, who gets one line at the end."""
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
+
+
 def fetch(text: str) -> tuple[Path, str]:
     """The file's place in the local cache, downloaded if need be, and its name pinned to the commit it came from.
 
@@ -46,6 +52,7 @@ def fetch(text: str) -> tuple[Path, str]:
         raise StylegraftError(
             f"{text}: names of the hub need an extra: pip install 'stylegraft[hub]'"
         ) from error
+    hush()
     try:
         path = Path(hf_hub_download(repo, file, revision=revision))
     except Exception as error:  # its transport raises errors of its own

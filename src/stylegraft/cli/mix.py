@@ -103,7 +103,7 @@ def run(options: Options) -> None:
         )
         say(
             f"draw from it: stylegraft sample {options.out}; as an ordinary generator: stylegraft convert"
-            f" {options.out} NAME.pt"
+            f" {options.out} NAME.safetensors"
         )
     else:
         rows = (
@@ -245,19 +245,8 @@ def of_codes(
     """Images [N, C, R, R] of codes of the source in the domain, in batches; fresh noise is the same in every row."""
     import torch
 
-    from stylegraft.applications.mixing import Mixer
+    from stylegraft.applications.latents import draw_codes
 
-    mixer = None if domain is None else Mixer(generator, [domain])
-    rng = torch.Generator().manual_seed(0)
-    batch = 16 if generator.resolution <= 256 else 4
-    images = []
-    with torch.inference_mode():
-        for part in (codes[i : i + batch] for i in range(0, len(codes), batch)):
-            maps = generator.noise(noise, len(part), rng)
-            if mixer is None:
-                image = generator(**part.code(), noise=maps).image
-            else:
-                one = torch.ones(1, 1, device=part.ws.device)
-                image = mixer(one, ws=part.ws, styles=part.styles or None, noise=maps).image
-            images.append(image.cpu())
-    return torch.cat(images)
+    network = generator if domain is None else domain.on(generator)
+    maps = network.noise(noise, len(codes), torch.Generator().manual_seed(0))
+    return draw_codes(network, codes, maps).cpu()

@@ -136,7 +136,7 @@ def translate_all(options: Options, term: Term, base_text: str, degrees: list[fl
                 say(f"note: {note}")
         show(photos)
     captions = [["photo"]] * len(tiles) + [["inversion"]]
-    tiles.append(application.draw(generator, latents.to(options.device)).cpu())
+    tiles.append(application.draw_codes(generator, latents.to(options.device)).cpu())
     if options.reference:
         image = load_images(options.reference, size, channels, options.align)
         if len(image) != 1:
