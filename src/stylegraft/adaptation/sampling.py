@@ -121,6 +121,14 @@ class Latents:
         return torch.cat((first.expand(-1, self.cutoff, -1), second.expand(-1, n - self.cutoff, -1)), dim=1)
 
 
+def labels(generator: Generator, numbers: Sequence[int]) -> Tensor | None:
+    """One-hot classes [N, c_dim] of numbers, which go through the classes in turn; None where there are no classes."""
+    if not generator.c_dim:
+        return None
+    classes = torch.tensor([number % generator.c_dim for number in numbers])
+    return torch.nn.functional.one_hot(classes, generator.c_dim).to(generator.get_buffer("mapping.w_avg"))
+
+
 def free(keyed: Keyed, stream: str, z_dim: int, count: int | None = None) -> Tensor:
     """Standard normal latents [B, z_dim]."""
     return keyed.samples(stream, count).normal(z_dim)

@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
+from stylegraft.adaptation.sampling import labels
 from stylegraft.errors import StylegraftError, nearest
 from stylegraft.networks.generator import Generator
 from stylegraft.networks.mapping import FullyConnected
@@ -56,10 +56,7 @@ def check_space(space: str, generator: Generator) -> None:
 def sample_w(generator: Generator, count: int, seed: int = 0) -> Tensor:
     """w [count, w_dim] of seeded latents, the classes in turn where there are some."""
     z = torch.randn(count, generator.z_dim, generator=torch.Generator().manual_seed(seed))
-    z, c = z.to(generator.mapping.w_avg), None
-    if generator.c_dim:
-        c = F.one_hot(torch.arange(count) % generator.c_dim, generator.c_dim).to(z)
-    return generator.mapping(z, c)
+    return generator.mapping(z.to(generator.mapping.w_avg), labels(generator, range(count)))
 
 
 def coordinates(space: str, generator: Generator) -> Coordinates:

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from stylegraft.adaptation.sampling import Draws, seed_of
+from stylegraft.adaptation.sampling import Draws, labels, seed_of
 from stylegraft.applications.inversion_encoder import find_encoder, guess
 from stylegraft.applications.inversion_noise import autocorrelation, normalise
 from stylegraft.applications.inversion_space import PSI, Coordinates, check_space, coordinates, rows_of_styles
@@ -191,7 +191,7 @@ def candidates(generator: Generator, look: Look, count: int) -> tuple[Tensor, Te
     z = Draws([seed_of(0, 0, "candidates", i) for i in range(count)], look.photos.device).normal(
         generator.z_dim
     )
-    c = F.one_hot(torch.arange(count) % generator.c_dim, generator.c_dim).to(z) if generator.c_dim else None
+    c = labels(generator, range(count))
     ws = generator.ws(generator.mapping(z, c), PSI)
     distances, apart, before = [], [], None
     for i in range(count):

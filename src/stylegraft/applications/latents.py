@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stylegraft.adaptation.sampling import Draws
+from stylegraft.adaptation.sampling import Draws, labels
 from stylegraft.applications import kept
 from stylegraft.domains.apply import Adapted
 from stylegraft.errors import StylegraftError
@@ -85,11 +85,7 @@ def of_seeds(generator: Generator, seeds: Sequence[int], psi: float = 0.7) -> La
     """
     device = generator.get_buffer("mapping.w_avg").device
     z = Draws(list(seeds), device=device).normal(generator.z_dim)
-    c = None
-    if generator.c_dim:
-        classes = torch.tensor([seed % generator.c_dim for seed in seeds])
-        c = torch.nn.functional.one_hot(classes, generator.c_dim).float().to(device)
-    ws = generator.ws(generator.mapping(z, c), psi).contiguous()
+    ws = generator.ws(generator.mapping(z, labels(generator, seeds)), psi).contiguous()
     return Latents(ws, tuple(f"seed {seed}" for seed in seeds), info={"psi": psi})
 
 

@@ -19,7 +19,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from stylegraft.adaptation.sampling import Draws
+from stylegraft.adaptation.sampling import Draws, labels
 from stylegraft.applications.keyframes import Morph
 from stylegraft.applications.latents import Latents
 from stylegraft.applications.mixing import Mixer
@@ -100,10 +100,7 @@ def _of_seeds(mixer: Mixer, seeds: Sequence[int]) -> Walk:
     """A line in W between the faces of seeds, each through the mapping of the frame; of class seed % c_dim."""
     generator = mixer.generator
     z = Draws(seeds, generator.get_buffer("mapping.w_avg").device).normal(generator.z_dim)
-    c = None
-    if generator.c_dim:
-        classes = torch.tensor([seed % generator.c_dim for seed in seeds])
-        c = torch.nn.functional.one_hot(classes, generator.c_dim).to(z)
+    c = labels(generator, seeds)
 
     def walk(amounts: Tensor, before: Tensor, after: Tensor, u: Tensor) -> dict[str, Any]:
         ends = torch.cat((before, after))

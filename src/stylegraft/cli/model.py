@@ -101,7 +101,7 @@ def render(
     """
     import torch
 
-    from stylegraft.adaptation.sampling import Draws
+    from stylegraft.adaptation.sampling import Draws, labels
 
     generator = source.generator
     batch = 16 if generator.resolution <= 256 else 4
@@ -111,9 +111,6 @@ def render(
         for i in range(0, len(seeds), batch):
             part = seeds[i : i + batch]
             z = Draws(list(part), device=device).normal(generator.z_dim)
-            c = None
-            if generator.c_dim:
-                classes = torch.tensor([seed % generator.c_dim if label is None else label for seed in part])
-                c = torch.nn.functional.one_hot(classes, generator.c_dim).float().to(device)
+            c = labels(generator, part if label is None else [label] * len(part))
             images.append(generator(z, c, psi=psi, noise=noise, generator=draws).image.cpu())
     return torch.cat(images)
