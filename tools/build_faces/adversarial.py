@@ -47,7 +47,7 @@ DISCRIMINATOR = {
 def flip(images: Tensor, rng: torch.Generator) -> Tensor:
     """Mirror each image with probability one half."""
     mirrored = torch.rand(len(images), 1, 1, 1, generator=rng) < 0.5
-    return torch.where(mirrored, images.flip(3), images)
+    return torch.where(mirrored.to(images.device), images.flip(3), images)
 
 
 def r1_penalty(discriminator: nn.Module, real: Tensor, gamma: float) -> Tensor:
@@ -81,7 +81,7 @@ def advance(optimiser: torch.optim.Optimizer, loss: Tensor) -> None:
 
 def fakes(generator: Generator, count: int, rng: torch.Generator) -> Tensor:
     """Images of fresh latents at the pairs' truncation with random noise; w is drawn through the mapping."""
-    z = torch.randn(count, generator.z_dim, generator=rng)
+    z = torch.randn(count, generator.z_dim, generator=rng).to(generator.mapping.w_avg)
     return generator(z, psi=PAIR_PSI, noise="random", generator=rng).image
 
 
@@ -94,7 +94,7 @@ def many_fakes(generator: Generator, count: int, rng: torch.Generator) -> Tensor
 def half_anchored(generator: Generator, w: Tensor, rng: torch.Generator) -> Tensor:
     """Images of the first half of w [B, w_dim] at the anchor noise, then of as many fresh latents at random noise."""
     half = len(w) // 2
-    z = torch.randn(len(w) - half, generator.z_dim, generator=rng)
+    z = torch.randn(len(w) - half, generator.z_dim, generator=rng).to(w)
     fresh = generator.ws(generator.mapping(z), PAIR_PSI)
     anchor, random = generator.noise("const"), generator.noise("random", len(z), rng)
     noise = {name: torch.cat((n.expand(half, -1, -1, -1), random[name])) for name, n in anchor.items()}
@@ -122,6 +122,7 @@ def wake(generator: Generator, floor: float) -> None:
     The teacher's noise is nearly dead at 64 px, and the discriminator alone does not revive it in a short build.
     """
     z = torch.randn(32, generator.z_dim, generator=torch.Generator().manual_seed(3))
+    z = z.to(generator.mapping.w_avg)
     for name, x in generator(z, psi=PAIR_PSI, taps=tuple(generator.noise_shapes)).taps.items():
         strength = generator.get_parameter(f"synthesis.{name}.noise_strength")
         strength.copy_(strength.abs().clamp(min=floor * float(x.square().mean().sqrt())))
@@ -159,6 +160,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/build-faces-64"))
     parser.add_argument("--steps", type=int, default=6000)
     parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--judge", default="", help="source whose discriminator a new build starts from")
     parser.add_argument("--d-only", type=int, default=50, help="first steps with the generator at rest")
     parser.add_argument("--g-lr", type=float, default=1e-3)
@@ -179,10 +181,11 @@ def main() -> None:
     parser.add_argument("--measure-every", type=int, default=1000, help="steps between KIDs; 0: none")
     args = parser.parse_args()
 
-    generator, average, discriminator, critic_tensors, notes = restored(args.out, args.judge)
+    *networks, critic_tensors, notes = restored(args.out, args.judge)
+    generator, average, discriminator = (network.to(args.device) for network in networks)
     first, seen = notes["step"], notes.get("images", notes["step"] * args.batch)
-    train, held = load_pairs(args.pairs, generator.resolution)
-    critic = Critic()
+    train, held = (pairs.to(args.device) for pairs in load_pairs(args.pairs, generator.resolution))
+    critic = Critic().to(args.device)
     if critic_tensors:
         critic.load_state_dict(critic_tensors)
     if first == 0:
@@ -191,7 +194,7 @@ def main() -> None:
     leaves, averaged = list(generator.synthesis.parameters()), list(average.synthesis.parameters())
     g_opt, d_opt = optimisers(generator, discriminator, args.g_lr, args.d_lr, args.noise_lr)
     c_opt = torch.optim.Adam(critic.parameters(), lr=args.d_lr, betas=(0.0, 0.99), fused=True)
-    perceptual, kid_of = load_lpips("vgg"), Watch(held.images)
+    perceptual, kid_of = load_lpips("vgg", args.device), Watch(held.images)
     started, log = time.time(), defaultdict(list)
     half = args.batch // 2
 
@@ -225,7 +228,7 @@ def main() -> None:
             advance(g_opt, torch.stack(list(parts.values())).sum())
             torch._foreach_lerp_(averaged, [p.detach() for p in leaves], 0.002)
             for name, value in parts.items():
-                log[name].append(float(value.detach()))
+                log[name].append(value.detach())
 
         # D and the critic, on the same images
         discriminator.requires_grad_(True)
@@ -233,18 +236,18 @@ def main() -> None:
         fake, shown = fake.detach(), flip(real, rng)
         logits = discriminator(torch.cat((fake, shown)), halves=2).logits
         d_loss = softplus(logits[: args.batch]).mean() + softplus(-logits[args.batch :]).mean()
-        log["sign"].append(float(logits[args.batch :].detach().sign().mean()))
+        log["sign"].append(logits[args.batch :].detach().sign().mean())
         if step % R1_EVERY == 0:
             d_loss = d_loss + R1_EVERY * r1_penalty(discriminator, shown, args.gamma)
         advance(d_opt, d_loss)
-        log["D"].append(float(d_loss.detach()))
+        log["D"].append(d_loss.detach())
         c_loss = critic.error([x.detach() for x in fake_maps], real_maps)
         advance(c_opt, c_loss)
-        log["critic"].append(float(c_loss.detach()))
+        log["critic"].append(c_loss.detach())
 
         if due(done := step + 1, args.save_every, args.steps):
             pace = (time.time() - started) / (done - first)
-            means = " ".join(f"{k} {sum(v) / len(v):.4f}" for k, v in log.items() if v)
+            means = " ".join(f"{k} {float(sum(v) / len(v)):.4f}" for k, v in log.items() if v)
             strengths = [
                 float(p.detach()) for n, p in generator.named_parameters() if n.endswith("noise_strength")
             ]

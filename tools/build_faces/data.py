@@ -34,6 +34,10 @@ class Pairs:
         """(w, images in [-1, 1]) of the rows in `index`."""
         return self.w[index], to_float(self.images[index])
 
+    def to(self, device: str) -> Pairs:
+        """The same pairs on `device`, where an index may still be on the CPU."""
+        return Pairs(self.w.to(device), self.images.to(device), self.psi)
+
     def rows(self, start: int, stop: int | None = None) -> Pairs:
         """The rows start..stop."""
         return Pairs(self.w[start:stop], self.images[start:stop], self.psi)

@@ -3,7 +3,8 @@
     python tools/build_faces/stylegan2.py --pairs PAIRS --out runs/build-stylegan2-faces-64
 
 1. `transplant.py` writes the teacher's layers into the narrower StyleGAN2 by least squares.
-2. The whole is tuned by L1 and LPIPS-VGG on the pairs, at the anchor noise.
+2. The whole is tuned by L1 and LPIPS-VGG at the anchor noise: on the pairs, and on `--fresh` other latents a step, drawn
+   by `faces-64` itself (4,096 pairs are soon known by heart).
 
 Then `adversarial.py --judge faces-64` on the same folder, whose discriminator is half as wide as `faces-64`'s at 8 and
 4 px, for a file that fits into the wheel. The same command resumes.
@@ -17,11 +18,12 @@ import time
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 import state
 from adversarial import DISCRIMINATOR
 from critic import maps, paired
-from data import epoch_batches, load_pairs
+from data import PAIR_PSI, epoch_batches, load_pairs
 from distill import held_out, learning_rate, render
 from stylegraft import load_source
 from stylegraft.data.grids import paired_grid
@@ -47,6 +49,14 @@ def keep(student: Generator, average: Generator, args: argparse.Namespace, step:
     state.save(args.out, "distilled", notes, {"G": student, "E": average})
 
 
+@torch.no_grad()
+def with_fresh(teacher: Generator, w: Tensor, images: Tensor, count: int, step: int) -> tuple[Tensor, Tensor]:
+    """(w, images), and behind them `count` other latents at the pairs' truncation as the teacher draws them."""
+    z = torch.randn(count, teacher.z_dim, generator=torch.Generator().manual_seed(step)).to(w)
+    fresh = teacher.ws(teacher.mapping(z), PAIR_PSI)[:, 0]
+    return torch.cat((w, fresh)), torch.cat((images, render(teacher, fresh).image))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -58,7 +68,9 @@ def main() -> None:
     parser.add_argument("--channel-max", type=int, default=224)
     parser.add_argument("--d-channel-max", type=int, default=128)
     parser.add_argument("--steps", type=int, default=2000)
-    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--batch", type=int, default=8, help="pairs a step")
+    parser.add_argument("--fresh", type=int, default=0, help="latents a step that the teacher draws")
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--lr", type=float, default=4e-4, help="above it the errors grow again")
     parser.add_argument(
         "--lpips-from",
@@ -71,12 +83,12 @@ def main() -> None:
     parser.add_argument("--measure-every", type=int, default=1000, help="steps between KIDs; 0: none")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
-    teacher = load_source(args.teacher).generator.requires_grad_(False)
-    train, test = load_pairs(args.pairs, teacher.resolution)
+    teacher = load_source(args.teacher, args.device).generator.requires_grad_(False)
+    train, test = (pairs.to(args.device) for pairs in load_pairs(args.pairs, teacher.resolution))
     build = state.load(args.out, "distilled")
     if build:
-        first, seen, student = build.step, build.notes["images"], build.generator("G")
-        average = build.generator("E")
+        first, seen = build.step, build.notes["images"]
+        student, average = (build.generator(role).to(args.device) for role in "GE")
     else:
         sizes = {"channel_base": args.channel_base, "channel_max": args.channel_max}
         kept = ("resolution", "img_channels", "z_dim", "w_dim", "c_dim", "mapping_layers")
@@ -89,7 +101,8 @@ def main() -> None:
         torch.manual_seed(0)
         student = build_generator(config).requires_grad_(False)
         student.mapping.load_state_dict(teacher.mapping.state_dict())
-        transplant(teacher, student)
+        transplant(teacher.cpu(), student)
+        teacher, student = teacher.to(args.device), student.to(args.device)
         first, seen = 0, 0
         average = copy.deepcopy(student)
         keep(student, average, args, first, seen)
@@ -98,16 +111,18 @@ def main() -> None:
     leaves = list(student.synthesis.requires_grad_(True).parameters())
     averaged: list[torch.Tensor] = list(average.synthesis.parameters())
     adam = torch.optim.Adam(leaves, betas=(0.9, 0.99), fused=True)
-    perceptual = load_lpips("vgg") if args.lpips_from < args.steps else None
+    perceptual = load_lpips("vgg", args.device) if args.lpips_from < args.steps else None
     kid_of = Watch(test.images)
     started, losses = time.time(), []
     for step in range(first, args.steps):
         for group in adam.param_groups:
             group["lr"] = learning_rate(step, first, args.steps, args.lr)
         w, target = train.batch(epoch_batches(len(train.w), args.batch, step))
+        if args.fresh:
+            w, target = with_fresh(teacher, w, target, args.fresh, step)
         image = render(student, w).image
         loss = (image - target).abs().mean()
-        losses.append(float(loss.detach()))
+        losses.append(loss.detach())
         if perceptual and step >= args.lpips_from:
             with torch.no_grad():
                 wanted = maps(perceptual, target)
@@ -119,9 +134,9 @@ def main() -> None:
         if due(done := step + 1, args.save_every, args.steps):
             rmse, r2 = held_out(average, test)
             pace = (time.time() - started) / (done - first)
-            line = f"{done} L1 {sum(losses) / len(losses):.4f} held-out RMSE {rmse:.4f} R2 {r2:.4f} {pace:.2f} s/step"
+            line = f"{done} L1 {float(sum(losses) / len(losses)):.4f} held-out RMSE {rmse:.4f} R2 {r2:.4f} {pace:.2f} s/step"
             losses.clear()
-            keep(student, average, args, done, seen + (done - first) * args.batch)
+            keep(student, average, args, done, seen + (done - first) * (args.batch + args.fresh))
             with torch.no_grad():
                 w, target = test.batch(torch.arange(16))
                 grid = args.out / f"teacher-above-student-{done:06d}.png"

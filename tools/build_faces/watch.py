@@ -24,9 +24,10 @@ class Watch:
     def __call__(self, images: Tensor) -> str:
         """Such as `kid-vgg16@64 0.0123 +- 0.0011` (mean, spread over subsets) of images [COUNT, 3, R, R]."""
         if self.encoder is None:
-            self.encoder = load_vgg16(size=SIZE)
-            self.known = features(self.encoder, self.images)
-        value = kid(features(self.encoder, images), self.known)
+            self.device = images.device
+            self.encoder = load_vgg16(size=SIZE).to(self.device)
+            self.known = features(self.encoder, self.images, device=self.device)
+        value = kid(features(self.encoder, images, device=self.device), self.known)
         return f"kid-{self.encoder.name} {value.mean:.5f} +- {value.spread:.5f}"
 
 
