@@ -84,9 +84,9 @@ class LPIPS(Frozen):
 
     def embed(self, images: Tensor) -> list[Tensor]:
         """Five maps [B, C_l, H_l, W_l] whose squared differences, summed over everything, are the LPIPS
-        distance.
+        distance. They are on the device of the weights, wherever the images are.
         """
-        x = self.preprocess(images)
+        x = self.preprocess(images.to(self.heads["lin0"].device))
         return self.weigh(self.trunk(x, RELU_TAPS) if self.net == "vgg" else self.trunk(x))
 
     def weigh(self, maps: Sequence[Tensor]) -> list[Tensor]:
