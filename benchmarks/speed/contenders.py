@@ -6,7 +6,6 @@ StyleGAN2-ADA in what it does: fakes and reals pass D one after the other, Adam 
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -95,23 +94,17 @@ class Textbook:
         self.generator.requires_grad_(False)
         own = dict(self.generator.named_parameters())
         self.deltas: dict[str, tuple[Delta, ...]] | None = None
-        if (
-            all(t.form == "dense" for terms in state.deltas.values() for t in terms)
-            and state.deltas.keys() <= own.keys()
-        ):
-            self.leaves = {
-                name: own[name].requires_grad_() for name in state.deltas
-            }  # theta + D is one parameter
+        forms = {term.form for terms in state.deltas.values() for term in terms}
+        if forms == {"dense"} and state.deltas.keys() <= own.keys():  # theta + D is one parameter
+            self.leaves = {name: own[name].requires_grad_() for name in state.deltas}
         else:
-            self.deltas = copy.deepcopy(
-                {
-                    name: tuple(
-                        Delta(t.coefficient, t.form, {k: v.detach().clone() for k, v in t.parts.items()})
-                        for t in terms
-                    )
-                    for name, terms in state.deltas.items()
-                }
-            )
+            self.deltas = {
+                name: tuple(
+                    Delta(t.coefficient, t.form, {k: v.detach().clone() for k, v in t.parts.items()})
+                    for t in terms
+                )
+                for name, terms in state.deltas.items()
+            }
             self.leaves = {
                 f"{name}|{t.form}|{k}": v.requires_grad_()
                 for name, terms in self.deltas.items()
@@ -221,10 +214,8 @@ def phase_errors(ours: Ours, theirs: Textbook) -> dict[str, list[float]]:
     """
     state, found = ours.state, {}
     for phase, acting in ours.plan.items():
-        before, state.path_mean = (
-            state.path_mean,
-            torch.zeros_like(state.path_mean),
-        )  # far from the lengths: no cancellation
+        before = state.path_mean
+        state.path_mean = torch.zeros_like(before)  # far from the lengths: their difference does not cancel
         draw = same_draw(state, acting, phase)
         owner = acting[0].owner
         thaw(state, owner)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
@@ -13,19 +13,18 @@ from typing import Any
 
 import contenders
 import torch
-from measure import digits, one, medians, sync, told
 
+from measure import Task, digits, medians, one, sync, told
 from stylegraft.adaptation import loop
 from stylegraft.adaptation.stages import active, thaw
 from stylegraft.adaptation.views import Views
-from stylegraft.checkpoints.source import Source
 from stylegraft.networks import ops
 
 TOP = 15
 DEVICE = ("kernel", "gpu_memcpy", "gpu_memset")
 
 
-def profile(task: Callable[[], Any], device: str) -> dict[str, Any]:
+def profile(task: Task, device: str) -> dict[str, Any]:
     """Launches, time in which the GPU was busy, and the kernels that take longest, of one call after two others.
 
     On a CPU, of PyTorch's operators (nested ones count in those that call them).
@@ -87,7 +86,7 @@ def static_draws(ours: contenders.Ours) -> Iterator[None]:
         Views._picked = kept
 
 
-def graph_of_phase(ours: contenders.Ours, phase: str) -> tuple[Callable[[], Any], Callable[[], Any]]:
+def graph_of_phase(ours: contenders.Ours, phase: str) -> tuple[Task, Task]:
     """(the phase as `loop.teach` does it without its report, the same as one CUDA graph).
 
     A measurement, not a way to train: the draws of the host (crossover, picked images) are those of the capture.
@@ -111,7 +110,7 @@ def graph_of_phase(ours: contenders.Ours, phase: str) -> tuple[Callable[[], Any]
     return step, replay
 
 
-def captured(step: Callable[[], Any], *, frozen: bool) -> Callable[[], Any]:
+def captured(step: Task, *, frozen: bool) -> Task:
     """A CUDA graph of `step`, after three calls on a stream of their own. Unless all weights are `frozen`, what is
     derived from them is computed inside the graph.
     """
@@ -135,72 +134,42 @@ def captured(step: Callable[[], Any], *, frozen: bool) -> Callable[[], Any]:
     return graph.replay
 
 
-def graphs(ours: contenders.Ours, source: Source, batch: int, device: str, rounds: int) -> dict[str, Any]:
-    """{phase: ms eager, ms as a graph} of the four phases and of inference; an error where capture fails."""
+def graphs(ours: contenders.Ours, draw: Task, device: str, rounds: int) -> dict[str, Any]:
+    """{phase: ms eager, ms as a graph} of inference and of the four phases; an error where capture fails."""
     found: dict[str, Any] = {}
-    z = torch.randn(batch, source.generator.z_dim, device=device)
-
-    def draw() -> torch.Tensor:
-        with torch.no_grad():
-            return source.generator(z).image
-
     for phase in ("infer", "G", "D", "PL", "R1"):
         try:
-            eager, replay = (
-                (draw, captured(draw, frozen=True)) if phase == "infer" else graph_of_phase(ours, phase)
-            )
-            found[phase] = medians({"eager": eager, "graph": replay}, device, rounds)
+            tried = (draw, captured(draw, frozen=True)) if phase == "infer" else graph_of_phase(ours, phase)
+            found[phase] = medians(dict(zip(("eager", "graph"), tried, strict=True)), device, rounds)
         except Exception as error:
             found[phase] = {"error": told(error)}
-            forget(ours)
+            for optimizer in ours.state.optimizers.values():
+                optimizer.zero_grad(set_to_none=True)
+            ops.clear_caches()
     return found
 
 
-def forget(ours: contenders.Ours) -> None:
-    """Drop gradients that a failed capture may have left behind."""
-    for optimizer in ours.state.optimizers.values():
-        optimizer.zero_grad(set_to_none=True)
-    ops.clear_caches()
+# Inference otherwise ----------------------------------------------------------------------------------------
 
 
-def compiled(source: Source, batch: int, device: str, rounds: int, mode: str | None = None) -> dict[str, Any]:
+def compiled(draw: Task, device: str, rounds: int) -> dict[str, Any]:
     """Inference eager and through torch.compile: ms, seconds of compilation, largest relative difference."""
-    z = torch.randn(batch, source.generator.z_dim, device=device)
-
-    def draw() -> torch.Tensor:
-        return source.generator(z).image
-
-    fast = torch.compile(draw, mode=mode)
-    with torch.no_grad():
-        started = perf_counter()
-        first = fast()
-        sync(device)
-        seconds = perf_counter() - started
-        error = contenders.relative(first, draw())
-
-        def eager_run() -> None:
-            with torch.no_grad():
-                draw()
-
-        def fast_run() -> None:
-            with torch.no_grad():
-                fast()
-
-        times = medians({"eager": eager_run, "compiled": fast_run}, device, rounds)
-    return times | {"compile seconds": digits(seconds), "error": digits(error)}
+    fast = torch.compile(draw)
+    started = perf_counter()
+    first = fast()
+    sync(device)
+    seconds = perf_counter() - started
+    error = contenders.relative(first, draw())
+    times = medians({"eager": draw, "compiled": fast}, device, rounds)
+    return times | {"compile seconds": digits(seconds), "difference": digits(error)}
 
 
-def half_inference(source: Source, batch: int, device: str, rounds: int) -> dict[str, Any]:
-    """Inference in autocast bfloat16 beside fp32: ms and largest relative difference."""
-    z = torch.randn(batch, source.generator.z_dim, device=device)
-
-    def plain() -> torch.Tensor:
-        with torch.no_grad():
-            return source.generator(z).image
+def half_precision(draw: Task, device: str, rounds: int) -> dict[str, Any]:
+    """Inference in autocast bfloat16 beside what the cell's mode says: ms and largest relative difference."""
 
     def half() -> torch.Tensor:
-        with torch.no_grad(), torch.autocast(device.partition(":")[0], torch.bfloat16):
-            return source.generator(z).image
+        with torch.autocast(device.partition(":")[0], torch.bfloat16):
+            return draw()
 
-    error = contenders.relative(half().float(), plain())
-    return medians({"fp32": plain, "bf16": half}, device, rounds) | {"error": digits(error)}
+    error = contenders.relative(half().float(), draw())
+    return medians({"mode": draw, "bf16": half}, device, rounds) | {"difference": digits(error)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import gc
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from statistics import median
 from time import perf_counter, process_time
@@ -162,20 +163,20 @@ CONVS = ((512, 16), (512, 32), (256, 64), (128, 128))  # channels, px
 
 
 def roof(device: str) -> dict[str, float]:
-    """GFLOP/s (a multiply-add is 2) of the best matrix product and the best 3x3 convolution seen, and GB/s of a copy."""
+    """GFLOP/s (a multiply-add is 2) of the best matrix product and the best 3x3 convolution seen; GB/s of a copy."""
     gpu = device.startswith("cuda")
     sizes, batch, rounds = ((4096, 8192), 16, 8) if gpu else ((1024, 2048), 4, 3)
     gemm, conv = 0.0, 0.0
     with torch.no_grad():
         for n in sizes:
             a, b = torch.randn(n, n, device=device), torch.randn(n, n, device=device)
-            gemm = max(gemm, 2 * n**3 / fastest(lambda: a @ b, device, rounds))
+            gemm = max(gemm, 2 * n**3 / fastest(partial(torch.matmul, a, b), device, rounds))
         for c, r in CONVS:
             for layout in (torch.contiguous_format, torch.channels_last):
                 x = torch.randn(batch, c, r, r, device=device).to(memory_format=layout)
                 w = torch.randn(c, c, 3, 3, device=device).to(memory_format=layout)
                 flops = 2 * 9 * c * c * r * r * batch
-                taken = fastest(lambda: torch.conv2d(x, w, padding=1), device, rounds)
+                taken = fastest(partial(torch.conv2d, x, w, padding=1), device, rounds)
                 conv = max(conv, flops / taken)
         x = torch.randn(2**28 if gpu else 2**24, device=device)
         y = torch.empty_like(x)
