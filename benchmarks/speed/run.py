@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import subprocess
 import sys
@@ -35,7 +36,10 @@ import measure
 
 def described(device: str) -> dict[str, Any]:
     """The machine and its software; clocks are left as they are."""
-    about = heading() | {"cpu": cpu_name()}
+    about = heading() | {
+        "cpu": cpu_name(),
+        "huge pages asked for": os.environ.get("THP_MEM_ALLOC_ENABLE", "0"),
+    }
     if device.startswith("cuda"):
         properties = torch.cuda.get_device_properties(torch.device(device))
         about["gpu"] = {
@@ -95,6 +99,8 @@ def main() -> None:
         return
     gpu = args.device.startswith("cuda")
     modes = (args.modes or ("tf32,fp32" if gpu else "fp32")).split(",")
+    if unknown := set(modes) - set(MODES):
+        sys.exit(f"--modes: {', '.join(sorted(unknown))} is unknown; there are {', '.join(MODES)}")
     chosen = dict.fromkeys(cells("cuda" if gpu else "cpu", args.cells, modes))
     chosen = [cell for cell in chosen if all(part in cell.key for part in args.only)]
     if args.list:
