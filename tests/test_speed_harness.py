@@ -1,4 +1,4 @@
-"""The textbook StyleGAN2 that the speed harness times is the library's to rounding; its counts are those of formulas."""
+"""The textbook StyleGAN2 of the speed harness is the library's to rounding; its counts are those of formulas."""
 
 from __future__ import annotations
 
