@@ -50,8 +50,8 @@ def samples(
     out = []
     for start in range(0, count, batch):
         rng = torch.Generator().manual_seed(seed * 1_000_003 + start)
-        z = torch.randn(min(batch, count - start), generator.z_dim, generator=rng)
-        out.append(to_uint8(generator(z, psi=psi, noise=mode, generator=rng).image))
+        z = torch.randn(min(batch, count - start), generator.z_dim, generator=rng).to(generator.mapping.w_avg)
+        out.append(to_uint8(generator(z, psi=psi, noise=mode, generator=rng).image).cpu())
     return torch.cat(out)
 
 
@@ -62,13 +62,13 @@ def counted(images: Tensor, label: str, batch: int = 512) -> Iterator[Tensor]:
         yield images[start : start + batch]
 
 
-def cached(folder: Path, label: str, encoder: Encoder, images: Tensor) -> Tensor:
+def cached(folder: Path, label: str, encoder: Encoder, images: Tensor, device: str) -> Tensor:
     """Features of a set that never changes, kept under its pixels' digest."""
     digest = hashlib.sha256(images.numpy().tobytes()).hexdigest()[:12]
     path = folder / f"{encoder.name}-{images.shape[-1]}-{digest}.safetensors"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        save_file({"features": features(encoder, counted(images, label))}, path)
+        save_file({"features": features(encoder, counted(images, label), device=device)}, path)
     return load_file(path)["features"]
 
 
@@ -80,16 +80,18 @@ def compare(
     held: Tensor,
     far: Tensor | None,
     cache: Path,
+    device: str,
 ) -> dict[str, Any]:
     """FID and KID of samples, anchor and random noise, against `held`; the floor is `others` against `held`."""
-    known = cached(cache, f"{encoder.name} teacher held out, psi {psi}", encoder, held)
-    other = cached(cache, f"{encoder.name} teacher floor, psi {psi}", encoder, others)
+    known = cached(cache, f"{encoder.name} teacher held out, psi {psi}", encoder, held, device)
+    other = cached(cache, f"{encoder.name} teacher floor, psi {psi}", encoder, others, device)
     row: dict[str, Any] = {"fid_floor": fid(other, known), "kid_floor": kid(other, known)._asdict()}
     if far is not None:
-        row["fid_far"] = fid(cached(cache, f"{encoder.name} far set", encoder, far), known)
+        row["fid_far"] = fid(cached(cache, f"{encoder.name} far set", encoder, far, device), known)
     for mode in ("random", "const"):
         images = samples(generator, len(held), psi, mode)
-        mine = features(encoder, counted(images, f"{encoder.name} samples, psi {psi}, {mode} noise"))
+        shown = counted(images, f"{encoder.name} samples, psi {psi}, {mode} noise")
+        mine = features(encoder, shown, device=device)
         row[f"fid_{mode}"] = fid(mine, known)
         row[f"kid_{mode}"] = kid(mine, known)._asdict()
         if far is not None:
@@ -122,11 +124,12 @@ def main() -> None:
     parser.add_argument(
         "--teacher-noise", type=int, default=4, help="z whose noise the teacher re-draws; 0: none"
     )
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--cache", type=Path, default=Path("runs/build-features"))
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks/results")
     parser.add_argument("--sheets", type=Path, default=ROOT / "docs/sources")
     args = parser.parse_args()
-    source = load_source(args.source)
+    source = load_source(args.source, args.device)
     generator = source.generator.requires_grad_(False)
     contact_sheets(source, args.sheets)
 
@@ -139,16 +142,17 @@ def main() -> None:
         sets[more.psi] = (more.images[:half], more.images[half : 2 * half])
     far = load_images(args.far, size).images if args.far else None
 
-    perceptual = load_lpips("vgg")
+    perceptual = load_lpips("vgg", args.device)
     noises = {"source": noise.report(generator, perceptual, 64, held.psi, size)}
     if args.teacher_noise:
-        original = teacher().requires_grad_(False)
+        original = teacher().requires_grad_(False).to(args.device)
         noises["teacher"] = noise.report(original, perceptual, args.teacher_noise, held.psi, size, batch=2)
     result: dict[str, Any] = {
         "source": source.name,
         "bar_percent": BAR,
         "torch": torch.__version__,
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads",
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
+        + (f", {torch.cuda.get_device_name()}" if "cuda" in args.device else ""),
         "noise": noises,
         "psi": {},
     }
@@ -157,7 +161,8 @@ def main() -> None:
     for psi, (others, known) in sets.items():
         rows = result["psi"][str(psi)] = {"count": len(known)}
         for name in args.encoders:
-            rows[name] = compare(load_encoder(name), generator, psi, others, known, far, args.cache)
+            encoder = load_encoder(name, args.device)
+            rows[name] = compare(encoder, generator, psi, others, known, far, args.cache, args.device)
             print(f"psi {psi} {name}", json.dumps(rows[name], indent=1), flush=True)
             write_json(path, result)  # what is measured is kept, whatever happens next
     print(f"{path}\n{json.dumps(noises, indent=1)}")

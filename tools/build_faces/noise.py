@@ -24,7 +24,9 @@ def before_noise(generator: Generator, layer: str, tap: Tensor) -> Tensor:
 @torch.no_grad()
 def strengths(generator: Generator, z: Tensor, psi: float) -> dict[str, dict[str, float]]:
     """{layer: strength, and relative: strength / RMS of the layer's convolution before noise} (maps have unit RMS)."""
-    taps = generator(z, psi=psi, noise="const", taps=tuple(generator.noise_shapes)).taps
+    taps = generator(
+        z.to(generator.mapping.w_avg), psi=psi, noise="const", taps=tuple(generator.noise_shapes)
+    ).taps
     found = {}
     for layer, tap in taps.items():
         strength = float(generator.synthesis.get_parameter(f"{layer}.noise_strength").abs())
@@ -37,6 +39,7 @@ def strengths(generator: Generator, z: Tensor, psi: float) -> dict[str, dict[str
 def renders(generator: Generator, z: Tensor, psi: float, size: int, seed: int | None, batch: int) -> Tensor:
     """Images [B, 3, size, size] of z, box-averaged; seed: of the noise, None for the anchor."""
     rng = torch.Generator().manual_seed(seed or 0)
+    z = z.to(generator.mapping.w_avg)
     noise = "const" if seed is None else "random"
     images = [generator(part, psi=psi, noise=noise, generator=rng).image for part in z.split(batch)]
     return torch.cat([avg_pool2d(image, generator.resolution // size) for image in images])

@@ -3,8 +3,8 @@
     python tools/build_faces/stylegan2.py --pairs PAIRS --out runs/build-stylegan2-faces-64
 
 1. `transplant.py` writes the teacher's layers into the narrower StyleGAN2 by least squares.
-2. The whole is tuned by L1 and LPIPS-VGG at the anchor noise: on the pairs, and on `--fresh` other latents a step, drawn
-   by `faces-64` itself (4,096 pairs are soon known by heart).
+2. The whole is tuned by L1 and LPIPS-VGG at the anchor noise: on the pairs, and on `--fresh` other latents a step that
+   `faces-64` itself draws (4,096 pairs are soon known by heart).
 
 Then `adversarial.py --judge faces-64` on the same folder, whose discriminator is half as wide as `faces-64`'s at 8 and
 4 px, for a file that fits into the wheel. The same command resumes.
@@ -134,7 +134,8 @@ def main() -> None:
         if due(done := step + 1, args.save_every, args.steps):
             rmse, r2 = held_out(average, test)
             pace = (time.time() - started) / (done - first)
-            line = f"{done} L1 {float(sum(losses) / len(losses)):.4f} held-out RMSE {rmse:.4f} R2 {r2:.4f} {pace:.2f} s/step"
+            l1 = float(torch.stack(losses).mean())
+            line = f"{done} L1 {l1:.4f} held-out RMSE {rmse:.4f} R2 {r2:.4f} {pace:.2f} s/step"
             losses.clear()
             keep(student, average, args, done, seen + (done - first) * (args.batch + args.fresh))
             with torch.no_grad():

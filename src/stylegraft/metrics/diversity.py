@@ -48,7 +48,9 @@ class EncoderDistance:
 
     def embed(self, images: Tensor) -> list[Tensor]:
         """Unit features over the root of two, [B, dim]."""
-        weights = next(self.encoder.parameters(), images) if isinstance(self.encoder, torch.nn.Module) else images
+        weights = (
+            next(self.encoder.parameters(), images) if isinstance(self.encoder, torch.nn.Module) else images
+        )
         features = self.encoder.encode(self.encoder.preprocess(images.to(weights.device))).flatten(1)
         return [torch.nn.functional.normalize(features, dim=1) / 2**0.5]
 

@@ -45,6 +45,12 @@ SOURCES: dict[str, Shipped] = {
         licence=FFHQ_DISTILLED,
         resolution=128,
     ),
+    "stylegan2-faces-64": Shipped(
+        file="data/stylegan2-faces-64.safetensors",
+        summary="photographic faces, 64 px, a StyleGAN2 on the mapping network of faces-64, with a discriminator",
+        licence=FFHQ_DISTILLED,
+        resolution=64,
+    ),
     "mobile-faces-1024": Shipped(
         asset="mobile",
         summary="photographic faces, 1024 px, the whole MobileStyleGAN of `stylegraft assets get mobile`",
