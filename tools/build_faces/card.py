@@ -72,11 +72,12 @@ LPIPS-VGG at the same z, box-averaged to {resolution} px:
 
 KINDS = {
     "mobile": "Photographic faces: MobileStyleGAN cut at its {cut} px map (channels {channels}), with a head of {head}",
-    "stylegan2": "Photographic faces: a StyleGAN2 (64/2048/128 notation: {channels}) distilled from `faces-64`",
+    "stylegan2": "Photographic faces: a StyleGAN2 ({channels}: px, channel base, most channels) with one toRGB,"
+    " on the mapping network of `faces-64`",
 }
 DATA = {
     "mobile": "pairs of w and the 1024 px image box-averaged; pairs 0..4095 train, 4096..8191 only measure",
-    "stylegan2": "images of `faces-64` at fresh latents, then the pairs that built `faces-64`",
+    "stylegan2": "the pairs that built `faces-64` (0..4095 train, 4096..8191 only measure)\n  and images of `faces-64`'s",
 }
 MOVED = {
     "distilled": "the generator, by regression at the anchor noise",
