@@ -77,7 +77,7 @@ KINDS = {
 }
 DATA = {
     "mobile": "pairs of w and the 1024 px image box-averaged; pairs 0..4095 train, 4096..8191 only measure",
-    "stylegan2": "the pairs that built `faces-64` (0..4095 train, 4096..8191 only\n  measure), and images of `faces-64`",
+    "stylegan2": "the pairs that built `faces-64` (0..4095 train, 4096..8191\n  only measure), images of `faces-64`",
 }
 MOVED = {
     "distilled": "the generator, by regression at the anchor noise",
