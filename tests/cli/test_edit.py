@@ -78,7 +78,7 @@ def test_a_direction_as_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     [
         ("ganspace:x=2", "'x' is not a number of a direction"),
         ("ganspce:3=2", "did you mean 'ganspace'"),
-        ("smile.safetensors=2", "no such file and no such method"),
+        ("smile.safetensors=2", "smile.safetensors: no such file; expected sefa:K"),
         ("ganspace:3=two", "'two' is not a number"),
         ("ganspace:3=nan", "not a finite number"),
         ("ganspace:3@3-0", "'3-0' are no rows"),
@@ -163,6 +163,8 @@ def test_a_domain_that_moves_the_mapping_is_said(line, domains, toy_file: Path):
         (("--direction", "ganspace:99"), "ganspace has the directions 0 to 15"),
         (("--direction", "ganspace:0@0-40"), "rows 0 to"),
         (("--direction", "ganspace:0@512-1024px"), "4 to 16 px"),
+        (("--direction", "sefa:0", "--psi", 0.7, "--codes", "x"), "--psi 0.7: it truncates seeds"),
+        (("--channel", "b32.conv1:9:1"), "no such layer; there are those of b4, b8, b16"),
         (("--direction", "sefa:0", "--strength", 2), "--strength 2"),
         (("--direction", "sefa:0", "--order", "after"), "--order after"),
         (("--channel", "b8.conv1:99:1"), "channels 0 to"),
@@ -171,7 +173,10 @@ def test_a_domain_that_moves_the_mapping_is_said(line, domains, toy_file: Path):
         (("--direction", "sefa:0", "--out", "grid.jpg"), "ends in .png"),
         (("--direction", "sefa:0", "--save", "codes.pt"), "ends in .safetensors"),
         (("--direction", "sefa:0", "--sweep", "0..1", "--columns", 1), "--columns 1"),
-        (("--direction", "sefa:0", "--seeds", "0", "--codes", "x"), "--seeds and --codes"),
+        (
+            ("--direction", "sefa:0", "--seeds", "0", "--codes", "x"),
+            "--codes x says which faces; give one",
+        ),
         (("--direction", "sefa:0", "--codes", "x"), "--codes x: no such file"),
         (("--direction", "sefa:0", "--seeds", "0-3000"), "too many"),
     ],
@@ -199,7 +204,7 @@ def test_a_suppression_of_nothing_is_refused(line, domains, toy_file: Path, spac
 def test_a_file_of_another_kind_is_no_direction(line, toy_file: Path, domains):
     status, _, err = line("edit", toy_file, "--direction", domains["full"])
     assert status == 2
-    assert "a stylegraft-domain file" in err
+    assert "full.safetensors: a domain, expected a direction of edit" in err
 
 
 # Directions
@@ -274,7 +279,12 @@ def test_two_folders_make_a_direction_of_channels(line, toy_file: Path, generato
         ((), "give one of"),
         (("sefa", "--labels", "x.csv"), "give one of"),
         (("--labels", "x.csv"), "no such file"),
-        (("sefa", "--codes", "x"), "goes with --labels"),
+        (("sefa", "--codes", "x"), "--codes x: it goes with --labels"),
+        (("sefa", "--align", "auto"), "--align auto: it goes with --folders"),
+        (("sefa", "--samples", 500), "--samples 500: it goes with --folders"),
+        (("sefa:600",), "sefa has the directions 0 to 15"),
+        (("sefa@0-40",), "rows 0 to 5"),
+        (("--folders", "one", "one"), "one: 1 picture; expected at least 5"),
         (("sefa", "--channels", 3), "--channels 3"),
         (("sefa:0=2",), "an amount goes with `stylegraft edit`"),
         (("sefa", "--count", 0), "--count 0"),
@@ -283,6 +293,8 @@ def test_two_folders_make_a_direction_of_channels(line, toy_file: Path, generato
     ],
 )
 def test_what_finds_nothing_is_refused(line, toy_file: Path, words: tuple[object, ...], said: str):
+    Path("one").mkdir()
+    Image.new("RGB", (32, 32)).save("one/0.png")
     status, _, err = line("directions", toy_file, *words)
     assert status == 2
     assert said in err

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from stylegraft.applications import photos as folder
 from stylegraft.applications.invert import Recipe
-from stylegraft.applications.latents import Latents
+from stylegraft.applications.latents import Latents, of_seeds
 from stylegraft.checkpoints import describe_base, load
 from stylegraft.cli.main import main
 from stylegraft.cli.translate import file_names, parse_degrees
@@ -141,6 +141,14 @@ def test_files_keep_their_names_apart():
         (["{photo}", "--keep-source", "0..2", "--along", "noise"], "from 0 to 1"),
         (["{photo}", "--start", "encoder", "--space", "z"], "--start encoder"),
         (["{photo}", "--codes", "{photo}"], "give one of them"),
+        *((["--codes", "x", flag, value], f"{flag} {value}: nothing is inverted") for flag, value in (
+            ("--space", "w+"), ("--recipe", "fast"), ("--start", "best"), ("--align", "auto"))),
+        (["{photo}", "--shape-below", "16"], "--shape-below 16: it goes with --reference"),
+        (["{photo}", "--columns", "5", "--keep-source", "0.3"], "--columns 5: --keep-source 0.3 says each degree"),
+        (["{photo}", "--out", "a/b"], "--out a/b: the folder a does not exist"),
+        (["pencil"], "pencil: no such file or folder"),
+        (["--codes", "{codes}"], "a file of codes of the source of sha256"),
+        (["--codes", "{photo}"], "an image, expected a .safetensors file"),
         ([], "expected photos"),
         (["--codes", "none.safetensors"], "no such file"),
         (["nobody.png"], "nobody.png"),
@@ -149,12 +157,18 @@ def test_files_keep_their_names_apart():
         (["{photo}", "{folder}"], "a folder among several photos"),
         (["{photo}", "--out", "{photo}"], "no folder that can be written to"),
     ],
-)
+)  # fmt: skip
 def test_what_makes_no_sense_is_refused(
     rest, part, domain_file: Path, toy_file: Path, toy_images: Path, tmp_path: Path, capsys
 ):
     (tmp_path / "note.png").write_text("not a picture")
     names = {"photo": toy_images / "00.png", "folder": toy_images, "text": tmp_path / "note.png"}
+    if "{codes}" in rest:
+        names["codes"] = tmp_path / "codes.safetensors"
+        other = load(toy_file).generator
+        with torch.no_grad():
+            other.get_parameter("synthesis.b8.conv0.weight").add_(1.0)
+        of_seeds(other, [0]).save(names["codes"], other)
     rest = [word.format(**names) for word in rest]
     assert main(["translate", str(domain_file), *rest, "--source", str(toy_file)]) == 2
     assert part in capsys.readouterr().err
