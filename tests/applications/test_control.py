@@ -25,7 +25,7 @@ from stylegraft.applications.places import layers_at, parse_place
 from stylegraft.errors import StylegraftError
 from stylegraft.networks.generator import blend_noise
 
-from .toys import ARCHITECTURES, domain_of, toy
+from ..toys import ARCHITECTURES, domain_of, toy
 
 
 class Pixels:

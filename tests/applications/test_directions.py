@@ -31,7 +31,7 @@ from stylegraft.applications.latents import of_seeds
 from stylegraft.errors import StylegraftError
 from stylegraft.metrics.features import levels
 
-from .toys import ARCHITECTURES, toy
+from ..toys import ARCHITECTURES, toy
 
 SAMPLES = 2000
 

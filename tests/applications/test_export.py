@@ -21,7 +21,7 @@ from stylegraft.errors import StylegraftError
 from stylegraft.networks import ops
 from stylegraft.networks.generator import Generator, build_generator
 
-from .toys import ARCHITECTURES, toy
+from ..toys import ARCHITECTURES, toy
 
 LICENCE = {"licence": "CC0-1.0 (random numbers)"}
 PAGE = Path(__file__).parents[2] / "docs" / "export.md"

@@ -21,7 +21,7 @@ from stylegraft.domains.deltas import Delta
 from stylegraft.errors import StylegraftError
 from stylegraft.networks.generator import Generator, blend_noise
 
-from . import toys
+from .. import toys
 from .test_invert import MOBILE, STYLEGAN2, Pixels, faces, made
 
 
