@@ -152,4 +152,7 @@ def test_only_fix_the_noise_makes_the_noise_a_control():
     fixed = replace(domain, config={"recipe": "fixnoise"})
     assert learnt_for_noise(fixed)
     assert learnt_for_noise(fixed * 0.5 + domain)
+    shaped = (fixed * 0.5 + domain).shaped({"fine": 0.5})
+    assert learnt_for_noise(shaped + domain)  # a mix in a mix
+    assert not learnt_for_noise((domain * 0.5 + domain).shaped({"fine": 0.5}) + domain)
     assert not learnt_for_noise(domain)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from stylegraft.cli.flags import FACES, PSI, Psi, Rule, check, check_read
+from stylegraft.cli.flags import FACES, Psi, Rule, check, check_read, psi_of
 from stylegraft.errors import StylegraftError
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def faces(options: Options, generator: Generator, seeds: list[int] | None, ways:
         draw = application.codes(latents)
         return draw, len(latents), draw
     seeds = seeds or list(range(8 if ways == 1 else 4))
-    psi = PSI if options.psi is None else options.psi
+    psi = psi_of(options)
     measured = seeds if len(seeds) >= MEASURED else range(MEASURED)
     return (
         application.faces(generator, seeds, psi),

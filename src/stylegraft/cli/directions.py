@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
-from stylegraft.cli.flags import PSI, Psi, Rule, check
+from stylegraft.cli.flags import Psi, Rule, check, psi_of
 from stylegraft.cli.resolve import no_file
 from stylegraft.cli.sample import LAST_SEED, parse_seeds
 from stylegraft.errors import StylegraftError, nearest
@@ -123,7 +123,7 @@ def run(options: Options) -> None:
     generator = base.generator
     found = asked.find(generator, options.count) if asked else [learn(options, generator, labels)]
     show(found)
-    latents = of_seeds(generator, seeds, PSI if options.psi is None else options.psi)
+    latents = of_seeds(generator, seeds, psi_of(options))
     target = None if adapted is None else adapted.generator
     if len(found) > 1:
         rows = [(direction.name, direction, latents[:1]) for direction in found]
@@ -192,7 +192,7 @@ def judged(options: Options, generator: Generator) -> tuple[Tensor, Tensor]:
             encoder,
             probe,
             options.samples or 1000,
-            PSI if options.psi is None else options.psi,
+            psi_of(options),
             lambda done, total: progress(f"images seen through {encoder.name}", done, total),
         )
 

@@ -41,6 +41,11 @@ RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
 }
 
 
+def psi_of(options: Any) -> float:
+    """--psi, or its default."""
+    return PSI if options.psi is None else options.psi
+
+
 def check(options: Any, rules: Iterable[Rule] = (), kinds: Mapping[str, str] | None = None) -> None:
     """Refuse numbers out of RANGES, flags that a rule finds out of place, and an `out` or `save` that cannot be.
 

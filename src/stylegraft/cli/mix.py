@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
-from stylegraft.cli.flags import FACES, PSI, Psi, Rule, check, check_read
+from stylegraft.cli.flags import FACES, Psi, Rule, check, check_read, psi_of
 from stylegraft.cli.sample import MOST_PIXELS
 from stylegraft.errors import StylegraftError
 
@@ -228,7 +228,7 @@ def draw(
     for _, domain in rows:
         if codes is None:
             model = source if domain is None else source.with_domain(domain)
-            psi = PSI if options.psi is None else options.psi
+            psi = psi_of(options)
             images = render(model, seeds, psi=psi, noise=noise, device=options.device)
         else:
             images = of_codes(source.generator, domain, codes, noise)

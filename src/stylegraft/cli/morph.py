@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from stylegraft.cli.flags import FACES, PSI, Psi, Rule, check
+from stylegraft.cli.flags import FACES, Psi, Rule, check, psi_of
 from stylegraft.errors import StylegraftError
 
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ def from_flags(options: Options) -> Film:
         stations,
         10.0 if options.seconds is None else options.seconds,
         faces=count_codes(options.codes) if options.codes else len(faces),
-        psi=PSI if options.psi is None else options.psi,
+        psi=psi_of(options),
         ease=options.ease or "smooth",
         loop=options.loop,
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from stylegraft.cli.flags import FACES, PSI, Psi, Rule, check, check_read
+from stylegraft.cli.flags import FACES, Psi, Rule, check, check_read, psi_of
 from stylegraft.errors import StylegraftError
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def picture(
     require_other(base, sibling)
     latents = load_codes(base, seeds, options.codes, psi=options.psi, default=8).to(options.device)
     seeds = seeds or list(range(8))
-    psi = PSI if options.psi is None else options.psi
+    psi = psi_of(options)
     draw = control.codes(latents) if options.codes else control.faces(base, seeds, psi)
     noise, theirs = base.noise("const"), sibling.noise("const")
     name, to = term.label, label(options.to)
