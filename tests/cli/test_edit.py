@@ -8,13 +8,15 @@ import pytest
 import torch
 from PIL import Image
 
-from stylegraft.applications.directions import Direction, ganspace, sefa
+from stylegraft.applications.directions import Direction, channel, ganspace, sefa
 from stylegraft.applications.latents import Latents, of_seeds
 from stylegraft.checkpoints import Source, describe_base, load
 from stylegraft.cli.edits import parse_channel, parse_direction, parse_sweep
 from stylegraft.cli.main import main
 from stylegraft.domains import Domain, start
 from stylegraft.errors import StylegraftError
+
+from ..toys import toy
 
 
 @pytest.fixture(scope="module")
@@ -233,6 +235,36 @@ def test_one_direction_is_kept_under_the_name_of_its_file(line, toy_file: Path, 
     assert pixels("directions.png")[1] == 2 * 130 - 2
     status, _, err = line("edit", toy_file, "--direction", "pose.safetensors@0=-1.5", "--seeds", "0")
     assert status == 0, err
+
+
+def test_inspect_lists_what_is_in_a_direction_and_in_codes(line, toy_file: Path):
+    line("directions", toy_file, "ganspace:2@0-1", "--save", "pose.safetensors", "--seeds", 0)
+    status, out, err = line("inspect", "pose.safetensors")
+    assert status == 0, err
+    assert "ganspace" in out and "one standard deviation" in out and "base sha256" in out
+    assert [word for word in out.split("\n") if word.startswith("row ")][1].startswith("row 1 of W+")
+    assert "row 2 of W+" not in out
+    line("edit", toy_file, "--channel", "b8.conv1:3:-1.5", "--seeds", "4,7", "--save", "codes.safetensors")
+    status, out, err = line("inspect", "codes.safetensors")
+    assert status == 0, err
+    assert "2 codes)" in out and "S, " in out and "b8.conv1:3" in out and "6 rows of W+ of 16 numbers" in out
+    assert out.splitlines()[-2:] == ["seed 4", "seed 7"]
+    for path, kind in (("codes.safetensors", "a file of codes"), ("pose.safetensors", "a direction of edit")):
+        assert f"{kind}, expected a source" in line("sample", path)[2]
+        assert f"is {kind}, not a source" in line("inspect", path, "--sample")[2]
+
+
+def test_a_direction_of_channels_is_known_and_one_of_rows_cannot_suppress(
+    line, domains, toy_file: Path, generator
+):
+    channel(generator, "b8.conv1", 3).save("one.safetensors", generator)
+    out = line("inspect", "one.safetensors")[1]
+    assert "b8.conv1:3" in out and "+1" in out
+    told = ("edit", domains["stylespace"], "--source", toy_file, "--seeds", 0, "--suppress-domain-at-edit")
+    assert line(*told, "--direction", "one.safetensors=2")[0] == 0
+    other = toy("stylegan2")
+    sefa(other, 1)[0].save("other.safetensors", other)
+    assert "a direction of edit of the source of sha256" in line(*told, "--direction", "other.safetensors")[2]
 
 
 def test_labels_of_seeds_make_a_direction(line, toy_file: Path, generator):

@@ -79,6 +79,10 @@ def test_a_folder_of_pictures_becomes_a_grid_files_and_codes(
 
     assert main([*line, "--out", str(out)]) == 0
     assert capsys.readouterr().out.count("known already") == 3
+    assert main(["inspect", str(out / "codes.safetensors")]) == 0
+    table = capsys.readouterr().out.splitlines()[-3:]
+    assert [row.split()[0] for row in table] == ["01.png", "02.png", "03.png"]
+    assert {row.split()[3] for row in table} <= {"good", "fair", "failed"}
 
     again = tmp_path / "again"
     line[2:3] = ["--codes", str(out / "codes.safetensors")]
