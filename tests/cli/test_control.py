@@ -105,7 +105,10 @@ def test_the_curve_is_printed(
         (("--at", "8"), "--at 8: expected PLACE=A"),
         (("--at", "8=2"), "--at 8=2: expected PLACE=A"),
         (("--at", "x=1"), "--at x: expected a resolution"),
-        (("--out", "c.jpg"), "--out c.jpg: expected a name that ends in .png, .mp4"),
+        (
+            ("--out", "c.jpg"),
+            "--out c.jpg: expected a name that ends in .png (a picture); .mp4, .gif, .webp (a film)",
+        ),
         (("--out", "no/c.png"), "the folder no does not exist"),
         (("--seeds", "0", "--codes", "x"), "give one of them"),
         (("--seeds", "0-4000"), "too many for one picture"),

@@ -17,6 +17,7 @@ from stylegraft.cli.flags import shown
 from stylegraft.cli.main import VERBS
 from stylegraft.cli.resolve import find
 from stylegraft.domains import Domain, start
+from stylegraft.errors import nearest_file
 
 from ..toys import ARCHITECTURES, toy
 
@@ -63,6 +64,14 @@ def test_a_header_tells_blocks_rows_and_widths_as_the_network_has_them(
         generator.w_dim,
         generator.resolution,
     )
+
+
+def test_only_a_file_of_that_ending_is_near_a_file() -> None:
+    names = ("one.png", "s.safetensors", "pencil.safetensors", "pencil")
+    assert nearest_file("none.csv", names) == ""
+    assert nearest_file("nothing.safetensors", names) == ""
+    assert nearest_file("pensil.safetensor", names) == " (did you mean 'pencil.safetensors'?)"
+    assert nearest_file("pensil", names) == " (did you mean 'pencil'?)"
 
 
 def test_the_source_that_is_an_asset_is_told_by_its_table() -> None:

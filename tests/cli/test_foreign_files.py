@@ -137,7 +137,7 @@ def test_a_conditional_source_draws_its_classes(tmp_path: Path, say):
     ("line", "message"),
     [
         (("convert", "ROS", "OUT/a.pkl"), "NVIDIA's .pkl holds the source text"),
-        (("convert", "ROS", "OUT/a.onnx"), "expected a name that ends in .safetensors, .pt: .safetensors is ours"),
+        (("convert", "ROS", "OUT/a.onnx"), "expected a name that ends in .safetensors (ours"),
         (("convert", "ROS", "OUT/a.pt", "--half"), "is no .safetensors"),
         (("convert", "ROS", "ROS"), "this would overwrite the source that is read"),
         (("convert", "HEADS", "ROS", "--source", "ROS"), "this would overwrite the source that is read"),

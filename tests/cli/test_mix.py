@@ -150,7 +150,7 @@ def test_faces_of_a_file_of_codes_are_mixed_too(home: Path, run: Run) -> None:
         (["mix", "a.safetensors:nan"], "a.safetensors:nan: strength nan is not a finite number"),
         (["mix", "a.safetensors:o.6"], "'o.6' is not a number"),
         (["mix", "a.safetensors", "x.safetensors"], "different bases cannot be mixed: a.safetensors stands on 'toy'"),
-        (["mix", "a.safetensors", "--out", "m.jpg"], "expected a name that ends in .png, .safetensors: .png is a"),
+        (["mix", "a.safetensors", "--out", "m.jpg"], "ends in .png (a grid); .safetensors (the mix"),
         (["mix", "a.safetensors", "--out", "no/m.png"], "the folder no does not exist"),
         (["mix", "a.safetensors", "--out", "a.safetensors"], "this would overwrite the domain that is read"),
         (["mix", "a.safetensors", "--sweep", "4"], "--sweep 4: expected 2 to 64 steps between two domains, found 1"),

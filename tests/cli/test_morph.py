@@ -144,7 +144,10 @@ def test_a_file_of_keys_makes_a_film(suffix: str, run: Run, home: Path):
     ("line", "said"),
     [
         ((), "expected a domain, a source or a file of --keys"),
-        (("a.safetensors", "--out", "m.avi"), "expected a name that ends in .mp4, .gif, .webp, .png"),
+        (
+            ("a.safetensors", "--out", "m.avi"),
+            "expected a name that ends in .mp4, .gif, .webp (a film); .png (a strip",
+        ),
         (("a.safetensors", "--out", "none/m.png"), "the folder none does not exist"),
         (("a.safetensors:nan",), "strength nan is not a finite number"),
         (("a.safetensors", "--fps", "nan"), "--fps nan: expected a number above 0"),

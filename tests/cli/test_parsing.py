@@ -19,6 +19,7 @@ from stylegraft.cli.main import main
         ("directions faces-64 sefx", "no such method (did you mean 'sefa'?)"),
         ("sample a --seed 3", "--seed: no such flag (did you mean '--seeds'?)"),
         ("sample a --seed=3", "--seed=3: no such flag (did you mean '--seeds'?)"),
+        ("edit a --suppress", "--suppress: no such flag (did you mean '--suppress-domain-at-edit'?)"),
         ("sample a b", "b: one word too many"),
         ("sample a --psi much", "--psi much: expected a number"),
         ("morph a --seconds 1o", "--seconds 1o: expected a number"),

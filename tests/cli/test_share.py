@@ -122,7 +122,7 @@ def test_a_domain_of_the_hub_is_a_model_everywhere(
         ("pull anna/toy", "expected hf://OWNER/NAME"),
         ("pull hf://anna/toy --out toy.png", "ends in .safetensors"),
         ("export SOURCE a.pt", "name TorchScript NAME.ts"),
-        ("export SOURCE a.onx", ".onnx is ONNX"),
+        ("export SOURCE a.onx", ".onnx (ONNX"),
         ("export SOURCE a.safetensors", "--layout nvidia or --layout rosinality"),
         ("export SOURCE a.onnx --layout nvidia", "only NAME.safetensors has one"),
         ("export SOURCE a.safetensors --layout nvidia --noise input", "of graphs"),

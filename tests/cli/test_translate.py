@@ -150,6 +150,8 @@ def test_files_keep_their_names_apart():
         (["{photo}", "--shape-below", "16"], "--shape-below 16: it goes with --reference"),
         (["{photo}", "--columns", "5", "--keep-source", "0.3"], "--columns 5: --keep-source 0.3 says each degree"),
         (["{photo}", "--out", "a/b"], "--out a/b: the folder a does not exist"),
+        (["{photo}", "--reference", "{folder}"], "10 pictures, expected one"),
+        (["--codes", "{own}", "--reference", "{photo}", "--space", "s"], "are in W+: use --space w+, w or z"),
         (["pencil"], "pencil: no such file or folder"),
         (["--codes", "{codes}"], "a file of codes of the source of sha256"),
         (["--codes", "{photo}"], "an image, expected a .safetensors file"),
@@ -167,6 +169,10 @@ def test_what_makes_no_sense_is_refused(
 ):
     (tmp_path / "note.png").write_text("not a picture")
     names = {"photo": toy_images / "00.png", "folder": toy_images, "text": tmp_path / "note.png"}
+    if "{own}" in rest:
+        names["own"] = tmp_path / "own.safetensors"
+        generator = load(toy_file).generator
+        of_seeds(generator, [0]).save(names["own"], generator)
     if "{codes}" in rest:
         names["codes"] = tmp_path / "codes.safetensors"
         other = load(toy_file).generator

@@ -18,16 +18,20 @@ def check_target(target: str, align: str) -> None:
         check_pictures(target)
 
 
-def check_pictures(path: str, least: int = 1) -> None:
-    """Refuse a place of fewer than `least` pictures, or with a bad one among the first that a second decodes."""
+def check_pictures(path: str, least: int = 1) -> int:
+    """Refuse a place of fewer than `least` pictures, or with a bad one among the first that a second decodes.
+
+    Returns how many were seen in that second.
+    """
     from stylegraft.data.files import read_pictures
 
     start, seen = time.perf_counter(), 0
     for _ in read_pictures(path, 3, [], coarse=True):
         seen += 1
         if time.perf_counter() - start > LOOK:
-            return
+            return seen
     if seen < least:
         from stylegraft.cli.console import counted
 
         raise StylegraftError(f"{path}: {counted(seen, 'picture')}; expected at least {least}")
+    return seen

@@ -81,14 +81,16 @@ class Options:
 def run(options: Options) -> None:
     """Check the line, draw, write, and measure if asked."""
     from stylegraft.cli.codes import check_codes, chosen_seeds
+    from stylegraft.cli.model import find_base
     from stylegraft.cli.terms import find_terms
 
     check(options, RULES, KINDS)
-    check_more(options)
+    check_film(options)
     seeds = chosen_seeds(options.seeds)
     (term,), base_text = find_terms([options.model], options.source)
     check_read(f"--out {options.out}", options.out, term.found)
     check_codes(options.codes, base_text)
+    check_places(options, find_base(base_text).blocks)
 
     from stylegraft.applications import control as application
     from stylegraft.cli.console import counted, say
@@ -249,19 +251,25 @@ def is_film(out: Path) -> bool:
     return out.suffix.lower() != ".png"
 
 
-def check_more(options: Options) -> None:
-    """Refuse steps and places that are none, and a film that cannot be written."""
-    from stylegraft.applications.places import parse_place
-
+def check_film(options: Options) -> None:
+    """Refuse steps that are none, and a film that cannot be written."""
     if options.steps is not None and not 2 <= options.steps <= MOST_STEPS:
         raise StylegraftError(f"--steps {options.steps}: expected 2 to {MOST_STEPS} places")
-    for flag, text in (("--layers", options.layers), *(("--at", parse_at(text)[0]) for text in options.at)):
-        for place in text.split(",") if text else ():
-            parse_place(place, flag)
+    for text in options.at:
+        parse_at(text)
     if is_film(options.out):
         from stylegraft.applications.video import check_video
 
         check_video(options.out, options.fps or FPS)
+
+
+def check_places(options: Options, blocks: list[int]) -> None:
+    """Refuse places of noise that are none, and those that the source does not have."""
+    from stylegraft.applications.places import check_blocks
+
+    for flag, text in (("--layers", options.layers), *(("--at", parse_at(text)[0]) for text in options.at)):
+        if text:
+            check_blocks(text, blocks, flag)
 
 
 def parse_at(text: str) -> tuple[str, float]:

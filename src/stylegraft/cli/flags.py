@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Iterable, Mapping
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -85,10 +86,11 @@ def shown(options: Any, name: str) -> str:
 def check_out(what: str, path: Path, kinds: Mapping[str, str]) -> None:
     """Refuse a place that a file cannot go to, and an ending that no kind of file has."""
     if path.suffix.lower() not in kinds:
-        known = ", ".join(kinds)
-        if len(kinds) > 1:
-            known += f": {'; '.join(f'{ending} is {kind}' for ending, kind in kinds.items())}"
-        raise StylegraftError(f"{what}: expected a name that ends in {known}")
+        alike = [(kind, ", ".join(endings)) for kind, endings in groupby(kinds, lambda ending: kinds[ending])]
+        known = "; ".join(f"{endings} ({kind})" for kind, endings in alike)
+        raise StylegraftError(
+            f"{what}: expected a name that ends in {known if len(kinds) > 1 else alike[0][1]}"
+        )
     if not path.parent.is_dir():
         raise StylegraftError(f"{what}: the folder {path.parent} does not exist")
 

@@ -41,10 +41,12 @@ def show_codes(found: Found) -> None:
 def _row(name: str, record: Mapping[str, Any]) -> tuple[str, str, str, str]:
     from stylegraft.applications.invert import verdict
 
-    lpips, rmse, usual = (record.get(key) for key in ("lpips", "rmse", "usual"))
-    if not all(isinstance(number, int | float) for number in (lpips, rmse, usual)):
+    numbers = [record.get(key) for key in ("lpips", "rmse", "usual")]
+    known = [float(number) for number in numbers if isinstance(number, int | float)]
+    if len(known) < len(numbers):
         return name, "", "", ""
-    return name, f"{lpips:.3f}", f"{rmse:.3f}", verdict(float(lpips), float(usual))
+    lpips, rmse, usual = known
+    return name, f"{lpips:.3f}", f"{rmse:.3f}", verdict(lpips, usual)
 
 
 def show_edit(found: Found) -> None:

@@ -36,9 +36,11 @@ def parse(module: ModuleType, verb: str, words: Sequence[str]) -> Any:
 
 
 def _choice(event: Any, module: ModuleType) -> str:
-    choices = event.choices
-    if "None" in choices:  # of an optional choice tyro keeps no order
-        choices = sorted({*choices} - {"None"})
+    choices = sorted(
+        {*event.choices} - {"None"}
+    )  # of an optional choice tyro keeps no order, its metavar does
+    told = str(event.argument.lowered.metavar).strip("[]{}").split(",")
+    choices = told if sorted(told) == choices else choices
     flag = "" if event.argument.is_positional() else f"{_flag(event.argument)} "
     return f"{flag}{event.value}: expected {_listed(choices)}{nearest(event.value, choices)}"
 
@@ -47,7 +49,8 @@ def _unknown(event: Any, module: ModuleType) -> str:
     flags = [f"--{field.name.replace('_', '-')}" for field in dataclasses.fields(module.Options)]
     first = event.tokens[0]
     if first.startswith("-"):
-        return f"{first}: no such flag{nearest(first.partition('=')[0], flags)}"
+        typed = first.partition("=")[0]
+        return f"{first}: no such flag{nearest(typed, [f for f in flags if f.startswith(typed)] or flags)}"
     return f"{first}: one word too many"
 
 

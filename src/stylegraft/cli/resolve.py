@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from stylegraft.errors import StylegraftError, nearest
+from stylegraft.errors import StylegraftError, nearest, nearest_file
 
 if TYPE_CHECKING:
     from stylegraft.checkpoints.foreign import Foreign
@@ -134,7 +134,9 @@ def no_file(path: Path) -> str:
     """`runs/a.safetensor: no such file (did you mean 'a.safetensors'?)`: only files are near a file."""
     if not path.parent.is_dir():
         return f"{path}: no such file; the folder {path.parent} does not exist"
-    return f"{path}: no such file{nearest(path.name, [sibling.name for sibling in path.parent.glob('*')])}"
+    return (
+        f"{path}: no such file{nearest_file(path.name, [sibling.name for sibling in path.parent.glob('*')])}"
+    )
 
 
 def is_source(text: str) -> bool:

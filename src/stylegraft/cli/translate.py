@@ -6,7 +6,7 @@ import math
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -117,6 +117,7 @@ def run(options: Options) -> None:
     terms, base_text = find_terms([options.model], options.source)
     check_codes(options.codes, base_text)
     check_photos(options)
+    options = replace(options, space=space_of_reference(options))
     folder = options.out or default_folder(terms[0])
     check_folder(folder)
 
@@ -129,7 +130,7 @@ def run(options: Options) -> None:
 def translate_all(options: Options, term: Term, base_text: str, degrees: list[float], folder: Path) -> None:
     """What remains once the line is in order."""
     from stylegraft.applications import translate as application
-    from stylegraft.cli.console import say
+    from stylegraft.cli.console import counted, say
     from stylegraft.cli.terms import load_terms
     from stylegraft.data.images import load_images
     from stylegraft.data.pixels import to_float
@@ -167,8 +168,6 @@ def translate_all(options: Options, term: Term, base_text: str, degrees: list[fl
     tiles.append(application.draw_codes(generator, latents.to(options.device)).cpu())
     if options.reference:
         image = load_images(options.reference, size, channels, align)
-        if len(image) != 1:
-            raise StylegraftError(f"--reference {options.reference}: {len(image)} pictures, expected one")
         code, one = inverted(options, base, image, folder / "reference.safetensors")
         show(one)
         latents = application.with_reference(generator, latents, code, below)
@@ -183,7 +182,7 @@ def translate_all(options: Options, term: Term, base_text: str, degrees: list[fl
     meaning = (
         "its strength is 1 - keep" if how == "strength" else "noise from the anchor, keep 1, to a fresh one"
     )
-    say(f"{len(latents)} in {options.model}, {len(degrees)} degrees: {meaning}")
+    say(f"{len(latents)} in {options.model}, {counted(len(degrees), 'degree')}: {meaning}")
     print(f"grid       {folder / 'grid.png'}\npictures   {folder / 'NAME-keep-DEGREE.png'}")
     if not options.codes:
         print(f"codes      {folder / 'codes.safetensors'}")
@@ -306,7 +305,24 @@ def check_photos(options: Options) -> None:
                 raise StylegraftError(
                     f"{path}: a folder among several photos; give it alone, or name its files"
                 )
-            check_pictures(path)
+            seen = check_pictures(path)
+            if path == options.reference and seen != 1:
+                raise StylegraftError(f"--reference {path}: {seen} pictures, expected one")
+
+
+def space_of_reference(options: Options) -> Literal["z", "w", "w+", "s"] | None:
+    """--space, which a reference shares with --codes: one in S goes with codes in S alone."""
+    if options.codes is None or options.reference is None:
+        return options.space
+    from stylegraft.checkpoints.headers import tensor_names
+
+    styles = any(name.startswith("style|") for name in tensor_names(options.codes))
+    if options.space and (options.space == "s") != styles:
+        found, use = ("S", "s") if styles else ("W+", "w+, w or z")
+        raise StylegraftError(
+            f"--space {options.space}: --codes {options.codes} are in {found}: use --space {use}"
+        )
+    return options.space or ("s" if styles else "w+")
 
 
 def check_folder(folder: Path) -> None:
