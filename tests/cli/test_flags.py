@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+import shlex
 import subprocess
 import sys
 from importlib import import_module
@@ -13,14 +15,16 @@ import pytest
 import torch
 
 from stylegraft.checkpoints import Source, describe_base, load, save_source
-from stylegraft.cli.flags import shown
+from stylegraft.cli.flags import check, shown
 from stylegraft.cli.main import VERBS
+from stylegraft.cli.parsing import parse
 from stylegraft.cli.resolve import find
 from stylegraft.domains import Domain, start
 from stylegraft.errors import nearest_file
 
 from ..toys import ARCHITECTURES, toy
 
+ROOT = Path(__file__).parents[2]
 WITH_RULES = [verb for verb in VERBS if hasattr(import_module(f"stylegraft.cli.{verb}"), "RULES")]
 
 
@@ -33,6 +37,14 @@ def test_a_rule_is_about_fields_whose_default_nobody_types(verb: str) -> None:
             assert fields[name] in (None, (), False, ""), (
                 f"{verb}: what was typed is told from the default {name}"
             )
+
+
+@pytest.mark.parametrize("page", sorted(ROOT.glob("docs/*.md")), ids=lambda page: page.stem)
+def test_no_rule_refuses_a_command_of_a_page(page: Path) -> None:
+    for line in re.findall(r"^    stylegraft (\S.*)$", page.read_text(encoding="utf-8"), re.MULTILINE):
+        verb, *words = shlex.split(re.split(r" [#>|]", line)[0])
+        module = import_module(f"stylegraft.cli.{verb}")
+        check(parse(module, verb, words), getattr(module, "RULES", ()))
 
 
 def test_flags_are_shown_as_they_were_typed() -> None:

@@ -21,14 +21,14 @@ def check_target(target: str, align: str) -> None:
 def check_pictures(path: str, least: int = 1) -> int:
     """Refuse a place of fewer than `least` pictures, or with a bad one among the first that a second decodes.
 
-    Returns how many were seen in that second.
+    Returns how many were seen, one more than `least` at least where there are so many.
     """
     from stylegraft.data.files import read_pictures
 
     start, seen = time.perf_counter(), 0
     for _ in read_pictures(path, 3, [], coarse=True):
         seen += 1
-        if time.perf_counter() - start > LOOK:
+        if time.perf_counter() - start > LOOK and seen > least:
             return seen
     if seen < least:
         from stylegraft.cli.console import counted
