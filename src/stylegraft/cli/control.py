@@ -90,7 +90,8 @@ def run(options: Options) -> None:
     (term,), base_text = find_terms([options.model], options.source)
     check_read(f"--out {options.out}", options.out, term.found)
     check_codes(options.codes, base_text)
-    check_places(options, find_base(base_text).blocks)
+    if options.layers or options.at:
+        check_places(options, find_base(base_text).blocks)
 
     from stylegraft.applications import control as application
     from stylegraft.cli.console import counted, say

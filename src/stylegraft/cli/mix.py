@@ -131,9 +131,10 @@ def check_blocks(factors: Mapping[int | str, float], base_text: str) -> None:
     """Refuse blocks that the source does not have, by its header."""
     from stylegraft.cli.model import find_base
 
-    blocks = find_base(base_text).blocks
-    for px in factors:
-        if isinstance(px, int) and px not in blocks:
+    asked = [px for px in factors if isinstance(px, int)]
+    blocks = find_base(base_text).blocks if asked else []
+    for px in asked:
+        if px not in blocks:
             raise StylegraftError(f"--at {px}: {base_text} has the blocks {', '.join(map(str, blocks))}")
 
 
