@@ -320,7 +320,7 @@ def test_two_folders_make_a_direction_of_channels(line, toy_file: Path, generato
         (("sefa", "--channels", 3), "--channels 3"),
         (("sefa:0=2",), "an amount goes with `stylegraft edit`"),
         (("sefa", "--count", 0), "--count 0"),
-        (("sefa", "--save", "x.safetensors"), "which direction? sefa:0"),
+        (("sefa", "--save", "x.safetensors"), "which direction? WHAT takes its number"),
         (("--folders", "nowhere", "there"), "nowhere"),
     ],
 )

@@ -30,7 +30,7 @@ RULES: tuple[Rule, ...] = (
     ("samples encoder align", lambda o: not o.folders, "it goes with --folders"),
     ("channels", lambda o: o.what, "it goes with --folders or --labels"),
     ("save", lambda o: o.what.partition("@")[0] in ("sefa", "ganspace"),
-     "which direction? {o.what}:0 is the first"),
+     "which direction? WHAT takes its number then, as in sefa:0"),
 )  # fmt: skip
 FACTORS = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
 
