@@ -25,7 +25,7 @@ from stylegraft.applications.places import layers_at, parse_place
 from stylegraft.errors import StylegraftError
 from stylegraft.networks.generator import blend_noise
 
-from .toys import ARCHITECTURES, domain_of, toy
+from ..toys import ARCHITECTURES, domain_of, toy
 
 
 class Pixels:
@@ -152,4 +152,7 @@ def test_only_fix_the_noise_makes_the_noise_a_control():
     fixed = replace(domain, config={"recipe": "fixnoise"})
     assert learnt_for_noise(fixed)
     assert learnt_for_noise(fixed * 0.5 + domain)
+    shaped = (fixed * 0.5 + domain).shaped({"fine": 0.5})
+    assert learnt_for_noise(shaped + domain)  # a mix in a mix
+    assert not learnt_for_noise((domain * 0.5 + domain).shaped({"fine": 0.5}) + domain)
     assert not learnt_for_noise(domain)

@@ -15,8 +15,8 @@ from stylegraft.applications.directions import (
     channel_spread,
     ganspace,
     rows_between,
-    sample_w,
     sefa,
+    w_of_seeds,
 )
 from stylegraft.applications.labels import (
     attribute_channels,
@@ -31,7 +31,7 @@ from stylegraft.applications.latents import of_seeds
 from stylegraft.errors import StylegraftError
 from stylegraft.metrics.features import levels
 
-from .toys import ARCHITECTURES, toy
+from ..toys import ARCHITECTURES, toy
 
 SAMPLES = 2000
 
@@ -89,7 +89,7 @@ def test_sefa_on_rows_sees_and_moves_these_rows_alone(generator):
 
 
 def test_a_step_of_any_direction_of_w_is_one_standard_deviation(generator):
-    w = sample_w(generator, SAMPLES)
+    w = w_of_seeds(generator, SAMPLES)
     for direction in (*sefa(generator, 3, samples=SAMPLES), *ganspace(generator, 3, samples=SAMPLES)):
         along = w @ torch.from_numpy(unit(direction.ws))
         assert float(direction.ws.norm()) == pytest.approx(float(along.std()), rel=1e-4)
@@ -97,7 +97,7 @@ def test_a_step_of_any_direction_of_w_is_one_standard_deviation(generator):
 
 
 def test_ganspace_is_the_singular_vectors_of_the_centred_codes(generator):
-    w = sample_w(generator, SAMPLES).numpy()
+    w = w_of_seeds(generator, SAMPLES).numpy()
     _, values, vectors = np.linalg.svd(w - w.mean(0), full_matrices=False)
     variances = values**2 / (SAMPLES - 1)
     for i, direction in enumerate(ganspace(generator, 3, samples=SAMPLES)):
@@ -249,7 +249,7 @@ def test_two_folders_of_the_same_are_refused():
 
 def test_the_channels_of_an_attribute_are_those_that_differ(generator):
     """Labels by one channel put that channel first, and its direction moves it by its deviation."""
-    w = sample_w(generator, 300).float()
+    w = w_of_seeds(generator, 300).float()
     layer = generator.layers[2]
     styles = generator.synthesis.styles(w[:, None].expand(-1, generator.num_ws, -1))[layer.name]
     found = attribute_channels(generator, w, styles[:, 1], 5)

@@ -10,7 +10,7 @@ from stylegraft.applications.edit import draw, edited, edited_code
 from stylegraft.applications.latents import Latents, of_seeds
 from stylegraft.errors import StylegraftError
 
-from .toys import ARCHITECTURES, domain_of, toy
+from ..toys import ARCHITECTURES, domain_of, toy
 
 
 @pytest.fixture(params=ARCHITECTURES)

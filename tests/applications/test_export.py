@@ -15,13 +15,13 @@ import torch
 from PIL import Image
 
 from stylegraft.applications import export as exporting
-from stylegraft.applications.export import BOUND, Graph, card, describe, difference, export_graph
+from stylegraft.applications.export import BOUND, Graph, describe, difference, export_graph, page
 from stylegraft.checkpoints import Source
 from stylegraft.errors import StylegraftError
 from stylegraft.networks import ops
 from stylegraft.networks.generator import Generator, build_generator
 
-from .toys import ARCHITECTURES, toy
+from ..toys import ARCHITECTURES, toy
 
 LICENCE = {"licence": "CC0-1.0 (random numbers)"}
 PAGE = Path(__file__).parents[2] / "docs" / "export.md"
@@ -164,10 +164,10 @@ def test_a_file_that_draws_something_else_is_not_written(tmp_path: Path, monkeyp
 def test_the_card_says_licence_inputs_and_checks():
     source = Source("toy", toy("stylegan2"), None, LICENCE)
     graph = Graph(source.generator)
-    page = card("toy.onnx", describe(source, graph), [exporting.Check(1, 2e-6)])
-    assert "Licence of the weights: CC0-1.0 (random numbers)" in page
-    assert "| inputs | z [B, 8] |" in page
-    assert "| 1 | 2.0e-06 |" in page
+    text = page("toy.onnx", describe(source, graph), [exporting.Check(1, 2e-6)])
+    assert "Licence of the weights: CC0-1.0 (random numbers)" in text
+    assert "| inputs | z [B, 8] |" in text
+    assert "| 1 | 2.0e-06 |" in text
 
 
 def test_truncation_of_rows_of_w_plus_is_refused():

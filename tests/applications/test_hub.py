@@ -22,7 +22,7 @@ from stylegraft.checkpoints import Source
 from stylegraft.domains import Domain
 from stylegraft.errors import StylegraftError
 
-from .toys import domain_of, toy
+from ..toys import domain_of, toy
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 CONFIG = {

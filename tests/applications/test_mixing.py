@@ -16,7 +16,7 @@ from stylegraft.domains import Domain
 from stylegraft.errors import StylegraftError
 from stylegraft.networks.generator import Generator
 
-from .toys import ARCHITECTURES, PAIRS, domain_of, toy
+from ..toys import ARCHITECTURES, PAIRS, domain_of, toy
 
 AMOUNTS = torch.tensor([[0.0, 0.0], [0.6, 0.4], [-0.7, 1.3], [1.0, 0.0], [0.6, 0.4]])
 NAN = float("nan")

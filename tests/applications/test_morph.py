@@ -21,7 +21,7 @@ from stylegraft.domains import Domain
 from stylegraft.errors import StylegraftError
 from stylegraft.networks.generator import blend_noise
 
-from .toys import ARCHITECTURES, domain_of, toy
+from ..toys import ARCHITECTURES, domain_of, toy
 
 
 @pytest.fixture(params=ARCHITECTURES)

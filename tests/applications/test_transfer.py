@@ -15,7 +15,7 @@ from stylegraft.domains import Domain
 from stylegraft.errors import StylegraftError
 from stylegraft.networks.generator import Generator
 
-from .toys import ARCHITECTURES, domain_of, toy
+from ..toys import ARCHITECTURES, domain_of, toy
 
 
 def sibling_of(parent: Generator, size: float = 0.05) -> Generator:

@@ -13,7 +13,7 @@ from stylegraft.applications.control import control_path
 from stylegraft.applications.edit import edited_code
 from stylegraft.applications.latents import Latents, draw_codes, of_seeds
 from stylegraft.applications.photos import invert_photos
-from stylegraft.applications.translate import along, shape_rows, translate_codes, with_reference
+from stylegraft.applications.translate import default_along, shape_rows, translate_codes, with_reference
 from stylegraft.checkpoints import Source, describe_base
 from stylegraft.data.images import ImageSet
 from stylegraft.domains import Domain
@@ -21,7 +21,7 @@ from stylegraft.domains.deltas import Delta
 from stylegraft.errors import StylegraftError
 from stylegraft.networks.generator import Generator, blend_noise
 
-from . import toys
+from .. import toys
 from .test_invert import MOBILE, STYLEGAN2, Pixels, faces, made
 
 
@@ -56,9 +56,9 @@ def test_all_of_the_source_is_the_source_bit_for_bit_and_none_is_the_domain(gene
 
 def test_of_fix_the_noise_it_is_the_noise(generator: Generator):
     codes, domain = of_seeds(generator, range(2)), domain_of(generator, "fixnoise")
-    assert along(domain) == "noise"
-    assert along(domain_of(generator)) == "strength"
-    assert along(domain * 0.5 + domain_of(generator)) == "noise"  # a mix of which it learnt a part
+    assert default_along(domain) == "noise"
+    assert default_along(domain_of(generator)) == "strength"
+    assert default_along(domain * 0.5 + domain_of(generator)) == "noise"  # a mix of which it learnt a part
     images = translate_codes(generator, domain, codes, [1.0, 0.5, 0.0], seed=3)
     merged = domain.merge(generator)
     fresh = generator.noise("random", 1, torch.Generator().manual_seed(3))

@@ -159,7 +159,7 @@ def test_other_files_are_named(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"\0" * 64)
     refused(tmp_path / "a.png", "an image, not a source")
     (tmp_path / "a.txt").write_text("hello, this is no source at all")
-    refused(tmp_path / "a.txt", "not one of our files")
+    refused(tmp_path / "a.txt", "a text file, not a source")
     (tmp_path / "empty").touch()
     refused(tmp_path / "empty", "the file is empty")
     refused(tmp_path / "missing.safetensors", "no such file")

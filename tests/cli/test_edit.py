@@ -8,13 +8,15 @@ import pytest
 import torch
 from PIL import Image
 
-from stylegraft.applications.directions import Direction, ganspace, sefa
+from stylegraft.applications.directions import Direction, channel, ganspace, sefa
 from stylegraft.applications.latents import Latents, of_seeds
 from stylegraft.checkpoints import Source, describe_base, load
 from stylegraft.cli.edits import parse_channel, parse_direction, parse_sweep
 from stylegraft.cli.main import main
 from stylegraft.domains import Domain, start
 from stylegraft.errors import StylegraftError
+
+from ..toys import toy
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +80,7 @@ def test_a_direction_as_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     [
         ("ganspace:x=2", "'x' is not a number of a direction"),
         ("ganspce:3=2", "did you mean 'ganspace'"),
-        ("smile.safetensors=2", "no such file and no such method"),
+        ("smile.safetensors=2", "smile.safetensors: no such file; expected sefa:K"),
         ("ganspace:3=two", "'two' is not a number"),
         ("ganspace:3=nan", "not a finite number"),
         ("ganspace:3@3-0", "'3-0' are no rows"),
@@ -163,6 +165,8 @@ def test_a_domain_that_moves_the_mapping_is_said(line, domains, toy_file: Path):
         (("--direction", "ganspace:99"), "ganspace has the directions 0 to 15"),
         (("--direction", "ganspace:0@0-40"), "rows 0 to"),
         (("--direction", "ganspace:0@512-1024px"), "4 to 16 px"),
+        (("--direction", "sefa:0", "--psi", 0.7, "--codes", "x"), "--psi 0.7: it truncates seeds"),
+        (("--channel", "b32.conv1:9:1"), "no such layer; there are those of b4, b8, b16"),
         (("--direction", "sefa:0", "--strength", 2), "--strength 2"),
         (("--direction", "sefa:0", "--order", "after"), "--order after"),
         (("--channel", "b8.conv1:99:1"), "channels 0 to"),
@@ -171,7 +175,10 @@ def test_a_domain_that_moves_the_mapping_is_said(line, domains, toy_file: Path):
         (("--direction", "sefa:0", "--out", "grid.jpg"), "ends in .png"),
         (("--direction", "sefa:0", "--save", "codes.pt"), "ends in .safetensors"),
         (("--direction", "sefa:0", "--sweep", "0..1", "--columns", 1), "--columns 1"),
-        (("--direction", "sefa:0", "--seeds", "0", "--codes", "x"), "--seeds and --codes"),
+        (
+            ("--direction", "sefa:0", "--seeds", "0", "--codes", "x"),
+            "--codes x says which faces; give one",
+        ),
         (("--direction", "sefa:0", "--codes", "x"), "--codes x: no such file"),
         (("--direction", "sefa:0", "--seeds", "0-3000"), "too many"),
     ],
@@ -199,7 +206,7 @@ def test_a_suppression_of_nothing_is_refused(line, domains, toy_file: Path, spac
 def test_a_file_of_another_kind_is_no_direction(line, toy_file: Path, domains):
     status, _, err = line("edit", toy_file, "--direction", domains["full"])
     assert status == 2
-    assert "a stylegraft-domain file" in err
+    assert "full.safetensors: a domain, expected a direction of edit" in err
 
 
 # Directions
@@ -228,6 +235,36 @@ def test_one_direction_is_kept_under_the_name_of_its_file(line, toy_file: Path, 
     assert pixels("directions.png")[1] == 2 * 130 - 2
     status, _, err = line("edit", toy_file, "--direction", "pose.safetensors@0=-1.5", "--seeds", "0")
     assert status == 0, err
+
+
+def test_inspect_lists_what_is_in_a_direction_and_in_codes(line, toy_file: Path):
+    line("directions", toy_file, "ganspace:2@0-1", "--save", "pose.safetensors", "--seeds", 0)
+    status, out, err = line("inspect", "pose.safetensors")
+    assert status == 0, err
+    assert "ganspace" in out and "one standard deviation" in out and "base sha256" in out
+    assert [word for word in out.split("\n") if word.startswith("row ")][1].startswith("row 1 of W+")
+    assert "row 2 of W+" not in out
+    line("edit", toy_file, "--channel", "b8.conv1:3:-1.5", "--seeds", "4,7", "--save", "codes.safetensors")
+    status, out, err = line("inspect", "codes.safetensors")
+    assert status == 0, err
+    assert "2 codes)" in out and "S, " in out and "b8.conv1:3" in out and "6 rows of W+ of 16 numbers" in out
+    assert out.splitlines()[-2:] == ["seed 4", "seed 7"]
+    for path, kind in (("codes.safetensors", "a file of codes"), ("pose.safetensors", "a direction of edit")):
+        assert f"{kind}, expected a source" in line("sample", path)[2]
+        assert f"is {kind}, not a source" in line("inspect", path, "--sample")[2]
+
+
+def test_a_direction_of_channels_is_known_and_one_of_rows_cannot_suppress(
+    line, domains, toy_file: Path, generator
+):
+    channel(generator, "b8.conv1", 3).save("one.safetensors", generator)
+    out = line("inspect", "one.safetensors")[1]
+    assert "b8.conv1:3" in out and "+1" in out
+    told = ("edit", domains["stylespace"], "--source", toy_file, "--seeds", 0, "--suppress-domain-at-edit")
+    assert line(*told, "--direction", "one.safetensors=2")[0] == 0
+    other = toy("stylegan2")
+    sefa(other, 1)[0].save("other.safetensors", other)
+    assert "a direction of edit of the source of sha256" in line(*told, "--direction", "other.safetensors")[2]
 
 
 def test_labels_of_seeds_make_a_direction(line, toy_file: Path, generator):
@@ -274,15 +311,22 @@ def test_two_folders_make_a_direction_of_channels(line, toy_file: Path, generato
         ((), "give one of"),
         (("sefa", "--labels", "x.csv"), "give one of"),
         (("--labels", "x.csv"), "no such file"),
-        (("sefa", "--codes", "x"), "goes with --labels"),
+        (("sefa", "--codes", "x"), "--codes x: it goes with --labels"),
+        (("sefa", "--align", "auto"), "--align auto: it goes with --folders"),
+        (("sefa", "--samples", 500), "--samples 500: it goes with --folders"),
+        (("sefa:600",), "sefa has the directions 0 to 15"),
+        (("sefa@0-40",), "rows 0 to 5"),
+        (("--folders", "one", "one"), "one: 1 picture; expected at least 5"),
         (("sefa", "--channels", 3), "--channels 3"),
         (("sefa:0=2",), "an amount goes with `stylegraft edit`"),
         (("sefa", "--count", 0), "--count 0"),
-        (("sefa", "--save", "x.safetensors"), "which direction? sefa:0"),
+        (("sefa", "--save", "x.safetensors"), "which direction? WHAT takes its number"),
         (("--folders", "nowhere", "there"), "nowhere"),
     ],
 )
 def test_what_finds_nothing_is_refused(line, toy_file: Path, words: tuple[object, ...], said: str):
+    Path("one").mkdir()
+    Image.new("RGB", (32, 32)).save("one/0.png")
     status, _, err = line("directions", toy_file, *words)
     assert status == 2
     assert said in err

@@ -32,6 +32,8 @@ def home(toy_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for seed, (name, space) in enumerate(spaces.items()):
         domain_on(source, space, seed).save(folder / f"{name}.safetensors")
     domain_on(other, "stylespace", 9).save(folder / "x.safetensors")
+    of_seeds(other.generator, [0]).save(folder / "k.safetensors", other.generator)
+    (folder / "notes.md").write_text("# A list of domains\n\nand of nothing else: größer\n")
     (folder / "toy.safetensors").write_bytes(toy_file.read_bytes())
     return folder
 
@@ -148,24 +150,34 @@ def test_faces_of_a_file_of_codes_are_mixed_too(home: Path, run: Run) -> None:
         (["mix", "a.safetensors:nan"], "a.safetensors:nan: strength nan is not a finite number"),
         (["mix", "a.safetensors:o.6"], "'o.6' is not a number"),
         (["mix", "a.safetensors", "x.safetensors"], "different bases cannot be mixed: a.safetensors stands on 'toy'"),
-        (["mix", "a.safetensors", "--out", "m.jpg"], "--out m.jpg: expected NAME.png for a grid, or NAME.safetensors"),
+        (["mix", "a.safetensors", "--out", "m.jpg"], "ends in .png (a grid); .safetensors (the mix"),
         (["mix", "a.safetensors", "--out", "no/m.png"], "the folder no does not exist"),
-        (["mix", "a.safetensors", "--out", "a.safetensors"], "this would overwrite a.safetensors"),
+        (["mix", "a.safetensors", "--out", "a.safetensors"], "this would overwrite the domain that is read"),
         (["mix", "a.safetensors", "--sweep", "4"], "--sweep 4: expected 2 to 64 steps between two domains, found 1"),
         (["mix", "a.safetensors", "--fine", "inf"], "--fine inf: expected a finite number"),
         (["mix", "a.safetensors", "--at", "32"], "--at 32: expected a block and its strength, such as 32=0.5"),
         (["mix", "a.safetensors", "--at", "8=much"], "--at 8=much: expected a block and its strength"),
-        (["mix", "a.safetensors", "--at", "32=0.5"], "--at 32: toy has the blocks 4, 8, 16"),
-        (["mix", "a.safetensors", "--seeds", "1", "--out", "m.safetensors"], "--seeds: m.safetensors is a domain file"),
+        (["mix", "a.safetensors", "--at", "32=0.5"], "--at 32: toy.safetensors has the blocks 4, 8, 16"),
+        (["mix", "a.safetensors", "--seeds", "1", "--out", "m.safetensors"], "--seeds 1: m.safetensors is a domain"),
+        (["mix", "a.safetensors", "--psi", "1", "--out", "m.safetensors"], "--psi 1: m.safetensors is a domain file"),
+        (["mix", "a.safetensors", "--noise", "none", "--out", "m.safetensors"], "--noise none: m.safetensors is a"),
+        (["mix", "a.safetensors", "--psi", "0.7", "--codes", "k.safetensors"], "--psi 0.7: it truncates seeds"),
+        (["mix", "a.safetensors", "--codes", "k.safetensor"], "no such file (did you mean 'k.safetensors'?)"),
+        (["mix", "a.safetensors", "--codes", "k.safetensors"], "--codes k.safetensors: a file of codes of the source"),
+        (["mix", "a.safetensors", "--codes", "b.safetensors"], "b.safetensors: a domain, expected a file of codes"),
+        (["mix", "k.safetensors"], "k.safetensors: a file of codes, expected a domain, direction or run"),
+        (["mix", "notes.md"], "notes.md: a text file, expected a .safetensors file"),
+        (["mix", "no/a.safetensors"], "no/a.safetensors: no such file; the folder no does not exist"),
+        (["mix", "toys.safetensors"], "no such file (did you mean 'toy.safetensors'?); expected a domain"),
         (["mix", "a.safetensors", "--half"], "--half: mix.png is a picture"),
         (["mix", "a.safetensors", "b.safetensors", "--seeds", "0-3000"], "4 rows of 3001 faces are too many"),
         (["mix", "a.safetensors", "--coarse", "0", "--middle", "0", "--out", "n.safetensors"], "nothing to save"),
         (["prune", "a.safetensors", "--keep", "1.5"], "--keep 1.5: expected a share above 0 and at most 1"),
         (["prune", "a.safetensors", "--keep", "nan"], "--keep nan: expected a share"),
-        (["prune", "a.safetensors", "--out", "p.pt"], "--out p.pt: a domain file ends in .safetensors"),
-        (["prune", "a.safetensors", "--out", "a.safetensors"], "this would overwrite a.safetensors"),
+        (["prune", "a.safetensors", "--out", "p.pt"], "--out p.pt: expected a name that ends in .safetensors"),
+        (["prune", "a.safetensors", "--out", "a.safetensors"], "this would overwrite the domain that is read"),
         (["prune", "a.safetensors:0.5"], "expected a domain without an amount"),
-        (["prune", "c.safetensors"], "c.safetensors: pruning ranks additive style offsets alone, and the domain moves"),
+        (["prune", "c.safetensors"], "(lowrank), and only style offsets are ranked as they are"),
         (["prune", "toy.safetensors"], "toy.safetensors: a source, expected a domain, direction or run"),
     ],
 )  # fmt: skip

@@ -86,10 +86,15 @@ def test_networks_without_a_common_ancestor_are_warned_of(
     ("options", "words"),
     [
         (("--strength", "nan"), "--strength nan"),
+        (("--psi", "0.7", "--out", "new.safetensors"), "--psi 0.7: "),
+        (("--psi", "0.7", "--codes", "x"), "--psi 0.7: it truncates seeds"),
         (("--psi", "inf"), "--psi inf"),
         (("--out", "t.jpg"), "--out t.jpg"),
         (("--out", "new.safetensors", "--procedure", "styles"), "a file takes --procedure deltas"),
-        (("--out", "new.safetensors", "--seeds", "0"), "a domain file holds no faces"),
+        (
+            ("--out", "new.safetensors", "--seeds", "0"),
+            "new.safetensors is a domain file, which holds no faces",
+        ),
     ],
 )
 def test_what_makes_no_sense_is_refused(
@@ -110,6 +115,8 @@ def test_what_is_no_sibling_is_refused(
     line = ["transfer", str(inky), "--source", str(toy_file), "--to"]
     assert main([*line, str(toy_file)]) == 2
     assert "stands on it already" in capsys.readouterr().err
+    assert main([*line, str(inky)]) == 2
+    assert "the domain itself, on the same source" in capsys.readouterr().err
     assert main([*line, "nowhere.safetensors"]) == 2
     assert "no such file" in capsys.readouterr().err
     config = load(toy_file).generator.config

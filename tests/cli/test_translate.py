@@ -12,7 +12,7 @@ from torch import Tensor
 
 from stylegraft.applications import photos as folder
 from stylegraft.applications.invert import Recipe
-from stylegraft.applications.latents import Latents
+from stylegraft.applications.latents import Latents, of_seeds
 from stylegraft.checkpoints import describe_base, load
 from stylegraft.cli.main import main
 from stylegraft.cli.translate import file_names, parse_degrees
@@ -79,6 +79,10 @@ def test_a_folder_of_pictures_becomes_a_grid_files_and_codes(
 
     assert main([*line, "--out", str(out)]) == 0
     assert capsys.readouterr().out.count("known already") == 3
+    assert main(["inspect", str(out / "codes.safetensors")]) == 0
+    table = capsys.readouterr().out.splitlines()[-3:]
+    assert [row.split()[0] for row in table] == ["01.png", "02.png", "03.png"]
+    assert {row.split()[3] for row in table} <= {"good", "fair", "failed"}
 
     again = tmp_path / "again"
     line[2:3] = ["--codes", str(out / "codes.safetensors")]
@@ -141,6 +145,16 @@ def test_files_keep_their_names_apart():
         (["{photo}", "--keep-source", "0..2", "--along", "noise"], "from 0 to 1"),
         (["{photo}", "--start", "encoder", "--space", "z"], "--start encoder"),
         (["{photo}", "--codes", "{photo}"], "give one of them"),
+        *((["--codes", "x", flag, value], f"{flag} {value}: nothing is inverted") for flag, value in (
+            ("--space", "w+"), ("--recipe", "fast"), ("--start", "best"), ("--align", "auto"))),
+        (["{photo}", "--shape-below", "16"], "--shape-below 16: it goes with --reference"),
+        (["{photo}", "--columns", "5", "--keep-source", "0.3"], "--columns 5: --keep-source 0.3 says each degree"),
+        (["{photo}", "--out", "a/b"], "--out a/b: the folder a does not exist"),
+        (["{photo}", "--reference", "{folder}"], "10 pictures, expected one"),
+        (["--codes", "{own}", "--reference", "{photo}", "--space", "s"], "are in W+: use --space w+, w or z"),
+        (["pencil"], "pencil: no such file or folder"),
+        (["--codes", "{codes}"], "a file of codes of the source of sha256"),
+        (["--codes", "{photo}"], "an image, expected a .safetensors file"),
         ([], "expected photos"),
         (["--codes", "none.safetensors"], "no such file"),
         (["nobody.png"], "nobody.png"),
@@ -149,12 +163,22 @@ def test_files_keep_their_names_apart():
         (["{photo}", "{folder}"], "a folder among several photos"),
         (["{photo}", "--out", "{photo}"], "no folder that can be written to"),
     ],
-)
+)  # fmt: skip
 def test_what_makes_no_sense_is_refused(
     rest, part, domain_file: Path, toy_file: Path, toy_images: Path, tmp_path: Path, capsys
 ):
     (tmp_path / "note.png").write_text("not a picture")
     names = {"photo": toy_images / "00.png", "folder": toy_images, "text": tmp_path / "note.png"}
+    if "{own}" in rest:
+        names["own"] = tmp_path / "own.safetensors"
+        generator = load(toy_file).generator
+        of_seeds(generator, [0]).save(names["own"], generator)
+    if "{codes}" in rest:
+        names["codes"] = tmp_path / "codes.safetensors"
+        other = load(toy_file).generator
+        with torch.no_grad():
+            other.get_parameter("synthesis.b8.conv0.weight").add_(1.0)
+        of_seeds(other, [0]).save(names["codes"], other)
     rest = [word.format(**names) for word in rest]
     assert main(["translate", str(domain_file), *rest, "--source", str(toy_file)]) == 2
     assert part in capsys.readouterr().err

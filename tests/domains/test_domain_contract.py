@@ -16,7 +16,7 @@ from stylegraft.domains.spaces import moves_mapping
 from stylegraft.errors import StylegraftError
 from stylegraft.networks.generator import Generator
 
-from .conftest import PAIRS, REFUSED, parts_of
+from ..toys import PAIRS, REFUSED, parts_of
 
 Make = Callable[..., Domain]
 spaces = pytest.mark.parametrize(("generator", "space"), PAIRS, indirect=["generator"])

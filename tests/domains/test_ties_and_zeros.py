@@ -18,7 +18,7 @@ from stylegraft.domains.pruning import largest
 from stylegraft.errors import StylegraftError
 from stylegraft.networks.generator import Generator, build_generator
 
-from .conftest import parts_of
+from ..toys import parts_of
 from .test_domain_file import contents, refused, rewrite
 
 Make = Callable[..., Domain]

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -98,8 +99,14 @@ def codes(latents: Latents) -> Draw:
 
 def learnt_for_noise(domain: Domain) -> bool:
     """Whether some part of this domain was learnt with Fix the Noise, so that noise can control it."""
-    parts = domain.config.get("mix") or [{"config": domain.config}]
-    return any(part["config"].get("recipe") == "fixnoise" for part in parts)
+
+    def learnt(config: Mapping[str, Any]) -> bool:
+        """A mix that was shaped or pruned is one part of the next, so parts have parts."""
+        if config.get("recipe") == "fixnoise":
+            return True
+        return any(learnt(part["config"]) for part in config.get("mix", ()))
+
+    return learnt(domain.config)
 
 
 # What is made of it

@@ -92,7 +92,7 @@ def sefa(
     a = torch.cat([affine_weight(generator, layer) for layer in layers])
     values, vectors = torch.linalg.eigh(a.T @ a)
     values, vectors = values.flip(0)[:count], vectors.flip(1)[:, :count]
-    spread = (sample_w(generator, samples) @ vectors).std(0)
+    spread = (w_of_seeds(generator, samples) @ vectors).std(0)
     total = a.square().sum()
     facts = [{"eigenvalue": float(v), "share": float(v / total)} for v in values]
     return _named("sefa", generator, vectors, spread, facts, rows)
@@ -106,7 +106,7 @@ def ganspace(
 
     info: `std`, the component's standard deviation, the unit, and `share`, its part of the variance.
     """
-    covariance = torch.cov(sample_w(generator, samples).T)
+    covariance = torch.cov(w_of_seeds(generator, samples).T)
     values, vectors = torch.linalg.eigh(covariance)
     values, vectors = values.flip(0)[:count].clamp_min(0), vectors.flip(1)[:, :count]
     facts = [{"share": float(v / covariance.trace())} for v in values]
@@ -174,7 +174,7 @@ def affine_weight(generator: Generator, layer: Layer) -> Tensor:
     return affine.weight.detach().cpu().double() * affine.weight_gain
 
 
-def sample_w(generator: Generator, samples: int) -> Tensor:
+def w_of_seeds(generator: Generator, samples: int) -> Tensor:
     """w [samples, w_dim], float64 on the CPU, of the untruncated faces of seeds 0 .. samples - 1."""
     parts = [range(first, min(first + 1000, samples)) for first in range(0, samples, 1000)]
     return torch.cat([of_seeds(generator, seeds, psi=1.0).ws[:, 0].cpu().double() for seeds in parts])

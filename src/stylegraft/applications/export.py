@@ -160,7 +160,7 @@ def describe(source: Source, graph: Graph) -> dict[str, str]:
     }
 
 
-def card(name: str, metadata: Mapping[str, str], checks: Sequence[Check]) -> str:
+def page(name: str, metadata: Mapping[str, str], checks: Sequence[Check]) -> str:
     """The text of the Markdown page that lies beside an exported file."""
     facts = "".join(f"| {key} | {value} |\n" for key, value in metadata.items())
     measured = "".join(f"| {check.batch} | {check.error:.1e} |\n" for check in checks)

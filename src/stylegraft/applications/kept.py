@@ -35,9 +35,9 @@ def write(
 
 
 def read(
-    path: str | os.PathLike[str], kind: str, generator: Generator
+    path: str | os.PathLike[str], kind: str, generator: Generator | None
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """(tensors in fp32, config) of a file of this kind on `generator`.
+    """(tensors in fp32, config) of a file of this kind on `generator`; None: on whichever, to look at it.
 
     Raises StylegraftError naming the file and the fault, another base among them.
     """
@@ -48,7 +48,7 @@ def read(
     tensorfile.require_digest(path, metadata.get("digest"), tensorfile.digest(tensors, {"config": text}))
     tensorfile.require_finite(path, tensors)
     config = headers.from_json(text, path, "its config")
-    if config.get("base") != (found := base_digest(generator)):
+    if generator is not None and config.get("base") != (found := base_digest(generator)):
         wanted = str(config.get("base"))[:12]
         raise StylegraftError(
             f"{shown}: {kind} of the generator of sha256 {wanted}, this one is {found[:12]}; they do not move between"

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stylegraft.applications.directions import SAMPLES, Direction, channel_spread, sample_w
+from stylegraft.applications.directions import SAMPLES, Direction, channel_spread, w_of_seeds
 from stylegraft.applications.latents import of_seeds
 from stylegraft.encoders.protocol import Encoder
 from stylegraft.errors import StylegraftError
@@ -96,7 +96,7 @@ def boundary(generator: Generator, codes: Tensor, scores: Tensor, name: str = "b
             f" reach {least:.0%}; give more of them, or an attribute that the source shows"
         )
     normal = probe.head.weight / probe.head.weight.norm()
-    spread = (sample_w(generator, SAMPLES) if codes.ndim == 2 else rows) @ normal
+    spread = (w_of_seeds(generator, SAMPLES) if codes.ndim == 2 else rows) @ normal
     step = (normal * spread.std()).view(-1, generator.w_dim).to(generator.get_buffer("mapping.w_avg"))
     info = {"accuracy": probe.accuracy, "codes": len(low) + len(high), "std": float(spread.std())}
     return Direction(name, "boundary", step, info=info)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from stylegraft.errors import StylegraftError
@@ -21,6 +22,19 @@ def parse_place(text: str, what: str = "place") -> re.Match[str]:
             f"{what} {text}: expected a resolution (64), several (16..64, 32..) or a layer (b64.conv0)"
         )
     return found
+
+
+def check_blocks(text: str, blocks: Sequence[int], what: str = "place") -> None:
+    """Raise StylegraftError for a place in none of these blocks, as `layers_at` does of a generator."""
+    for part in text.split(","):
+        place = parse_place(part, what)
+        one = place["one"] or (place["layer"] or "b").partition(".")[0][1:]
+        low, high = int(one or place["low"] or 0), int(one or place["high"] or blocks[-1])
+        if not any(low <= block <= high for block in blocks):
+            listed = ", ".join(map(str, blocks))
+            raise StylegraftError(
+                f"{what} {part.strip()}: no layer with noise there; there are those of {listed} px"
+            )
 
 
 def layers_at(generator: Generator, text: str, what: str = "place") -> list[str]:

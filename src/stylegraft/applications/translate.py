@@ -31,7 +31,7 @@ SHAPE_BELOW = (
 )
 
 
-def along(domain: Domain) -> Along:
+def default_along(domain: Domain) -> Along:
     """What `keep` moves of this domain: `noise` where Fix the Noise learnt some part of it, else `strength`."""
     return "noise" if learnt_for_noise(domain) else "strength"
 
@@ -39,14 +39,14 @@ def along(domain: Domain) -> Along:
 def check_degrees(degrees: Sequence[float], how: Along) -> None:
     """Raise StylegraftError for none, for numbers that are not finite, and for a blend of noise beyond its ends."""
     if not degrees:
-        raise StylegraftError("keep-source: no degree was given; expected numbers from 0 to 1")
+        raise StylegraftError("--keep-source: no degree was given; expected numbers from 0 to 1")
     for degree in degrees:
         if not math.isfinite(degree):
             raise StylegraftError(
-                f"keep-source {degree}: expected a finite number, from 0 (domain) to 1 (source)"
+                f"--keep-source {degree}: expected a finite number, from 0 (domain) to 1 (source)"
             )
         if how == "noise" and not 0 <= degree <= 1:
-            raise StylegraftError(f"keep-source {degree:g}: along the noise it goes from 0 to 1")
+            raise StylegraftError(f"--keep-source {degree:g}: along the noise it goes from 0 to 1")
 
 
 @torch.no_grad()
@@ -61,12 +61,12 @@ def translate_codes(
 ) -> Tensor:
     """Images [N, len(keep), C, R, R] of the codes in the domain at each degree; the base `generator` is not touched.
 
-    how: what `keep` moves, None as the domain was learnt (`along`). seed: of the fresh noise at the far end. The rows
-    of a code go to the domain's style layers as they are, whatever happened to its mapping; styles are moved as those
-    of its rows (`latents.draw_codes`). Raises StylegraftError for a domain of another base and for degrees that make no
-    sense.
+    how: what `keep` moves, None as the domain was learnt (`default_along`). seed: of the fresh noise at the end. The
+    rows of a code go to the domain's style layers as they are, whatever happened to its mapping; styles are moved as
+    those of its rows (`latents.draw_codes`). Raises StylegraftError for a domain of another base and for degrees that
+    make no sense.
     """
-    how = how or along(domain)
+    how = how or default_along(domain)
     check_degrees(keep, how)
     if how == "noise":
         fresh = generator.noise("random", 1, torch.Generator().manual_seed(seed))
@@ -89,7 +89,7 @@ def shape_rows(generator: Generator, below: int = SHAPE_BELOW) -> list[int]:
     sizes = row_sizes(generator)
     if not min(sizes) < below <= max(sizes):
         raise StylegraftError(
-            f"shape-below {below}: leaves one side no layer; expected more than {min(sizes)}, at most {max(sizes)}"
+            f"--shape-below {below}: leaves one side no layer; expected more than {min(sizes)}, at most {max(sizes)}"
         )
     return [row for row, size in enumerate(sizes) if size < below]
 

@@ -77,7 +77,7 @@ def check_video(path: str | Path, fps: float = 30.0) -> None:
         raise StylegraftError(f"{path}: expected a name that ends in {', '.join(WRITERS)}")
     if not 0 < fps <= FASTEST[suffix]:
         raise StylegraftError(
-            f"fps {fps:g}: expected more than 0 and, in a {suffix}, {FASTEST[suffix]} at most"
+            f"--fps {fps:g}: expected more than 0 and, in a {suffix}, {FASTEST[suffix]} at most"
         )
     if suffix == ".mp4" and find_spec("imageio_ffmpeg") is None:
         raise StylegraftError(

@@ -39,24 +39,24 @@ def _no_constant(text: str) -> float:
     raise ValueError(f"{text} is not a JSON number")
 
 
-def open_file(path: str | os.PathLike[str], *, whole: bool) -> tuple[dict[str, str], bytes]:
-    """Check size and header, then return the metadata and, if `whole`, every byte of the file."""
+def open_file(path: str | os.PathLike[str], *, whole: bool) -> tuple[dict[str, str], list[str], bytes]:
+    """Check size and header; returns the metadata, the names of the tensors and, if `whole`, every byte of the file."""
     shown = os.fspath(path)
     file, size = opened(path)
     with file:
         try:
             prefix = file.read(SNIFF)
             file.seek(8)
-            metadata, size = _header(shown, file.read, prefix, size)
+            metadata, names, size = _header(shown, file.read, prefix, size)
             file.seek(0)
             data = file.read(size) if whole else b""
         except OSError as error:
             raise StylegraftError(f"{shown}: cannot be read: {error.strerror or error}") from error
-    return metadata, data
+    return metadata, names, data
 
 
-def _header(shown: str, more: Any, prefix: bytes, size: int) -> tuple[dict[str, str], int]:
-    """Validate length, JSON and total size; returns (metadata, file size)."""
+def _header(shown: str, more: Any, prefix: bytes, size: int) -> tuple[dict[str, str], list[str], int]:
+    """Validate length, JSON and total size; returns (metadata, names of tensors, file size)."""
     kind = foreign_kind(prefix)
     if kind:
         raise StylegraftError(f"{shown}: {kind}, expected a .safetensors file written by stylegraft")
@@ -92,9 +92,14 @@ def _header(shown: str, more: Any, prefix: bytes, size: int) -> tuple[dict[str, 
         raise StylegraftError(
             f"{shown}: {size - expected:,} bytes too long: its header announces {expected:,}"
         )
-    return metadata, size
+    return metadata, sorted(header), size
 
 
 def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
     """The metadata alone, after the checks of the header; costs no tensor."""
     return open_file(path, whole=False)[0]
+
+
+def tensor_names(path: str | os.PathLike[str]) -> list[str]:
+    """The names of the tensors alone, after the same checks."""
+    return open_file(path, whole=False)[1]

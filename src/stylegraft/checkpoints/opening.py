@@ -39,7 +39,15 @@ def foreign_kind(prefix: bytes) -> str | None:
     """What a file that is not safetensors looks like from its first SNIFF bytes, or None."""
     if is_safetensors(prefix):
         return None
-    return next((kind for start, kind in KINDS if prefix.startswith(start)), None)
+    found = next((kind for start, kind in KINDS if prefix.startswith(start)), None)
+    return found or ("a text file" if is_text(prefix) else None)
+
+
+def is_text(start: bytes) -> bool:
+    """Whether these bytes are words and blanks, a letter that is cut at the end aside."""
+    text = start.decode("utf-8", "ignore")
+    whole = len(text.encode()) > len(start) - 4
+    return bool(text) and whole and all(c.isprintable() or c in "\t\r\n" for c in text)
 
 
 def opened(path: str | os.PathLike[str]) -> tuple[BinaryIO, int]:

@@ -99,7 +99,7 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, str
     has an unreasonable header, or holds a dtype other than fp16/fp32. Reads no tensor before the header makes
     sense.
     """
-    metadata, data = open_file(path, whole=True)
+    metadata, _, data = open_file(path, whole=True)
     try:
         tensors = safetensors.torch.load(data)
     except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:

@@ -81,6 +81,11 @@ def file_size(path: Path) -> str:
     return f"{size:.1f} GB"
 
 
+def counted(count: int, thing: str) -> str:
+    """`1 face`, `3 faces`."""
+    return f"{count} {thing}{'s' * (count != 1)}"
+
+
 def share(part: int, whole: int) -> str:
     """A share in per cent with enough digits to be more than zero: `0.12 %`, `100 %`."""
     per_cent = 100 * part / max(1, whole)

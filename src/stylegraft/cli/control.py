@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
+from stylegraft.cli.flags import FACES, Psi, Rule, check, check_read, psi_of
 from stylegraft.errors import StylegraftError
 
 if TYPE_CHECKING:
@@ -18,10 +19,17 @@ if TYPE_CHECKING:
     from stylegraft.networks.generator import Generator
 
 MEASURED = 16  # faces
+FPS = 30.0
 NEARER = 0.9  # of the distance at random noise: an anchor that keeps the source is nearer than this
 MOST_STEPS = 1001
 MOST_TILES = 4096
-NOISE_ONLY = ("mode", "layers", "at", "seed")  # options of the noise alone, with their defaults in `Options`
+KINDS = {".png": "a picture", **dict.fromkeys((".mp4", ".gif", ".webp"), "a film")}
+RULES: tuple[Rule, ...] = (
+    *FACES,
+    ("mode layers at seed", lambda o: o.way in ("layers", "weights"),
+     "it acts on the noise; --way {o.way} has none"),
+    ("fps", lambda o: not is_film(o.out), "{o.out} is a picture; frames are of a film, as --out control.mp4"),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -42,7 +50,10 @@ class Options:
         int | None, arg(metavar="N", help_behavior_hint="(default: one a block and one more, of a film 61)")
     ] = None
     """Places from 0 to 1; a film goes there and back."""
-    mode: Literal["linear", "vp", "slerp"] = "linear"
+    mode: Annotated[
+        Literal["linear", "vp", "slerp"] | None,
+        arg(metavar="{linear,vp,slerp}", help_behavior_hint="(default: linear)"),
+    ] = None
     """How noise is blended: `linear` is the paper's; `vp` and `slerp` (ours) keep its variance on the way."""
     layers: Annotated[str | None, arg(metavar="PLACES", help_behavior_hint="(default: all)")] = None
     """Blend noise there alone: resolutions and layers such as `32..64`, `64` or `b32.conv0,b64.conv0`."""
@@ -50,11 +61,11 @@ class Options:
     """Hold the noise there, whatever the others do: `64=0.5 ..16=0`."""
     measure: bool = False
     """Print how evenly each way leads away from the source: LPIPS on 16 faces (of --codes, on these)."""
-    psi: float = 0.7
+    psi: Psi = None
     """Truncation of seeds: 1 is the full variety, 0 the mean face."""
-    seed: Annotated[int, arg(metavar="N")] = 0
+    seed: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: 0)")] = None
     """Of the random noise: one draw for all faces and all places."""
-    fps: float = 30.0
+    fps: Annotated[float | None, arg(metavar="FLOAT", help_behavior_hint="(default: 30)")] = None
     """Of a film: frames a second."""
     source: Annotated[
         str | None,
@@ -69,15 +80,21 @@ class Options:
 
 def run(options: Options) -> None:
     """Check the line, draw, write, and measure if asked."""
-    from stylegraft.cli.codes import check_codes
+    from stylegraft.cli.codes import check_codes, chosen_seeds
+    from stylegraft.cli.model import find_base
     from stylegraft.cli.terms import find_terms
 
-    seeds = check_codes(options.seeds, options.codes)
-    check(options)
+    check(options, RULES, KINDS)
+    check_film(options)
+    seeds = chosen_seeds(options.seeds)
     (term,), base_text = find_terms([options.model], options.source)
+    check_read(f"--out {options.out}", options.out, term.found)
+    check_codes(options.codes, base_text)
+    if options.layers or options.at:
+        check_places(options, find_base(base_text).blocks)
 
     from stylegraft.applications import control as application
-    from stylegraft.cli.console import say
+    from stylegraft.cli.console import counted, say
     from stylegraft.cli.terms import load_terms
     from stylegraft.devices import check_device
 
@@ -90,7 +107,7 @@ def run(options: Options) -> None:
     blend = blending(options, generator)
     draw, count, measured = faces(options, generator, seeds, len(ways))
     write(options, generator, domain, draw, count, ways, blend)
-    print(f"{count} face{'s' * (count != 1)} of {options.model} along {', '.join(ways)}: {options.out}")
+    print(f"{counted(count, 'face')} of {options.model} along {', '.join(ways)}: {options.out}")
     if "noise" in ways and not application.learnt_for_noise(learnt):
         recipe = learnt.config.get("recipe", "unknown")
         say(
@@ -119,11 +136,12 @@ def faces(options: Options, generator: Generator, seeds: list[int] | None, ways:
         draw = application.codes(latents)
         return draw, len(latents), draw
     seeds = seeds or list(range(8 if ways == 1 else 4))
+    psi = psi_of(options)
     measured = seeds if len(seeds) >= MEASURED else range(MEASURED)
     return (
-        application.faces(generator, seeds, options.psi),
+        application.faces(generator, seeds, psi),
         len(seeds),
-        application.faces(generator, measured, options.psi),
+        application.faces(generator, measured, psi),
     )
 
 
@@ -138,7 +156,7 @@ def blending(options: Options, generator: Generator) -> Blend:
         for place, amount in map(parse_at, options.at)
         for layer in layers_at(generator, place, "--at")
     }
-    return Blend(options.mode, options.seed, layers, fixed)
+    return Blend(options.mode or "linear", options.seed or 0, layers, fixed)
 
 
 def write(
@@ -177,7 +195,7 @@ def write(
                 progress("images", i, len(amounts))
                 yield frame
 
-        write_video(options.out, watched(), options.fps, scale=scale)
+        write_video(options.out, watched(), options.fps or FPS, scale=scale)
 
 
 def spread(options: Options, generator: Generator) -> list[float]:
@@ -234,31 +252,25 @@ def is_film(out: Path) -> bool:
     return out.suffix.lower() != ".png"
 
 
-def check(options: Options) -> None:
-    """Refuse what makes no sense, naming the flag."""
-    from stylegraft.applications.places import parse_place
-
-    if not math.isfinite(options.psi):
-        raise StylegraftError(f"--psi {options.psi}: expected a finite number")
+def check_film(options: Options) -> None:
+    """Refuse steps that are none, and a film that cannot be written."""
     if options.steps is not None and not 2 <= options.steps <= MOST_STEPS:
         raise StylegraftError(f"--steps {options.steps}: expected 2 to {MOST_STEPS} places")
-    if options.way in ("layers", "weights"):
-        for name in NOISE_ONLY:
-            if getattr(options, name) != getattr(Options, name):
-                raise StylegraftError(f"--{name}: it acts on the noise; --way {options.way} has none")
-    for flag, text in (("--layers", options.layers), *(("--at", parse_at(text)[0]) for text in options.at)):
-        for place in text.split(",") if text else ():
-            parse_place(place, flag)
-    if not options.out.parent.is_dir():
-        raise StylegraftError(f"--out {options.out}: the folder {options.out.parent} does not exist")
+    for text in options.at:
+        parse_at(text)
     if is_film(options.out):
-        from stylegraft.applications.video import WRITERS, check_video
+        from stylegraft.applications.video import check_video
 
-        if options.out.suffix.lower() not in WRITERS:
-            raise StylegraftError(
-                f"--out {options.out}: expected a name that ends in .png, {', '.join(WRITERS)}"
-            )
-        check_video(options.out, options.fps)
+        check_video(options.out, options.fps or FPS)
+
+
+def check_places(options: Options, blocks: list[int]) -> None:
+    """Refuse places of noise that are none, and those that the source does not have."""
+    from stylegraft.applications.places import check_blocks
+
+    for flag, text in (("--layers", options.layers), *(("--at", parse_at(text)[0]) for text in options.at)):
+        if text:
+            check_blocks(text, blocks, flag)
 
 
 def parse_at(text: str) -> tuple[str, float]:

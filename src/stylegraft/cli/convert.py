@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
+from stylegraft.cli.flags import Rule, check, check_outside, check_read, of_domains
 from stylegraft.errors import StylegraftError
 
 if TYPE_CHECKING:
@@ -18,6 +19,11 @@ FORMATS = {
     ".safetensors": "ours: both networks, safe to load, bit for bit",
     ".pt": "rosinality's, for the tools that build on it: g_ema, latent_avg, d",
 }
+
+
+RULES: tuple[Rule, ...] = (
+    ("half as_domain", lambda o: o.out.suffix.lower() != ".safetensors", "{o.out} is no .safetensors"),
+)
 
 
 @dataclass(frozen=True)
@@ -45,16 +51,19 @@ def run(options: Options) -> None:
     """Load, fold, write, and say what was lost."""
     from stylegraft.cli.model import find_model, load_model
 
-    check(options)
+    if options.out.suffix.lower() == ".pkl":
+        raise StylegraftError(
+            f"{options.out}: NVIDIA's .pkl holds the source text of its networks, which is not ours to write; choose"
+            " .pt (older tools load it, and convert it where they need .pkl) or .safetensors"
+        )
+    check(options, RULES, FORMATS)
     model = find_model(options.model, options.source)
-    check_out(options.out, model)
+    check_read(str(options.out), options.out, model.found, model.base)
+    check_outside(str(options.out), options.out)
     if options.as_domain:
         write_domain(options, model)
         return
-    if model.found.kind == "source" and options.strength != 1.0:
-        raise StylegraftError(
-            f"--strength {options.strength:g}: {options.model} is a source; only domains have one"
-        )
+    of_domains(options, model.found, "strength")
     source = load_model(model, options.strength)
     lost = write(options, source)
 
@@ -65,35 +74,6 @@ def run(options: Options) -> None:
     for note in (*source.info.get("notes", ()), *lost):
         say(f"note: {note}")
     say(f"licence: {source.info.get('licence', 'not stated')}")
-
-
-def check(options: Options) -> None:
-    """Refuse what makes no sense before anything is read."""
-    suffix = options.out.suffix.lower()
-    if suffix == ".pkl":
-        raise StylegraftError(
-            f"{options.out}: NVIDIA's .pkl holds the source text of its networks, which is not ours to write; choose"
-            " .pt (older tools load it, and convert it where they need .pkl) or .safetensors"
-        )
-    if suffix not in FORMATS:
-        known = "; ".join(f"{name} is {what}" for name, what in FORMATS.items())
-        raise StylegraftError(f"{options.out}: the end of the name says the format: {known}")
-    if options.half and suffix != ".safetensors":
-        raise StylegraftError("--half: only .safetensors is written in fp16")
-    if not options.out.parent.is_dir():
-        raise StylegraftError(f"{options.out}: the folder {options.out.parent} does not exist")
-
-
-def check_out(out: Path, model: Model) -> None:
-    """Refuse to write over what is read, or into a run."""
-    for path, what in (
-        (model.found.path, "the file that is being converted"),
-        (model.base.path, "its source"),
-    ):
-        if out.exists() and out.samefile(path):
-            raise StylegraftError(f"{out}: this would overwrite {what}; choose another name")
-    if (out.parent / "config.json").exists() and (out.parent / "stats.jsonl").exists():
-        raise StylegraftError(f"{out}: this is inside the run {out.parent}; choose a place outside")
 
 
 def write(options: Options, source: Source) -> tuple[str, ...]:
@@ -120,8 +100,6 @@ def write_domain(options: Options, model: Model) -> None:
 
     if model.found.kind != "direction":
         raise StylegraftError(f"--as-domain: {options.model} is a {model.found.kind}, not a direction file")
-    if options.out.suffix.lower() != ".safetensors":
-        raise StylegraftError(f"{options.out}: a domain file ends in .safetensors")
     domain = read_direction(model.found.path, load_source(model.base_text))
     domain = domain if options.strength == 1.0 else domain * options.strength
     domain.save(options.out, torch.float16 if options.half else torch.float32)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
-from stylegraft.cli.edit import check_out
+from stylegraft.cli.flags import Psi, Rule, check, psi_of
+from stylegraft.cli.resolve import no_file
 from stylegraft.cli.sample import LAST_SEED, parse_seeds
 from stylegraft.errors import StylegraftError, nearest
 
@@ -21,6 +22,16 @@ if TYPE_CHECKING:
     from stylegraft.applications.directions import Direction
     from stylegraft.networks.generator import Generator
 
+LEAST = 100  # samples
+LEAST_PICTURES = 5  # in a folder, as `applications.labels` asks
+KINDS = {".png": "a picture"}
+RULES: tuple[Rule, ...] = (
+    ("codes", lambda o: not o.labels, "it goes with --labels"),
+    ("samples encoder align", lambda o: not o.folders, "it goes with --folders"),
+    ("channels", lambda o: o.what, "it goes with --folders or --labels"),
+    ("save", lambda o: o.what.partition("@")[0] in ("sefa", "ganspace"),
+     "which direction? WHAT takes its number then, as in sefa:0"),
+)  # fmt: skip
 FACTORS = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
 
 
@@ -44,19 +55,19 @@ class Options:
         int | None, arg(metavar="N", help_behavior_hint="(default: the plane's normal in W)")
     ] = None
     """With --folders or --labels: the direction that moves the N channels of StyleSpace which differ most."""
-    samples: Annotated[int, arg(metavar="N")] = 1000
+    samples: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: 1000)")] = None
     """With --folders: faces of the source that the classifier looks at."""
     encoder: Annotated[
         str | None, arg(metavar="NAME", help_behavior_hint="(default: effnet-lite0, else vgg16)")
     ] = None
     """With --folders: what the classifier looks through, of `stylegraft encoders`."""
-    align: Annotated[str, arg(metavar="auto|off|CSV")] = "auto"
+    align: Annotated[str | None, arg(metavar="auto|off|CSV", help_behavior_hint="(default: auto)")] = None
     """With --folders: `auto` finds faces and frames them as FFHQ does, `off` crops the centre, a CSV gives the eyes."""
     count: Annotated[int, arg(metavar="N")] = 8
     """Directions of a method to list and show."""
     seeds: Annotated[str, arg(metavar="RANGES")] = "0-3"
     """Faces to show a direction on: the first one where there are several directions."""
-    psi: float = 0.7
+    psi: Psi = None
     """Truncation of these faces."""
     source: Annotated[
         str | None,
@@ -73,17 +84,27 @@ class Options:
 
 def run(options: Options) -> None:
     """Find, list, show and save."""
+    from stylegraft.cli.codes import check_codes
     from stylegraft.cli.edit import load_both
     from stylegraft.cli.edits import parse_direction, told
     from stylegraft.cli.model import find_model
 
-    model = find_model(options.model, options.source)
-    check(options)
+    check(options, RULES, KINDS)
+    if sum((bool(options.what), options.folders is not None, options.labels is not None)) != 1:
+        raise StylegraftError(
+            "give one of: a method (sefa, ganspace) or direction file, --folders WITH WITHOUT, --labels CSV"
+        )
+    if options.samples is not None and options.samples < LEAST:
+        raise StylegraftError(f"--samples {options.samples}: expected at least {LEAST}")
     asked = parse_direction(options.what) if options.what else None
     if asked and asked.amount != 1:
         raise StylegraftError(
             f"{options.what}: an amount goes with `stylegraft edit`; here -3 to 3 are shown"
         )
+    model = find_model(options.model, options.source)
+    check_codes(options.codes, model.base_text)
+    if asked:
+        asked.check(model.base)
     labels = read_labels(options.labels, options.codes is None) if options.labels else {}
     seeds = parse_seeds(options.seeds)
     if options.folders:
@@ -102,7 +123,7 @@ def run(options: Options) -> None:
     generator = base.generator
     found = asked.find(generator, options.count) if asked else [learn(options, generator, labels)]
     show(found)
-    latents = of_seeds(generator, seeds, options.psi)
+    latents = of_seeds(generator, seeds, psi_of(options))
     target = None if adapted is None else adapted.generator
     if len(found) > 1:
         rows = [(direction.name, direction, latents[:1]) for direction in found]
@@ -153,7 +174,7 @@ def judged(options: Options, generator: Generator) -> tuple[Tensor, Tensor]:
     assert options.folders is not None
     encoder = load_encoder(options.encoder or rules.probe("the classifier of two folders"), options.device)
     sets = [
-        load_images(path, generator.resolution, generator.img_channels, options.align)
+        load_images(path, generator.resolution, generator.img_channels, options.align or "auto")
         for path in options.folders
     ]
     for images in sets:
@@ -170,8 +191,8 @@ def judged(options: Options, generator: Generator) -> tuple[Tensor, Tensor]:
             generator,
             encoder,
             probe,
-            options.samples,
-            options.psi,
+            options.samples or 1000,
+            psi_of(options),
             lambda done, total: progress(f"images seen through {encoder.name}", done, total),
         )
 
@@ -214,7 +235,7 @@ def read_labels(path: Path, seeds: bool) -> dict[str, float]:
     seeds: the names are seeds.
     """
     if not path.is_file():
-        raise StylegraftError(f"--labels {path}: no such file")
+        raise StylegraftError(f"--labels {no_file(path)}")
     labels: dict[str, float] = {}
     with path.open(newline="", encoding="utf-8-sig") as file:
         for number, row in enumerate(csv.reader(file), 1):
@@ -238,40 +259,12 @@ def read_labels(path: Path, seeds: bool) -> dict[str, float]:
     return labels
 
 
-def check(options: Options) -> None:
-    """Refuse what makes no sense, naming the flag."""
-    ways = [bool(options.what), options.folders is not None, options.labels is not None]
-    if sum(ways) != 1:
-        raise StylegraftError(
-            "give one of: a method (sefa, ganspace) or direction file, --folders WITH WITHOUT, --labels CSV"
-        )
-    if options.codes and not options.labels:
-        raise StylegraftError(f"--codes {options.codes}: goes with --labels")
-    if options.channels is not None and (options.what or options.channels < 1):
-        raise StylegraftError(
-            f"--channels {options.channels}: expected at least 1, with --folders or --labels"
-        )
-    if options.count < 1:
-        raise StylegraftError(f"--count {options.count}: expected at least 1")
-    if options.samples < 100:
-        raise StylegraftError(f"--samples {options.samples}: expected at least 100")
-    if not math.isfinite(options.psi):
-        raise StylegraftError(f"--psi {options.psi}: expected a finite number")
-    if options.save and options.what.partition("@")[0] in ("sefa", "ganspace"):
-        raise StylegraftError(
-            f"--save {options.save}: which direction? {options.what.partition('@')[0]}:0 is the first"
-        )
-    check_out("--out", options.out, ".png")
-    if options.save:
-        check_out("--save", options.save, ".safetensors")
-
-
 def check_folders(options: Options) -> None:
     """Refuse folders without pictures before anything is loaded."""
-    from stylegraft.cli.check import check_target
+    from stylegraft.cli.check import check_pictures
     from stylegraft.encoders import split
 
     for folder in options.folders or ():
-        check_target(str(folder), options.align)
+        check_pictures(str(folder), LEAST_PICTURES)
     if options.encoder:
         split(options.encoder)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import FlagCreatePairsOff, Positional, UseAppendAction, arg
 
+from stylegraft.cli.flags import FACES, Psi, Rule, check, of_domains
 from stylegraft.errors import StylegraftError
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from stylegraft.cli.model import Model
 
 MOST_IMAGES = 1024
+KINDS = {".png": "a picture"}
+RULES: tuple[Rule, ...] = FACES
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Options:
     """Faces to edit, as `sample` draws them of the source: `0-7`, or `7,40-43`."""
     codes: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(default: --seeds)")] = None
     """Faces to edit, of a file of codes, as `translate` leaves it."""
-    psi: float = 0.7
+    psi: Psi = None
     """Truncation of the seeds' faces."""
     strength: float = 1.0
     """Of the domain: 0 is the source, 1 the domain as learnt."""
@@ -66,24 +68,37 @@ class Options:
 
 def run(options: Options) -> None:
     """Edit, draw, and say where things are."""
-    from stylegraft.cli.codes import check_codes, load_codes
-    from stylegraft.cli.edits import parse_channel, parse_direction, parse_sweep, told
+    from stylegraft.cli.codes import check_codes, chosen_seeds, load_codes
+    from stylegraft.cli.edits import METHODS, parse_channel, parse_direction, parse_sweep, told
     from stylegraft.cli.model import find_model
 
-    model = find_model(options.model, options.source)
-    check(options, model)
-    asked = [parse_direction(text) for text in options.direction]
-    for each in asked:
-        if each.index is None and each.what in ("sefa", "ganspace"):
-            raise StylegraftError(f"--direction {each.text}: which one? {each.what}:0 is the first")
-    channels = [parse_channel(text) for text in options.channel]
+    check(options, RULES, KINDS)
+    if not options.direction and not options.channel:
+        raise StylegraftError(
+            "nothing to edit: give --direction or --channel; `stylegraft directions MODEL ganspace` shows some"
+        )
+    seeds = chosen_seeds(options.seeds)
     factors = None if options.sweep is None else parse_sweep(options.sweep, options.columns or 7)
-    seeds = check_codes(options.seeds, options.codes)
+    model = find_model(options.model, options.source)
+    of_domains(options, model.found, "strength order suppress_domain_at_edit")
+    check_codes(options.codes, model.base_text)
+    asked = [parse_direction(text) for text in options.direction]
+    channels = [parse_channel(text) for text in options.channel]
+    for each in asked:
+        if each.index is None and each.what in METHODS:
+            raise StylegraftError(f"--direction {each.text}: which one? {each.what}:0 is the first")
+    for each in (*asked, *channels):
+        each.check(model.base)
+    if options.suppress_domain_at_edit and not (channels or any(each.styles for each in asked)):
+        raise StylegraftError(
+            "--suppress-domain-at-edit: only edits of channels can suppress the domain, and there are none; give"
+            " --channel, or a direction of `stylegraft directions --channels`"
+        )
 
     import torch
 
     from stylegraft.applications.edit import draw, edited, edited_code
-    from stylegraft.cli.console import say
+    from stylegraft.cli.console import counted, say
     from stylegraft.data.grids import paired_grid, save_grid
     from stylegraft.devices import check_device
 
@@ -107,13 +122,14 @@ def run(options: Options) -> None:
     if factors is None:
         pair = faces([], False), faces(edits, options.suppress_domain_at_edit)
         paired_grid(*pair, options.out, options.columns, labels=("before", "edited"))
-        print(f"{len(latents)} faces of {options.model} before and after: {options.out}")
+        print(f"{counted(len(latents), 'face')} of {options.model} before and after: {options.out}")
     else:
         steps = [[(direction, amount * factor) for direction, amount in edits] for factor in factors]
         columns = [faces(each, options.suppress_domain_at_edit) for each in steps]
         grid = torch.stack(columns, 1).flatten(0, 1)
         save_grid(grid, options.out, len(factors), labels=latents.names)
-        print(f"{len(latents)} faces of {options.model}, amounts times {told(factors)}: {options.out}")
+        amounts = f"amounts times {told(factors)}"
+        print(f"{counted(len(latents), 'face')} of {options.model}, {amounts}: {options.out}")
     if options.save:
         edited(generator, latents, edits).to("cpu").save(options.save, generator)
         print(f"edited codes: {options.save}")
@@ -138,35 +154,3 @@ def load_both(model: Model, strength: float, device: str) -> tuple[Source, Sourc
     base, (domain,) = load_terms([Term(str(model.found.path), model.found, strength)], model.base_text)
     adapted = base.with_domain(domain if strength == 1.0 else domain * strength)
     return base.to(device), adapted.to(device), moves_mapping(domain.deltas)
-
-
-def check(options: Options, model: Model) -> None:
-    """Refuse what makes no sense, naming the flag."""
-    if not options.direction and not options.channel:
-        raise StylegraftError(
-            "nothing to edit: give --direction or --channel; `stylegraft directions MODEL ganspace` shows some"
-        )
-    flags = {
-        f"--strength {options.strength:g}": options.strength != 1.0,
-        "--order after": options.order == "after",
-        "--suppress-domain-at-edit": options.suppress_domain_at_edit,
-    }
-    for flag, given in flags.items():
-        if given and model.found.kind == "source":
-            raise StylegraftError(f"{flag}: {options.model} is a source, without a domain")
-    for flag, value in (("--psi", options.psi), ("--strength", options.strength)):
-        if not math.isfinite(value):
-            raise StylegraftError(f"{flag} {value}: expected a finite number")
-    if options.columns is not None and options.columns < 1:
-        raise StylegraftError(f"--columns {options.columns}: expected at least 1")
-    for flag, path, suffix in (("--out", options.out, ".png"), ("--save", options.save, ".safetensors")):
-        if path is not None:
-            check_out(flag, path, suffix)
-
-
-def check_out(flag: str, path: Path, suffix: str) -> None:
-    """Refuse a place that a file cannot go to, and a name that would mislead."""
-    if not path.parent.is_dir():
-        raise StylegraftError(f"{flag} {path}: the folder {path.parent} does not exist")
-    if path.suffix.lower() != suffix:
-        raise StylegraftError(f"{flag} {path}: expected a name that ends in {suffix}")

@@ -5,18 +5,20 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stylegraft.cli.model import check_kept
+from stylegraft.cli.resolve import find, is_path, no_file
 from stylegraft.errors import StylegraftError, nearest
 
 if TYPE_CHECKING:
     from stylegraft.applications.directions import Direction
+    from stylegraft.cli.resolve import Found
     from stylegraft.networks.generator import Generator
 
 METHODS = ("sefa", "ganspace")
-FORMAT = "stylegraft-direction"
 DIRECTION = (
     "expected sefa:K, ganspace:K or a file of `stylegraft directions`, with @ROWS and =AMOUNT if wanted"
 )
@@ -30,34 +32,44 @@ class Rows:
     last: int
     pixels: bool
 
+    def check(self, base: Found) -> None:
+        """Refuse rows that this source does not have, by its header."""
+        span = f"@{self.first}-{self.last}"
+        if self.pixels:
+            if not any(self.first <= block <= self.last for block in base.blocks):
+                raise StylegraftError(f"{span}px: its layers have {base.blocks[0]} to {base.blocks[-1]} px")
+        elif self.last >= base.rows:
+            raise StylegraftError(f"{span}: this generator has the rows 0 to {base.rows - 1} of W+")
+
     def of(self, generator: Generator) -> list[int]:
-        """The rows in this generator; raises StylegraftError where it has none of them."""
+        """The rows in this generator, which has them (`check`)."""
         from stylegraft.applications.directions import rows_between
 
         if self.pixels:
-            found = rows_between(generator, self.first, self.last)
-            if not found:
-                have = sorted({layer.resolution for layer in generator.layers})
-                raise StylegraftError(
-                    f"@{self.first}-{self.last}px: its layers have {have[0]} to {have[-1]} px"
-                )
-            return found
-        if self.last >= generator.num_ws:
-            raise StylegraftError(
-                f"@{self.first}-{self.last}: this generator has the rows 0 to {generator.num_ws - 1} of W+"
-            )
+            return rows_between(generator, self.first, self.last)
         return list(range(self.first, self.last + 1))
 
 
 @dataclass(frozen=True)
 class Asked:
-    """what: sefa, ganspace, or a file; index: of the direction, None: the first ones; rows: None for all."""
+    """what: sefa, ganspace, or a file; index: of the direction, None: the first ones; rows: None for all; styles:
+    whether it moves channels of StyleSpace, not rows of W+."""
 
     text: str
     what: str
     index: int | None
     rows: Rows | None
     amount: float = 1.0
+    styles: bool = False
+
+    def check(self, base: Found) -> None:
+        """Refuse what this source does not have, and a file that is of another one, by the headers."""
+        if self.rows is not None:
+            self.rows.check(base)
+        if self.what not in METHODS:
+            check_kept("--direction", Path(self.what), "direction of edit", base)
+        elif self.index is not None and (most := base.w_dim) and self.index >= most:
+            raise StylegraftError(f"{self.text}: {self.what} has the directions 0 to {most - 1}")
 
     def find(self, generator: Generator, count: int = 1) -> list[Direction]:
         """The direction, or the first `count` where no index is given."""
@@ -66,7 +78,7 @@ class Asked:
         rows = None if self.rows is None else self.rows.of(generator)
         if self.what in METHODS:
             most = min(generator.w_dim, count if self.index is None else self.index + 1)
-            if self.index is not None and self.index >= most:
+            if self.index is not None and self.index >= most:  # a source whose header does not say its w_dim
                 raise StylegraftError(f"{self.text}: {self.what} has the directions 0 to {most - 1}")
             found = directions.METHODS[self.what](generator, most, rows)
             return found if self.index is None else found[self.index :]
@@ -83,6 +95,13 @@ class AskedChannel:
     amount: float
     std: bool
 
+    def check(self, base: Found) -> None:
+        """Refuse a layer of a block that this source does not have, by its header."""
+        block = re.match(r"b([0-9]{1,5})\.", self.layer)
+        if block and int(block[1]) not in base.blocks:
+            listed = ", ".join(f"b{px}" for px in base.blocks)
+            raise StylegraftError(f"--channel {self.layer}: no such layer; there are those of {listed}")
+
     def find(self, generator: Generator) -> Direction:
         """Its direction, in which a step of 1 is the unit that was typed."""
         from stylegraft.applications.directions import channel
@@ -93,7 +112,7 @@ class AskedChannel:
 def parse_direction(text: str) -> Asked:
     """`WHAT[:K][@ROWS][=AMOUNT]`; raises StylegraftError for a method that does not exist and a file that is none."""
     if Path(text).is_file():
-        return _check_file(Asked(text, text, None, None))
+        return _of_file(Asked(text, text, None, None))
     rest, equals, number = text.rpartition("=")
     amount = _number(number, f"--direction {text}") if equals else 1.0
     rest = rest if equals else text
@@ -109,21 +128,17 @@ def parse_direction(text: str) -> Asked:
             )
         return Asked(text, method, int(index) if colon else None, rows, amount)
     if not Path(rest).is_file():
+        if is_path(rest):
+            raise StylegraftError(f"{no_file(Path(rest))}; {DIRECTION}")
         raise StylegraftError(
-            f"{text}: no such file and no such method{nearest(method, METHODS)}; {DIRECTION}"
+            f"{rest}: no such method{nearest(method, METHODS)} and no such file; {DIRECTION}"
         )
-    return _check_file(Asked(text, rest, None, rows, amount))
+    return _of_file(Asked(text, rest, None, rows, amount))
 
 
-def _check_file(asked: Asked) -> Asked:
-    from stylegraft.checkpoints.headers import read_metadata
-
-    found = read_metadata(asked.what).get("format")
-    if found != FORMAT:
-        raise StylegraftError(
-            f"{asked.what}: {f'a {found} file' if found else 'not a direction'}; {DIRECTION}"
-        )
-    return asked
+def _of_file(asked: Asked) -> Asked:
+    found = find(asked.what, ("direction of edit",))
+    return replace(asked, styles=found.says(str, "config", "kind") in ("channel", "channels"))
 
 
 def parse_rows(span: str, text: str) -> Rows:

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
+from stylegraft.cli.flags import PSI, Rule, check, check_outside, check_read, of_domains
 from stylegraft.errors import StylegraftError
 
 if TYPE_CHECKING:
     from stylegraft.checkpoints import Source
+    from stylegraft.cli.model import Model
 
 KINDS = {
     ".onnx": "ONNX, for onnxruntime and others",
@@ -22,6 +24,11 @@ KINDS = {
     ".safetensors": "one generator in the names of NVIDIA's or rosinality's code (--layout)",
 }
 LAYOUT = ".safetensors"
+RULES: tuple[Rule, ...] = (
+    ("layout", lambda o: o.out.suffix.lower() != LAYOUT, "only NAME.safetensors has one, {o.out} does not"),
+    ("input psi noise", lambda o: o.layout, "of graphs; --layout {o.layout} holds parameters alone"),
+    ("psi", lambda o: o.input == "ws", "rows of W+ (--input ws) are truncated already"),
+)
 
 
 @dataclass(frozen=True)
@@ -36,11 +43,16 @@ class Options:
         Literal["nvidia", "rosinality"] | None, arg(metavar="{nvidia,rosinality}", help_behavior_hint="")
     ] = None
     """Of .safetensors: whose code shall load it (a StyleGAN2 alone)."""
-    input: Literal["z", "w", "ws"] = "z"
+    input: Annotated[
+        Literal["z", "w", "ws"] | None, arg(metavar="{z,w,ws}", help_behavior_hint="(default: z)")
+    ] = None
     """Of a graph: what goes in: z, w, or rows of W+."""
-    psi: Annotated[str, arg(metavar="PSI")] = "0.7"
+    psi: Annotated[str | None, arg(metavar="PSI", help_behavior_hint="(default: 0.7)")] = None
     """Of a graph: truncation, a number for good, or `input` to give it with every call; rows of W+ have none."""
-    noise: Literal["const", "none", "input"] = "const"
+    noise: Annotated[
+        Literal["const", "none", "input"] | None,
+        arg(metavar="{const,none,input}", help_behavior_hint="(default: const)"),
+    ] = None
     """Of a graph: the network's own noise maps, none, or one input for each layer that takes them."""
     strength: float = 1.0
     """Of the domain, where MODEL is one."""
@@ -55,13 +67,14 @@ def run(options: Options) -> None:
     """Load, fold, write, compare, and say how near the file is."""
     from stylegraft.cli.model import find_model, load_model
 
-    psi = check(options)
+    check_format(options)
+    check(options, RULES, KINDS)
+    psi = parse_psi(options)
     model = find_model(options.model, options.source)
-    if model.found.kind == "source" and options.strength != 1.0:
-        raise StylegraftError(
-            f"--strength {options.strength:g}: {options.model} is a source; only domains have one"
-        )
-    check_out(options.out, (model.found.path, model.base.path))
+    of_domains(options, model.found, "strength")
+    check_read(str(options.out), options.out, model.found, model.base)
+    check_outside(str(options.out), options.out)
+    check_layout(options, model)
 
     from stylegraft.applications.privacy import without_paths
 
@@ -76,45 +89,40 @@ def run(options: Options) -> None:
     say(f"licence: {source.info.get('licence', 'not stated')}")
 
 
-def check(options: Options) -> float | None:
-    """Refuse what makes no sense before anything is read; returns psi, None where it is an input."""
+def check_format(options: Options) -> None:
+    """Refuse endings that others write, and .safetensors without a layout."""
     suffix = options.out.suffix.lower()
     if suffix == ".pt":
         raise StylegraftError(
             f"{options.out}: .pt is rosinality's, which `stylegraft convert` writes; name TorchScript NAME.ts, and an"
             " ExportedProgram NAME.pt2"
         )
-    if suffix not in KINDS:
-        known = "; ".join(f"{name} is {what}" for name, what in KINDS.items())
-        raise StylegraftError(f"{options.out}: the end of the name says the format: {known}")
-    if (suffix == LAYOUT) != (options.layout is not None):
-        if options.layout is None:
-            raise StylegraftError(
-                f"{options.out}: whose names? --layout nvidia or --layout rosinality; a .safetensors of ours is"
-                " written by `stylegraft convert`"
-            )
+    if suffix == LAYOUT and options.layout is None:
         raise StylegraftError(
-            f"--layout {options.layout}: only NAME.safetensors has one, {options.out} does not"
+            f"{options.out}: whose names? --layout nvidia or --layout rosinality; a .safetensors of ours is"
+            " written by `stylegraft convert`"
         )
-    if options.layout and (options.input, options.psi, options.noise) != ("z", "0.7", "const"):
-        raise StylegraftError("--input, --psi, --noise: of graphs; a --layout holds parameters alone")
-    if not math.isfinite(options.strength):
-        raise StylegraftError(f"--strength {options.strength}: expected a finite number")
-    if not options.out.parent.is_dir():
-        raise StylegraftError(f"{options.out}: the folder {options.out.parent} does not exist")
     if suffix == ".onnx":
         from stylegraft.applications.extras import require
 
         require("onnx", str(options.out))
-    return parse_psi(options)
+
+
+def check_layout(options: Options, model: Model) -> None:
+    """Refuse a layout of StyleGAN2 for another network, by the header; writing it looks at everything else."""
+    if options.layout and (kind := model.base.architecture) != "stylegan2":
+        raise StylegraftError(
+            f"--layout {options.layout}: it holds a StyleGAN2, and {model.base_text} is a {kind} generator; write an"
+            " .onnx, or one of ours with `stylegraft convert`"
+        )
 
 
 def parse_psi(options: Options) -> float | None:
     """The number, 1 for rows of W+, None for `input`."""
     if options.input == "ws":
-        if options.psi not in ("0.7", "1", "1.0"):
-            raise StylegraftError(f"--psi {options.psi}: rows of W+ (--input ws) are truncated already")
         return 1.0
+    if options.psi is None:
+        return PSI
     if options.psi == "input":
         return None
     try:
@@ -124,14 +132,6 @@ def parse_psi(options: Options) -> float | None:
     if not math.isfinite(psi):
         raise StylegraftError(f"--psi {options.psi}: expected a finite number, or `input`")
     return psi
-
-
-def check_out(out: Path, read: tuple[Path, ...]) -> None:
-    """Refuse to write over what is read, or into a run."""
-    if any(out.exists() and out.samefile(path) for path in read):
-        raise StylegraftError(f"{out}: this would overwrite what is exported; choose another name")
-    if (out.parent / "config.json").exists() and (out.parent / "stats.jsonl").exists():
-        raise StylegraftError(f"{out}: this is inside the run {out.parent}; choose a place outside")
 
 
 def write_layout(options: Options, source: Source) -> tuple[str, ...]:
@@ -147,22 +147,22 @@ def write_layout(options: Options, source: Source) -> tuple[str, ...]:
 
 def write_graph(options: Options, source: Source, psi: float | None) -> tuple[str, ...]:
     """A graph and the card beside it; prints the checks."""
-    from stylegraft.applications.export import Graph, card, describe, export_graph
+    from stylegraft.applications.export import Graph, describe, export_graph, page
     from stylegraft.atomic import write_text
     from stylegraft.cli.console import file_size
 
     print(
         "recording the graph and comparing it with the network: up to a minute", file=sys.stderr, flush=True
     )
-    graph = Graph(source.generator, options.input, psi, options.noise)
+    graph = Graph(source.generator, options.input or "z", psi, options.noise or "const")
     told = describe(source, graph) | {"model": Path(options.model).name}
     if options.strength != 1.0:
         told["strength"] = f"{options.strength:g}"
     checks = export_graph(options.out, source, graph, told)
-    page = options.out.with_name(f"{options.out.name}.md")
-    write_text(page, card(options.out.name, told, checks))
-    print(f"{options.model}: {options.out} ({file_size(options.out)}), {page.name} beside it")
+    beside = options.out.with_name(f"{options.out.name}.md")
+    write_text(beside, page(options.out.name, told, checks))
+    print(f"{options.model}: {options.out} ({file_size(options.out)}), {beside.name} beside it")
     print(f"in:  {told['inputs']}\nout: {told['output']}")
-    for check in checks:
-        print(f"batch of {check.batch}: max |a - b| / max |a| = {check.error:.1e} (at most 1e-4)")
+    for each in checks:
+        print(f"batch of {each.batch}: max |a - b| / max |a| = {each.error:.1e} (at most 1e-4)")
     return ()

@@ -1,4 +1,4 @@
-"""Say what is inside a source, a domain file or a run: architecture, counts, hashes, licence."""
+"""Say what is inside a source, a domain, a run, codes or a direction: architecture, counts, hashes, licence."""
 
 from __future__ import annotations
 
@@ -24,22 +24,28 @@ class Options:
     """What `stylegraft inspect` takes."""
 
     what: Annotated[Positional[str], arg(metavar="FILE")]
-    """A source (name, file of ours or of others, hf://...), a domain, a direction or a run folder."""
+    """A source (name, file of ours or of others, hf://...), a domain, a run folder, codes or a direction."""
     sample: bool = False
     """Of a source: also draw 16 images, into NAME-sample.png in this folder."""
 
 
 def run(options: Options) -> None:
     """Print the facts of whatever it is, after every check that loading it makes."""
-    from stylegraft.cli.resolve import MODELS, find
+    from stylegraft.cli.kept import show_codes, show_edit
+    from stylegraft.cli.resolve import KEPT, MODELS, find
 
-    found = find(options.what, MODELS)
+    found = find(options.what, (*MODELS, *KEPT))
     if options.sample and found.kind != "source":
-        raise StylegraftError(f"--sample: {options.what} is a {found.kind}: stylegraft sample {options.what}")
+        own = "" if found.kind in KEPT else f": stylegraft sample {options.what}"
+        raise StylegraftError(f"--sample: {options.what} is a {found.kind}, not a source{own}")
     if found.kind == "source":
         show_source(found, options)
     elif found.kind == "direction":
         show_direction(found)
+    elif found.kind == "file of codes":
+        show_codes(found)
+    elif found.kind == "direction of edit":
+        show_edit(found)
     else:
         if found.kind == "run":
             show_run(found.path.parent)

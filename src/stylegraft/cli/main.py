@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from stylegraft.cli.parsing import parse
 from stylegraft.errors import StylegraftError, nearest, plain
 from stylegraft.version import __version__
 
@@ -100,11 +101,7 @@ def run_verb(verb: str, rest: list[str]) -> int:
     if verb not in VERBS:
         raise StylegraftError(f"no verb {verb!r}{nearest(verb, VERBS)}; the verbs are {', '.join(VERBS)}")
     module = import_module(f"stylegraft.cli.{verb}")
-
-    import tyro
-
-    options = tyro.cli(module.Options, prog=f"stylegraft {verb}", description=module.__doc__, args=rest)
-    module.run(options)
+    module.run(parse(module, verb, rest))
     return 0
 
 

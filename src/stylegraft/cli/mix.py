@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
+from stylegraft.cli.flags import FACES, Psi, Rule, check, check_read, psi_of
 from stylegraft.cli.sample import MOST_PIXELS
 from stylegraft.errors import StylegraftError
 
@@ -25,7 +26,17 @@ if TYPE_CHECKING:
     from stylegraft.networks.generator import Generator
 
 LEVELS = ("mapping", "coarse", "middle", "fine")
-SUFFIXES = (".png", ".safetensors")
+KINDS = {
+    ".png": "a grid",
+    ".safetensors": "the mix as a domain file, of which `stylegraft convert` makes an ordinary generator",
+}
+RULES: tuple[Rule, ...] = (
+    *FACES,
+    ("seeds codes sweep psi noise", lambda o: o.out.suffix.lower() == ".safetensors",
+     "{o.out} is a domain file, faces are for NAME.png"),
+    ("half", lambda o: o.out.suffix.lower() == ".png",
+     "{o.out} is a picture; only .safetensors is written in fp16"),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -52,9 +63,12 @@ class Options:
     """Faces of the grid, one a column, as `sample` draws them of the source: `0-7`, or `7,40-43`."""
     codes: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(default: --seeds)")] = None
     """Faces of the grid, of a file of codes, as `translate` leaves it."""
-    psi: float = 0.7
+    psi: Psi = None
     """Truncation of the seeds' faces."""
-    noise: Literal["const", "random", "none"] = "const"
+    noise: Annotated[
+        Literal["const", "random", "none"] | None,
+        arg(metavar="{const,random,none}", help_behavior_hint="(default: const)"),
+    ] = None
     """The network's own noise maps, fresh ones (the same in every row), or none."""
     source: Annotated[
         str | None,
@@ -69,31 +83,28 @@ class Options:
 
 def run(options: Options) -> None:
     """Mix, then draw or write."""
-    from stylegraft.cli.codes import check_codes
+    from stylegraft.cli.codes import check_codes, chosen_seeds
     from stylegraft.cli.terms import find_terms, load_terms
 
     if not options.domains:
         raise StylegraftError("mix: expected domains with their amounts, such as runs/a:0.6 runs/b:0.4")
-    check(options)
+    check(options, RULES, KINDS)
+    if options.sweep is not None and not (len(options.domains) == 2 and 2 <= options.sweep <= 64):
+        raise StylegraftError(
+            f"--sweep {options.sweep}: expected 2 to 64 steps between two domains, found {len(options.domains)}"
+        )
     factors = parse_factors(options)
-    seeds = check_codes(options.seeds, options.codes)
+    seeds = chosen_seeds(options.seeds)
     terms, base_text = find_terms(options.domains, options.source)
-    for term in terms:
-        if options.out.exists() and options.out.samefile(term.found.path):
-            raise StylegraftError(
-                f"--out {options.out}: this would overwrite {term.text}; choose another name"
-            )
+    check_read(f"--out {options.out}", options.out, *(term.found for term in terms))
+    check_codes(options.codes, base_text)
+    check_blocks(factors, base_text)
 
-    from stylegraft.cli.console import file_size, say
+    from stylegraft.cli.console import counted, file_size, say
     from stylegraft.devices import check_device
 
     device = check_device(options.device, "sample")
     source, domains = load_terms(terms, base_text)
-    blocks = {layer.resolution for layer in source.generator.layers}
-    for px in (key for key in factors if isinstance(key, int)):
-        if px not in blocks:
-            listed = ", ".join(map(str, sorted(blocks)))
-            raise StylegraftError(f"--at {px}: {source.name} has the blocks {listed}")
     if options.out.suffix.lower() == ".safetensors":
         amounts = [term.coefficient for term in terms]
         mix = mixed(domains, amounts, factors)
@@ -110,34 +121,21 @@ def run(options: Options) -> None:
             sweep(terms, domains, options.sweep, factors) if options.sweep else grid(terms, domains, factors)
         )
         count = draw(options, source.to(device), seeds, rows)
-        print(f"{count} faces, {'; '.join(label for label, _ in rows)}: {options.out}")
+        print(f"{counted(count, 'face')}, {'; '.join(label for label, _ in rows)}: {options.out}")
     for note in (note for domain in domains if (note := domain.config.get("note"))):
         say(f"note: {note}")
     say(f"licence: {source.info.get('licence', 'not stated')}")
 
 
-def check(options: Options) -> None:
-    """Refuse what makes no sense, naming the flag."""
-    suffix = options.out.suffix.lower()
-    if suffix not in SUFFIXES:
-        raise StylegraftError(
-            f"--out {options.out}: expected NAME.png for a grid, or NAME.safetensors for a domain file; an ordinary"
-            " generator is what `stylegraft convert` makes of the latter"
-        )
-    if not options.out.parent.is_dir():
-        raise StylegraftError(f"--out {options.out}: the folder {options.out.parent} does not exist")
-    for flag in ("psi", *LEVELS):
-        if not math.isfinite(getattr(options, flag)):
-            raise StylegraftError(f"--{flag} {getattr(options, flag)}: expected a finite number")
-    if options.sweep is not None and not (len(options.domains) == 2 and 2 <= options.sweep <= 64):
-        raise StylegraftError(
-            f"--sweep {options.sweep}: expected 2 to 64 steps between two domains, found {len(options.domains)}"
-        )
-    for flag, given in (("seeds", options.seeds), ("codes", options.codes), ("sweep", options.sweep)):
-        if given is not None and suffix == ".safetensors":
-            raise StylegraftError(f"--{flag}: {options.out} is a domain file, faces are for NAME.png")
-    if options.half and suffix == ".png":
-        raise StylegraftError(f"--half: {options.out} is a picture; only .safetensors is written in fp16")
+def check_blocks(factors: Mapping[int | str, float], base_text: str) -> None:
+    """Refuse blocks that the source does not have, by its header."""
+    from stylegraft.cli.model import find_base
+
+    asked = [px for px in factors if isinstance(px, int)]
+    blocks = find_base(base_text).blocks if asked else []
+    for px in asked:
+        if px not in blocks:
+            raise StylegraftError(f"--at {px}: {base_text} has the blocks {', '.join(map(str, blocks))}")
 
 
 def parse_factors(options: Options) -> dict[int | str, float]:
@@ -219,7 +217,7 @@ def draw(
     from stylegraft.cli.model import render
     from stylegraft.data.grids import save_grid
 
-    seeds = seeds or range(8)
+    seeds, noise = seeds or range(8), options.noise or "const"
     codes = None
     if options.codes is not None:
         codes = Latents.load(options.codes, source.generator).to(options.device)
@@ -231,9 +229,10 @@ def draw(
     for _, domain in rows:
         if codes is None:
             model = source if domain is None else source.with_domain(domain)
-            images = render(model, seeds, psi=options.psi, noise=options.noise, device=options.device)
+            psi = psi_of(options)
+            images = render(model, seeds, psi=psi, noise=noise, device=options.device)
         else:
-            images = of_codes(source.generator, domain, codes, options.noise)
+            images = of_codes(source.generator, domain, codes, noise)
         shown.append(images)
     save_grid(torch.cat(shown), options.out, count, labels=[label for label, _ in rows])
     return count

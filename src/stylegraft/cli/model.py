@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from stylegraft.cli.resolve import MODELS, Found, find
+from stylegraft.cli.resolve import KEPT, MODELS, Found, Kind, find, no_file
 from stylegraft.errors import StylegraftError
 
 if TYPE_CHECKING:
@@ -32,10 +33,21 @@ def find_model(text: str, source: str | None) -> Model:
             raise StylegraftError(f"--source {source}: {text} is a source itself; only domains have one")
         return Model(found, found, text)
     base_text = base_name(found, source)
-    base = find(base_text, ("source",))
+    base = find_base(base_text)
     if found.foreign is None:
         check_base(found, base)
     return Model(found, base, base_text)
+
+
+def find_base(text: str) -> Found:
+    """The source of this name; of a run or a domain the line says how to make a source of it."""
+    found = find(text, (*MODELS, *KEPT))
+    if found.kind in ("run", "domain", "direction"):
+        raise StylegraftError(
+            f"--source {text}: a {found.kind}, expected a source; `stylegraft convert {text} NAME.safetensors` folds"
+            " it into one"
+        )
+    return found if found.kind == "source" else find(text, ("source",))
 
 
 def base_name(found: Found, given: str | None) -> str:
@@ -58,7 +70,7 @@ def base_name(found: Found, given: str | None) -> str:
 
 
 def check_base(domain: Found, base: Found) -> None:
-    """Refuse another base by the two headers alone; loading compares the weights themselves."""
+    """Refuse another base of a domain by the two headers alone; loading compares the weights themselves."""
     wanted, found = domain.says(str, "base", "sha256"), base.metadata.get("base", "")
     if found and found != wanted:
         name = domain.says(str, "base", "name")
@@ -66,6 +78,20 @@ def check_base(domain: Found, base: Found) -> None:
             f"{domain.path}: the domain stands on the base {name!r} (sha256 {wanted[:12]}),"
             f" {base.path} is another one (sha256 {found[:12]}); give its own base with --source"
         )
+
+
+def check_kept(what: str, path: Path, kind: Kind, base: Found) -> Found:
+    """A file of codes or a direction of edit, by its header; raises StylegraftError for another file or base."""
+    if not path.exists():
+        raise StylegraftError(f"{what} {no_file(path)}".strip())
+    kept = find(str(path), (kind,))
+    wanted, found = kept.says(str, "config", "base"), base.metadata.get("base", "")
+    if found and wanted != found:
+        raise StylegraftError(
+            f"{what} {path}: a {kind} of the source of sha256 {wanted[:12]}, and {base.path} is another one"
+            f" ({found[:12]}); it does not move between sources".strip()
+        )
+    return kept
 
 
 def load_model(model: Model, strength: float = 1.0) -> Source:

@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
+from stylegraft.cli.flags import FACES, Psi, Rule, check, psi_of
 from stylegraft.errors import StylegraftError
 
 if TYPE_CHECKING:
@@ -21,6 +21,16 @@ if TYPE_CHECKING:
 
 STRIP = ".png"
 MOST_FRAMES = 1_000_000
+COLUMNS = 9
+KINDS = {**dict.fromkeys((".mp4", ".gif", ".webp"), "a film"), STRIP: "a strip of its frames"}
+RULES: tuple[Rule, ...] = (
+    *FACES,
+    ("domains through seeds codes seconds loop ease psi", lambda o: o.keys,
+     "--keys {o.keys} says all of the morph itself: leave it out"),
+    ("fps", lambda o: o.out.suffix.lower() == STRIP, "{o.out} is a strip of --columns frames, not a film"),
+    ("columns", lambda o: o.out.suffix.lower() != STRIP,
+     "{o.out} is a film; columns are of a strip, as --out morph.png"),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -50,13 +60,13 @@ class Options:
         arg(metavar="{linear,smooth,ease-in,ease-out}", help_behavior_hint="(default: smooth)"),
     ] = None
     """How each way is gone: `smooth` rests at every station."""
-    psi: Annotated[float | None, arg(metavar="PSI", help_behavior_hint="(default: 0.7)")] = None
+    psi: Psi = None
     """Truncation of seeds: 1 is the full variety, 0 the mean face."""
     scale: Annotated[
         int | None, arg(metavar="N", help_behavior_hint="(default: what brings a frame to 256 px at least)")
     ] = None
     """Whole factor of enlargement."""
-    columns: Annotated[int, arg(metavar="N")] = 9
+    columns: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: 9)")] = None
     """Of a .png strip: how many frames, evenly over the whole."""
     source: Annotated[
         str | None,
@@ -86,7 +96,7 @@ def run(options: Options) -> None:
     """Draw the frames in batches and write them as they come."""
     from stylegraft.applications.video import check_length, check_video, write_video
 
-    check(options)
+    check(options, RULES, KINDS)
     film = from_keys(options) if options.keys is not None else from_flags(options)
     if options.out.suffix.lower() != STRIP:
         check_video(options.out, film.fps)
@@ -105,7 +115,7 @@ def run(options: Options) -> None:
     source, domains = load_terms(film.terms, film.base) if film.terms else (load_source(film.base), [])
     codes = None if film.codes is None else Latents.load(film.codes, source.generator).to(device)
     strip = options.out.suffix.lower() == STRIP
-    times = film.plan.spread(options.columns) if strip else film.plan.times(film.fps)
+    times = film.plan.spread(options.columns or COLUMNS) if strip else film.plan.times(film.fps)
     if not strip:
         check_length(options.out, len(times), source.generator.resolution, options.scale)
     with bar() as progress:
@@ -115,7 +125,7 @@ def run(options: Options) -> None:
         if strip:
             import torch
 
-            save_grid(torch.cat([*frames]), options.out, options.columns, scale=options.scale)
+            save_grid(torch.cat([*frames]), options.out, options.columns or COLUMNS, scale=options.scale)
         else:
             write_video(options.out, frames, film.fps, scale=options.scale)
     for note in source.info.get("notes", ()):
@@ -131,10 +141,10 @@ def run(options: Options) -> None:
 def from_flags(options: Options) -> Film:
     """The morph of the flags: domains one after the other, through a target or not, and faces beside them."""
     from stylegraft.applications.keyframes import along, cross_domain, tour
-    from stylegraft.cli.codes import check_codes
+    from stylegraft.cli.codes import check_codes, chosen_seeds
     from stylegraft.cli.terms import find_terms
 
-    seeds = check_codes(options.seeds, options.codes)
+    seeds = chosen_seeds(options.seeds)
     if options.through and not options.domains:
         raise StylegraftError(
             f"--through {options.through}: expected a style to take there, as in: morph runs/pencil --through ..."
@@ -146,6 +156,7 @@ def from_flags(options: Options) -> Film:
     if options.through or len(options.domains) > 1 or not names_source(base):
         named = [*options.domains, *([options.through] if options.through else [])]
         terms, base = find_terms(named, options.source)
+    check_codes(options.codes, base)
     strengths = [term.coefficient for term in terms]
     labels = [term.label for term in terms]
     if options.through:
@@ -161,7 +172,7 @@ def from_flags(options: Options) -> Film:
         stations,
         10.0 if options.seconds is None else options.seconds,
         faces=count_codes(options.codes) if options.codes else len(faces),
-        psi=0.7 if options.psi is None else options.psi,
+        psi=psi_of(options),
         ease=options.ease or "smooth",
         loop=options.loop,
     )
@@ -171,23 +182,12 @@ def from_flags(options: Options) -> Film:
 
 
 def from_keys(options: Options) -> Film:
-    """The morph of a file; flags that it says itself are refused."""
+    """The morph of a file."""
     from stylegraft.applications.keyfile import place_in, read_keys
+    from stylegraft.cli.codes import check_codes
     from stylegraft.cli.resolve import find
     from stylegraft.cli.terms import DOMAINS, find_terms
 
-    said = {
-        "DOMAIN": options.domains,
-        "--through": options.through,
-        "--seeds": options.seeds,
-        "--codes": options.codes,
-        "--seconds": options.seconds,
-        "--loop": options.loop,
-        "--ease": options.ease,
-        "--psi": options.psi,
-    }
-    if twice := [flag for flag, value in said.items() if value not in (None, ()) and value is not False]:
-        raise StylegraftError(f"--keys says all of the morph itself: leave out {', '.join(twice)}")
     assert options.keys is not None
     script: Script = read_keys(options.keys)
     source = options.source or script.source
@@ -200,6 +200,7 @@ def from_keys(options: Options) -> Film:
             raise StylegraftError(f"{place_in(options.keys, 'domains', name)}: {error}") from None
     named = list(script.domains.values())
     terms, base = find_terms(named, source) if named else ([], str(source))
+    check_codes(script.codes, base)
     drawn = {"blend": script.blend, "noise_seed": script.noise_seed}
     if script.codes is None:
         drawn["seeds"] = script.seeds
@@ -222,22 +223,3 @@ def count_codes(path: Path) -> int:
 
     names = from_json(read_metadata(path).get("config", "{}"), path, "its config").get("names")
     return len(names) if isinstance(names, list) and names else 1
-
-
-def check(options: Options) -> None:
-    """Refuse what makes no sense, naming the flag."""
-    from stylegraft.applications.video import WRITERS
-
-    for flag, value in (("--seconds", options.seconds), ("--fps", options.fps)):
-        if value is not None and not (math.isfinite(value) and value > 0):
-            raise StylegraftError(f"{flag} {value}: expected a number above 0")
-    if options.psi is not None and not math.isfinite(options.psi):
-        raise StylegraftError(f"--psi {options.psi}: expected a finite number")
-    for flag, value in (("--columns", options.columns), ("--scale", options.scale)):
-        if value is not None and value < 1:
-            raise StylegraftError(f"{flag} {value}: expected at least 1")
-    if not options.out.parent.is_dir():
-        raise StylegraftError(f"--out {options.out}: the folder {options.out.parent} does not exist")
-    if options.out.suffix.lower() not in (*WRITERS, STRIP):
-        known = ", ".join((*WRITERS, STRIP))
-        raise StylegraftError(f"--out {options.out}: expected a name that ends in {known}")

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
+from stylegraft.cli.flags import check, check_read
 from stylegraft.errors import StylegraftError
+
+if TYPE_CHECKING:
+    from stylegraft.cli.resolve import Found
 
 
 @dataclass(frozen=True)
@@ -36,14 +40,17 @@ def run(options: Options) -> None:
     """Prune, write, and say what it saved."""
     from stylegraft.cli.terms import find_terms, load_terms
 
-    check(options)
+    check(options, kinds={".safetensors": "a domain file"})
+    if not 0 < options.keep <= 1:
+        raise StylegraftError(f"--keep {options.keep:g}: expected a share above 0 and at most 1, such as 0.2")
     terms, base_text = find_terms([options.domain], options.source)
     (term,) = terms
     if term.coefficient != 1:
         raise StylegraftError(f"{options.domain}: expected a domain without an amount")
     before = term.found.path
-    if options.out.exists() and options.out.samefile(before):
-        raise StylegraftError(f"--out {options.out}: this would overwrite {term.text}; choose another name")
+    check_read(f"--out {options.out}", options.out, term.found)
+    if not options.dense:
+        check_offsets(options.domain, term.found)
 
     import torch
 
@@ -68,11 +75,17 @@ def run(options: Options) -> None:
     say(f"licence: {source.info.get('licence', 'not stated')}")
 
 
-def check(options: Options) -> None:
-    """Refuse what makes no sense, naming the flag."""
-    if not 0 < options.keep <= 1:
-        raise StylegraftError(f"--keep {options.keep:g}: expected a share above 0 and at most 1, such as 0.2")
-    if options.out.suffix.lower() != ".safetensors":
-        raise StylegraftError(f"--out {options.out}: a domain file ends in .safetensors")
-    if not options.out.parent.is_dir():
-        raise StylegraftError(f"--out {options.out}: the folder {options.out.parent} does not exist")
+def check_offsets(text: str, found: Found) -> None:
+    """Refuse a domain of more than style offsets by the names in its header."""
+    if found.foreign is not None:
+        return
+    from stylegraft.checkpoints.headers import tensor_names
+
+    for name in tensor_names(found.path):
+        parameter, _, form = name.partition("|")
+        form = form.partition("|")[0].partition(".")[0]
+        if parameter != "sparse" and not (parameter.endswith(".affine.bias") and form == "dense"):
+            raise StylegraftError(
+                f"{text}: it moves {parameter} ({form}), and only style offsets are ranked as they are, those of the"
+                " spaces stylespace and stylespace-conv; --dense makes plain numbers of any domain first"
+            )

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from stylegraft.errors import StylegraftError
+from stylegraft.cli.flags import check_out
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,7 @@ def run(options: Options) -> None:
 
     repo = full_name(options.name).removeprefix("hf://").split("@")[0].split("/")[1]
     out = options.out or Path(f"{repo}.safetensors")
-    if out.suffix.lower() != ".safetensors":
-        raise StylegraftError(f"--out {out}: expected a name that ends in .safetensors")
-    if not out.parent.is_dir():
-        raise StylegraftError(f"--out {out}: the folder {out.parent} does not exist")
+    check_out(f"--out {out}", out, {".safetensors": "a domain file"})
     print(f"fetching {full_name(options.name)}", file=sys.stderr, flush=True)
     pulled = pull(options.name, out)
 

@@ -8,21 +8,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from stylegraft.errors import StylegraftError, nearest
+from stylegraft.errors import StylegraftError, nearest, nearest_file
 
 if TYPE_CHECKING:
     from stylegraft.checkpoints.foreign import Foreign
 
 T = TypeVar("T")
 
-# A direction is a domain in the file of StyleDomain or HyperDomainNet.
-Kind = Literal["source", "domain", "direction", "run"]
+# A direction is a domain in the file of StyleDomain or HyperDomainNet; a direction of `edit` is another thing.
+Kind = Literal["source", "domain", "direction", "run", "file of codes", "direction of edit"]
 MODELS: tuple[Kind, ...] = ("source", "domain", "direction", "run")
+KEPT: tuple[Kind, ...] = ("file of codes", "direction of edit")
 SUFFIXES = (".safetensors", ".pkl", ".pt")
 FORMATS: dict[str, Kind] = {
     "stylegraft-source": "source",
     "stylegraft-layout": "source",  # in the names of another code base
     "stylegraft-domain": "domain",
+    "stylegraft-latents": "file of codes",
+    "stylegraft-direction": "direction of edit",
 }
 
 
@@ -43,6 +46,35 @@ class Found:
             return 4 << sum(name.endswith(".conv0.weight") for name in self.foreign.generator.shapes)
         known = self.metadata.get("resolution")  # of a source that is made of an asset
         return int(known) if known else self.says(int, "config", "generator", "resolution")
+
+    @property
+    def architecture(self) -> str:
+        """Of a source: `stylegan2`, as all foreign ones, or `mobile`, as the one that is made of an asset."""
+        if self.foreign is not None:
+            return "stylegan2"
+        return (
+            self.says(str, "config", "generator", "architecture") if "config" in self.metadata else "mobile"
+        )
+
+    @property
+    def blocks(self) -> list[int]:
+        """Of a source: the sizes of its maps."""
+        if self.architecture != "mobile":
+            return [4 << i for i in range(self.resolution.bit_length() - 2)]
+        if "config" not in self.metadata:  # an asset, whose head is a wavelet
+            return [4 << i for i in range(self.resolution.bit_length() - 3)]
+        channels = self.says(dict, "config", "generator", "channels")
+        return sorted(int(size) for size in channels if size.isdecimal())
+
+    @property
+    def rows(self) -> int:
+        """Of a source: the rows of W+, of which each layer of `mobile` reads its own."""
+        return 3 * len(self.blocks) - 1 if self.architecture == "mobile" else 2 * len(self.blocks)
+
+    @property
+    def w_dim(self) -> int | None:
+        """Of a source: the length of w; None where only its tensors tell."""
+        return self.says(dict, "config", "generator").get("w_dim", 512) if "config" in self.metadata else None
 
     def says(self, kind: type[T], *keys: str) -> T:
         """What the header says at these keys, of this type: the first names a text of JSON, the rest lead into it."""
@@ -79,19 +111,32 @@ def find(text: str, wanted: Sequence[Kind]) -> Found:
         raise StylegraftError(
             f"{text}: fetch it first and give the file, or a name of the hub (hf://OWNER/REPO/FILE)"
         )
+    elif is_path(text):
+        raise StylegraftError(f"{no_file(path)}; expected {choice(wanted)}")
     else:
-        names = (
-            [*SOURCES, *(sibling.name for sibling in path.parent.glob("*"))]
-            if path.parent.is_dir()
-            else SOURCES
-        )
+        names = [*(SOURCES if "source" in wanted else ()), *(sibling.name for sibling in Path().glob("*"))]
+        listed = f"; shipped sources: {', '.join(SOURCES)}" if "source" in wanted else ""
         raise StylegraftError(
-            f"{text}: no such file and no source of that name{nearest(text, names)};"
-            f" expected {choice(wanted)}; shipped sources: {', '.join(SOURCES)}"
+            f"{text}: no such file{' and no source of that name' * bool(listed)}{nearest(text, names)};"
+            f" expected {choice(wanted)}{listed}"
         )
     if found.kind not in wanted:
         raise StylegraftError(f"{text}: a {found.kind}, expected {choice(wanted)}")
     return found
+
+
+def is_path(text: str) -> bool:
+    """Whether a text reads like a file, which no name does: it has a folder or an ending."""
+    return Path(text).name != text or bool(Path(text).suffix)
+
+
+def no_file(path: Path) -> str:
+    """`runs/a.safetensor: no such file (did you mean 'a.safetensors'?)`: only files are near a file."""
+    if not path.parent.is_dir():
+        return f"{path}: no such file; the folder {path.parent} does not exist"
+    return (
+        f"{path}: no such file{nearest_file(path.name, [sibling.name for sibling in path.parent.glob('*')])}"
+    )
 
 
 def is_source(text: str) -> bool:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
+from stylegraft.cli.flags import check, of_domains
 from stylegraft.errors import StylegraftError
-
-if TYPE_CHECKING:
-    from stylegraft.cli.resolve import Found
 
 MOST_SEEDS = 4096  # in one picture
 MOST_PIXELS = 1 << 27  # the same
@@ -60,11 +57,12 @@ def run(options: Options) -> None:
     """Render the seeds in batches and write the grid."""
     from stylegraft.cli.model import find_model, load_model, render
 
+    check(options, kinds={".png": "a grid"})
     seeds = None if options.seeds is None else parse_seeds(options.seeds)
     model = find_model(options.model, options.source)
-    check(options, model.found)
+    of_domains(options, model.found, "strength")
 
-    from stylegraft.cli.console import say
+    from stylegraft.cli.console import counted, say
     from stylegraft.data.grids import save_grid
     from stylegraft.devices import check_device
 
@@ -91,25 +89,8 @@ def run(options: Options) -> None:
     save_grid(images, options.out, options.columns or round(len(seeds) ** 0.5))
     for note in source.info.get("notes", ()):
         say(f"note: {note}")
-    print(f"{len(seeds)} images of {options.model}: {options.out}")
+    print(f"{counted(len(seeds), 'image')} of {options.model}: {options.out}")
     say(f"licence: {source.info.get('licence', 'not stated')}")
-
-
-def check(options: Options, found: Found) -> None:
-    """Refuse what makes no sense, naming the flag."""
-    if found.kind == "source" and options.strength != 1.0:
-        raise StylegraftError(
-            f"--strength {options.strength:g}: {options.model} is a source; only domains have one"
-        )
-    for flag, value in (("--psi", options.psi), ("--strength", options.strength)):
-        if not math.isfinite(value):
-            raise StylegraftError(f"{flag} {value}: expected a finite number")
-    if options.columns is not None and options.columns < 1:
-        raise StylegraftError(f"--columns {options.columns}: expected at least 1")
-    if not options.out.parent.is_dir():
-        raise StylegraftError(f"--out {options.out}: the folder {options.out.parent} does not exist")
-    if options.out.suffix.lower() != ".png":
-        raise StylegraftError(f"--out {options.out}: expected a name that ends in .png")
 
 
 def parse_seeds(text: str) -> list[int]:

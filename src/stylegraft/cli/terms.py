@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from stylegraft.cli.model import base_name, check_base
+from stylegraft.cli.model import base_name, check_base, find_base
 from stylegraft.cli.resolve import Found, find
 from stylegraft.errors import StylegraftError
 
@@ -59,7 +59,7 @@ def find_terms(texts: Sequence[str], source: str | None) -> tuple[list[Term], st
     """
     terms = [parse_term(text) for text in texts]
     base_text = base_name(terms[0].found, source)
-    base = find(base_text, ("source",))
+    base = find_base(base_text)
     first = terms[0]
     for term in terms:
         if term.found.foreign is not None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
+from stylegraft.cli.flags import FACES, Psi, Rule, check, check_read, psi_of
 from stylegraft.errors import StylegraftError
 
 if TYPE_CHECKING:
@@ -18,7 +18,14 @@ if TYPE_CHECKING:
     from stylegraft.cli.terms import Term
     from stylegraft.domains import Domain
 
-MOST_SEEDS = 512
+KINDS = {".png": "a picture", ".safetensors": "a domain file on the sibling"}
+RULES: tuple[Rule, ...] = (
+    *FACES,
+    ("seeds codes psi", lambda o: o.out.suffix.lower() == ".safetensors",
+     "{o.out} is a domain file, which holds no faces"),
+    ("procedure", lambda o: o.procedure == "styles" and o.out.suffix.lower() == ".safetensors",
+     "it is computed with two networks, which no domain file says; a file takes --procedure deltas"),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -45,7 +52,7 @@ class Options:
     """The faces: `0-7`, or `7,40-43`."""
     codes: Annotated[Path | None, arg(metavar="FILE")] = None
     """Faces in a file of codes, as `stylegraft translate` leaves one, in place of seeds."""
-    psi: float = 0.7
+    psi: Psi = None
     """Truncation of seeds: 1 is the full variety, 0 the mean face."""
     source: Annotated[
         str | None,
@@ -60,19 +67,20 @@ class Options:
 
 def run(options: Options) -> None:
     """Check the line, say how far the two sources are apart, and write the picture or the file."""
-    from stylegraft.cli.codes import check_codes
+    from stylegraft.cli.codes import check_codes, chosen_seeds
     from stylegraft.cli.model import find_model
     from stylegraft.cli.resolve import find
     from stylegraft.cli.terms import find_terms
 
-    seeds = check_codes(options.seeds, options.codes)
-    check(options)
+    check(options, RULES, KINDS)
+    seeds = chosen_seeds(options.seeds)
     (term,), base_text = find_terms([options.model], options.source)
     if term.coefficient != 1:
         raise StylegraftError(f"{options.model}: give the strength with --strength {term.coefficient:g}")
     given = find(options.to, ("source", "domain", "direction", "run"))
     sibling = find_model(options.to, None if given.kind == "source" else options.source)
-    check_sizes(options, sibling, base_text)
+    check_sibling(options, term, sibling, base_text)
+    check_codes(options.codes, base_text)
 
     from stylegraft.applications.transfer import gap
     from stylegraft.cli.model import load_model
@@ -110,14 +118,15 @@ def picture(
         transfer_styles,
     )
     from stylegraft.cli.codes import load_codes
-    from stylegraft.cli.console import say
+    from stylegraft.cli.console import counted, say
     from stylegraft.data.grids import save_grid
 
     base, sibling = (source.to(options.device).generator for source in (parent, other))
     require_other(base, sibling)
     latents = load_codes(base, seeds, options.codes, psi=options.psi, default=8).to(options.device)
     seeds = seeds or list(range(8))
-    draw = control.codes(latents) if options.codes else control.faces(base, seeds, options.psi)
+    psi = psi_of(options)
+    draw = control.codes(latents) if options.codes else control.faces(base, seeds, psi)
     noise, theirs = base.noise("const"), sibling.noise("const")
     name, to = term.label, label(options.to)
     rows = {
@@ -139,7 +148,7 @@ def picture(
                 " such as kernels, stays behind: --procedure deltas takes all"
             )
     save_grid(torch.cat(tuple(rows.values())).cpu(), options.out, len(latents), labels=tuple(rows))
-    print(f"{len(latents)} face{'s' * (len(latents) != 1)} of {options.model} on {options.to}: {options.out}")
+    print(f"{counted(len(latents), 'face')} of {options.model} on {options.to}: {options.out}")
     say(f"licence: {other.info.get('licence', 'not stated')}")
 
 
@@ -193,45 +202,24 @@ def label(text: str) -> str:
 # --------------------------------------------------------------------------------------------
 
 
-def check(options: Options) -> None:
-    """Refuse what makes no sense, naming the flag."""
-    for flag, value in (("--psi", options.psi), ("--strength", options.strength)):
-        if value is not None and not math.isfinite(value):
-            raise StylegraftError(f"{flag} {value}: expected a finite number")
-    if not options.out.parent.is_dir():
-        raise StylegraftError(f"--out {options.out}: the folder {options.out.parent} does not exist")
-    suffix = options.out.suffix.lower()
-    if suffix not in (".png", ".safetensors"):
-        raise StylegraftError(
-            f"--out {options.out}: expected a name that ends in .png or, for a domain file, .safetensors"
-        )
-    if suffix == ".safetensors" and options.procedure == "styles":
-        raise StylegraftError(
-            f"--out {options.out}: styles are computed with two networks, which no domain file says; a file takes"
-            " --procedure deltas"
-        )
-    if suffix == ".safetensors" and (options.seeds or options.codes):
-        raise StylegraftError(
-            f"--out {options.out}: a domain file holds no faces; --seeds and --codes are of a picture"
-        )
+def check_sibling(options: Options, term: Term, sibling: Model, base_text: str) -> None:
+    """Refuse by the headers: the same source, sources of other sizes, and an OUT that would overwrite what is read."""
+    from stylegraft.cli.model import find_base
 
-
-def check_sizes(options: Options, sibling: Model, base_text: str) -> None:
-    """Refuse sources of other sizes by their headers, the same source, and an OUT that would overwrite what is read."""
-    from stylegraft.cli.resolve import find
-
-    base = find(base_text, ("source",))
-    if sibling.found.kind == "source" and base.path.samefile(sibling.found.path):
+    base, own = find_base(base_text), sibling.base.metadata.get("base")
+    same = base.path.samefile(sibling.base.path) or (own is not None and own == base.metadata.get("base"))
+    if sibling.found.kind == "source" and same:
         raise StylegraftError(
             f"--to {options.to}: {options.model} stands on it already; `stylegraft sample {options.model}` draws it"
+        )
+    if same and term.found.path.samefile(sibling.found.path):
+        raise StylegraftError(
+            f"--to {options.to}: the domain itself, on the same source; more of it is `stylegraft mix"
+            f" {options.model}:2`"
         )
     if base.resolution != sibling.base.resolution:
         raise StylegraftError(
             f"--to {options.to}: {sibling.base.resolution} px, and {options.model} stands on {base_text} of"
             f" {base.resolution} px; a domain transfers between networks of the same layers only"
         )
-    for path in (sibling.found.path, base.path):
-        if options.out.exists() and options.out.samefile(path):
-            raise StylegraftError(
-                f"--out {options.out}: this would overwrite what is read; choose another name"
-            )
+    check_read(f"--out {options.out}", options.out, sibling.found, base, term.found)

@@ -6,12 +6,13 @@ import math
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
+from stylegraft.cli.flags import Rule, check
 from stylegraft.errors import StylegraftError
 
 if TYPE_CHECKING:
@@ -23,6 +24,17 @@ if TYPE_CHECKING:
     from stylegraft.cli.terms import Term
 
 MOST_DEGREES = 32
+COLUMNS = 5
+RULES: tuple[Rule, ...] = (
+    ("codes", lambda o: o.photos, "photos are inverted anew; give one of them"),
+    ("space recipe start optimise_noise align", lambda o: o.codes and not o.reference,
+     "nothing is inverted: --codes {o.codes} has been already"),
+    ("shape_below", lambda o: not o.reference, "it goes with --reference, which takes the other layers"),
+    ("columns", lambda o: ".." not in o.keep_source,
+     "--keep-source {o.keep_source} says each degree; columns are of a range such as 1..0"),
+    ("start", lambda o: o.start == "encoder" and o.space == "z",
+     "it guesses rows of W+, which no z gives; use --space w, w+ or s"),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -43,15 +55,19 @@ class Options:
         ),
     ] = None
     """What --keep-source moves: the domain's strength (1 - keep), or the noise from the anchor (1) to fresh (0)."""
-    columns: Annotated[int, arg(metavar="N")] = 5
+    columns: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: 5)")] = None
     """Degrees of a range."""
     reference: Annotated[str | None, arg(metavar="IMAGE")] = None
     """Pose and shape from the photo, everything else from this picture's code."""
-    shape_below: Annotated[int, arg(metavar="PX")] = 16
+    shape_below: Annotated[int | None, arg(metavar="PX", help_behavior_hint="(default: 16)")] = None
     """With --reference: layers that read maps below so many px follow the photo."""
-    space: Literal["z", "w", "w+", "s"] = "w+"
+    space: Annotated[
+        Literal["z", "w", "w+", "s"] | None, arg(metavar="{z,w,w+,s}", help_behavior_hint="(default: w+)")
+    ] = None
     """Where the photo's code is looked for: z stays most like the source's faces, s comes closest to the photo."""
-    recipe: Literal["fast", "good"] = "fast"
+    recipe: Annotated[
+        Literal["fast", "good"] | None, arg(metavar="{fast,good}", help_behavior_hint="(default: fast)")
+    ] = None
     """100 or 1,000 steps."""
     start: Annotated[
         Literal["mean", "best", "encoder"] | None,
@@ -63,7 +79,9 @@ class Options:
     """The mean face, the nearest of 64 samples, or the guess of the encoder that ships with the source."""
     optimise_noise: bool = False
     """Let noise maps move while inverting, and drop them: the code need not explain grain then."""
-    align: Literal["auto", "off"] = "auto"
+    align: Annotated[
+        Literal["auto", "off"] | None, arg(metavar="{auto,off}", help_behavior_hint="(default: auto)")
+    ] = None
     """`auto` finds the face and frames it as FFHQ does, `off` crops the centre."""
     codes: Annotated[Path | None, arg(metavar="FILE")] = None
     """Codes of an earlier translation, in place of photos: nothing is inverted."""
@@ -80,17 +98,26 @@ class Options:
         Path | None,
         arg(metavar="FOLDER", help_behavior_hint="(default: RUN/translated, or translated-DOMAIN)"),
     ] = None
-    """Where grid.png, the single pictures and codes.safetensors go."""
+    """Where grid.png, the single pictures and codes.safetensors go: a folder, made in one that exists."""
 
 
 def run(options: Options) -> None:
     """Check the line, invert what is not inverted yet, draw, and say how well it went."""
+    from stylegraft.cli.codes import check_codes
     from stylegraft.cli.terms import find_terms
 
-    degrees = parse_degrees(options.keep_source, options.columns)
-    check(options, degrees)
+    check(options, RULES)
+    degrees = parse_degrees(options.keep_source, options.columns or COLUMNS)
+    if options.along == "noise" and not all(0 <= degree <= 1 for degree in degrees):
+        raise StylegraftError(f"--keep-source {options.keep_source}: along the noise it goes from 0 to 1")
+    if options.codes is None and not options.photos:
+        raise StylegraftError(
+            "translate: expected photos: files, a folder or a zip; or --codes of an earlier one"
+        )
     terms, base_text = find_terms([options.model], options.source)
-    check_pictures(options)
+    check_codes(options.codes, base_text)
+    check_photos(options)
+    options = replace(options, space=space_of_reference(options))
     folder = options.out or default_folder(terms[0])
     check_folder(folder)
 
@@ -103,7 +130,7 @@ def run(options: Options) -> None:
 def translate_all(options: Options, term: Term, base_text: str, degrees: list[float], folder: Path) -> None:
     """What remains once the line is in order."""
     from stylegraft.applications import translate as application
-    from stylegraft.cli.console import say
+    from stylegraft.cli.console import counted, say
     from stylegraft.cli.terms import load_terms
     from stylegraft.data.images import load_images
     from stylegraft.data.pixels import to_float
@@ -111,14 +138,16 @@ def translate_all(options: Options, term: Term, base_text: str, degrees: list[fl
     base, (domain,) = load_terms([term], base_text)
     if term.coefficient != 1:
         domain = domain * term.coefficient
-    how = options.along or application.along(domain)
+    how = options.along or application.default_along(domain)
     application.check_degrees(degrees, how)
     base.to(options.device)
     generator = base.generator
     size, channels = generator.resolution, generator.img_channels
+    below = options.shape_below or application.SHAPE_BELOW
+    align = options.align or "auto"
     if options.reference:
-        application.shape_rows(generator, options.shape_below)  # refuses a size that leaves one side nothing
-    folder.mkdir(parents=True, exist_ok=True)
+        application.shape_rows(generator, below)  # refuses a size that leaves one side nothing
+    folder.mkdir(exist_ok=True)
 
     photos: list[Photo] = []
     tiles: list[Tensor] = []
@@ -128,7 +157,7 @@ def translate_all(options: Options, term: Term, base_text: str, degrees: list[fl
         latents = Latents.load(options.codes, generator)
     else:
         paths = options.photos[0] if len(options.photos) == 1 else options.photos
-        images = load_images(paths, size, channels, options.align)
+        images = load_images(paths, size, channels, align)
         tiles.append(to_float(images.images))
         latents, photos = inverted(options, base, images, folder / "codes.safetensors")
         for note in images.notes:
@@ -138,12 +167,10 @@ def translate_all(options: Options, term: Term, base_text: str, degrees: list[fl
     captions = [["photo"]] * len(tiles) + [["inversion"]]
     tiles.append(application.draw_codes(generator, latents.to(options.device)).cpu())
     if options.reference:
-        image = load_images(options.reference, size, channels, options.align)
-        if len(image) != 1:
-            raise StylegraftError(f"--reference {options.reference}: {len(image)} pictures, expected one")
+        image = load_images(options.reference, size, channels, align)
         code, one = inverted(options, base, image, folder / "reference.safetensors")
         show(one)
-        latents = application.with_reference(generator, latents, code, options.shape_below)
+        latents = application.with_reference(generator, latents, code, below)
         tiles.insert(-1, to_float(image.images).expand(len(latents), -1, -1, -1))
         captions.insert(-1, ["reference"])
     drawn = application.translate_codes(
@@ -155,7 +182,7 @@ def translate_all(options: Options, term: Term, base_text: str, degrees: list[fl
     meaning = (
         "its strength is 1 - keep" if how == "strength" else "noise from the anchor, keep 1, to a fresh one"
     )
-    say(f"{len(latents)} in {options.model}, {len(degrees)} degrees: {meaning}")
+    say(f"{len(latents)} in {options.model}, {counted(len(degrees), 'degree')}: {meaning}")
     print(f"grid       {folder / 'grid.png'}\npictures   {folder / 'NAME-keep-DEGREE.png'}")
     if not options.codes:
         print(f"codes      {folder / 'codes.safetensors'}")
@@ -172,8 +199,8 @@ def inverted(options: Options, base: Source, images, path: Path) -> tuple[Latent
             base,
             images,
             path,
-            space=options.space,
-            recipe=options.recipe,
+            space=options.space or "w+",
+            recipe=options.recipe or "fast",
             start=options.start,
             seed=options.seed,
             optimise_noise=options.optimise_noise,
@@ -246,7 +273,7 @@ def file_names(names: Sequence[str]) -> list[str]:
 
 def parse_degrees(text: str, columns: int) -> list[float]:
     """`1..0` -> `columns` numbers from 1 to 0; `1,0.4` -> [1.0, 0.4]; raises StylegraftError for anything else."""
-    if columns < 2:
+    if ".." in text and columns < 2:
         raise StylegraftError(f"--columns {columns}: expected at least 2 degrees of a range")
     try:
         ends = [float(part) for part in text.split("..")] if ".." in text else None
@@ -268,27 +295,9 @@ def parse_degrees(text: str, columns: int) -> list[float]:
     return [round(degree, 4) for degree in degrees]
 
 
-def check(options: Options, degrees: Sequence[float]) -> None:
-    """Refuse what makes no sense, naming the flag."""
-    if options.along == "noise" and not all(0 <= degree <= 1 for degree in degrees):
-        raise StylegraftError(f"--keep-source {options.keep_source}: along the noise it goes from 0 to 1")
-    if options.start == "encoder" and options.space == "z":
-        raise StylegraftError(
-            "--start encoder: it guesses rows of W+, which no z gives; use --space w, w+ or s"
-        )
-    if options.codes is not None and options.photos:
-        raise StylegraftError("PHOTO and --codes: give one of them")
-    if options.codes is None and not options.photos:
-        raise StylegraftError(
-            "translate: expected photos: files, a folder or a zip; or --codes of an earlier one"
-        )
-    if options.codes is not None and not options.codes.is_file():
-        raise StylegraftError(f"--codes {options.codes}: no such file")
-
-
-def check_pictures(options: Options) -> None:
+def check_photos(options: Options) -> None:
     """Refuse photos that are none, before torch is imported."""
-    from stylegraft.cli.check import check_target
+    from stylegraft.cli.check import check_pictures
 
     for path in (*options.photos, options.reference):
         if path is not None:
@@ -296,12 +305,31 @@ def check_pictures(options: Options) -> None:
                 raise StylegraftError(
                     f"{path}: a folder among several photos; give it alone, or name its files"
                 )
-            check_target(path, options.align)
+            seen = check_pictures(path)
+            if path == options.reference and seen != 1:
+                raise StylegraftError(f"--reference {path}: {seen} pictures, expected one")
+
+
+def space_of_reference(options: Options) -> Literal["z", "w", "w+", "s"] | None:
+    """--space, which a reference shares with --codes: one in S goes with codes in S alone."""
+    if options.codes is None or options.reference is None:
+        return options.space
+    from stylegraft.checkpoints.headers import tensor_names
+
+    styles = any(name.startswith("style|") for name in tensor_names(options.codes))
+    if options.space and (options.space == "s") != styles:
+        found, use = ("S", "s") if styles else ("W+", "w+, w or z")
+        raise StylegraftError(
+            f"--space {options.space}: --codes {options.codes} are in {found}: use --space {use}"
+        )
+    return options.space or ("s" if styles else "w+")
 
 
 def check_folder(folder: Path) -> None:
-    """Refuse a place that cannot be written to; nothing is made."""
-    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    """Refuse a place that cannot be written to, and one inside a folder that is not there; nothing is made."""
+    there = folder if folder.exists() else folder.absolute().parent
+    if not there.exists():
+        raise StylegraftError(f"--out {folder}: the folder {folder.parent} does not exist")
     if not there.is_dir() or not os.access(there, os.W_OK):
         raise StylegraftError(f"--out {folder}: {there} is no folder that can be written to")
 

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from PIL import Image, ImageOps
 
-from stylegraft.errors import StylegraftError, nearest
+from stylegraft.errors import StylegraftError, nearest_file
 
 EXTENSIONS = frozenset(
     ".png .jpg .jpeg .jfif .webp .bmp .gif .tif .tiff .ppm .pgm .pbm .pnm .avif .jp2".split()
@@ -210,7 +210,7 @@ def _existing(path: Path) -> Path:
         raise StylegraftError(f"{path}: cannot be read ({error})") from None
     if siblings is None:
         raise StylegraftError(f"{path}: no such file or folder, and {path.parent} does not exist either")
-    raise StylegraftError(f"{path}: no such file or folder{nearest(path.name, siblings)}")
+    raise StylegraftError(f"{path}: no such file or folder{nearest_file(path.name, siblings)}")
 
 
 def _read_file(path: Path) -> bytes:

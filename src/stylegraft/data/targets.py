@@ -74,7 +74,7 @@ def is_packaged(target: Paths, align: str | Path) -> bool:
                 f" (or write ./{target} for a folder of that name)"
             )
         return True
-    if len(Path(target).parts) == 1 and not Path(target).exists():
+    if Path(target).name == target and not Path(target).suffix and not Path(target).exists():
         raise StylegraftError(
             f"{target}: no such file or folder, and no packaged set{nearest(target, TARGETS)};"
             f" expected a folder of pictures, a zip, a picture, or one of {', '.join(TARGETS)}"

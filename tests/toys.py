@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from stylegraft.checkpoints import Source, describe_base
-from stylegraft.domains import SPACES, Domain, start
+from stylegraft.domains import SPACES, Delta, Domain, start
 from stylegraft.domains.apply import w_avg_shift
 from stylegraft.domains.spaces import moves_mapping
 from stylegraft.networks.generator import Generator, build_generator
@@ -17,8 +19,9 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
     "stylegan2": {**SMALL, "architecture": "stylegan2", "channel_base": 128, "channel_max": 8},
     "mobile": {**SMALL, "architecture": "mobile", "channels": {"4": 8, "8": 8}},
 }
-# every space on every architecture that has it: a mobile network's kernels hold their demodulation
-PAIRS = [(a, s) for a in ARCHITECTURES for s in SPACES if (a, s) != ("mobile", "hdn")]
+REFUSED = {("mobile", "hdn")}  # its kernels hold their demodulation
+# every space on every architecture that has it
+PAIRS = [(a, s) for a in ARCHITECTURES for s in SPACES if (a, s) not in REFUSED]
 
 
 def toy(architecture: str, seed: int = 0) -> Generator:
@@ -32,15 +35,31 @@ def toy(architecture: str, seed: int = 0) -> Generator:
     return generator.eval().requires_grad_(False)
 
 
-def domain_of(generator: Generator, space: str, seed: int = 0, scale: float = 0.3) -> Domain:
-    """A domain with every part random, and with the mean of w where the mapping moves."""
+def parts_of(deltas: Mapping[str, Sequence[Delta]]) -> list[Tensor]:
+    """Every tensor once, also where several deltas share it."""
+    parts = [part for terms in deltas.values() for term in terms for part in term.parts.values()]
+    return list({id(part): part for part in parts}.values())
+
+
+def base_of(generator: Generator) -> dict[str, str]:
+    """What a domain file says of it."""
+    return describe_base(Source("toy", generator, None, {"licence": "none"}))
+
+
+def random_domain(
+    generator: Generator, space: str = "stylespace", seed: int = 0, scale: float = 0.3
+) -> Domain:
+    """A domain with every part random, the mean of w left as it is."""
     rng = torch.Generator().manual_seed(seed)
     deltas = start(space, generator, rng)
-    parts = [part for terms in deltas.values() for term in terms for part in term.parts.values()]
-    for part in {id(part): part for part in parts}.values():
+    for part in parts_of(deltas):
         part.normal_(std=scale, generator=rng)
-    base = describe_base(Source("toy", generator, None, {"licence": "none"}))
-    domain = Domain(deltas, {"space": space, "seed": seed}, base)
+    return Domain(deltas, {"space": space, "seed": seed}, base_of(generator))
+
+
+def domain_of(generator: Generator, space: str, seed: int = 0, scale: float = 0.3) -> Domain:
+    """A random domain, with the mean of w where the mapping moves."""
+    domain = random_domain(generator, space, seed, scale)
     if not moves_mapping(domain.deltas):
         return domain
     return domain.with_w_avg(w_avg_shift(generator, domain.effective(generator), samples=100))
