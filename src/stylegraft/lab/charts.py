@@ -21,7 +21,7 @@ from stylegraft.atomic import write_text
 
 WIDTH, HEIGHT = 420, 260
 LEFT, RIGHT, TOP, BOTTOM = 50, 12, 30, 38
-GLYPH = 6.6  # mean width of a small character
+GLYPH = 7.2  # mean width of a small character
 # Eight hues that stay apart for the colour-blind (Okabe and Ito, 2008), the yellow darkened.
 LIGHT = ("#0072b2", "#d55e00", "#009e73", "#b3459b", "#a87900", "#4a9bc7", "#5b5b5b", "#8c4a1f")
 DARK = ("#5db4ee", "#ff9248", "#36cfa0", "#e38bd0", "#e0b53c", "#9fd4f2", "#bdbdbd", "#cf9a72")
@@ -100,7 +100,7 @@ def curves(
                 continue
             at = frame.place(a, b)
             parts.append(_dot(at, kind, tips[k], 3 if s.marks else 0))
-            if k < len(s.labels):
+            if k < len(s.labels) and s.labels[k]:
                 parts += _label(at, s.labels[k], taken)
     return _svg(title, frame, parts, names, x, y)
 
@@ -281,6 +281,11 @@ def _dot(at: tuple[float, float], kind: str, tip: str, size: int) -> str:
     dot = f'<circle class="dot {kind}" cx="{x:.1f}" cy="{y:.1f}" r="{size}"/>' if size else ""
     hit = f'<circle class="hit" cx="{x:.1f}" cy="{y:.1f}" r="8"><title>{escape(tip)}</title></circle>'
     return hit + dot if size else hit
+
+
+def mile(step: int) -> str:
+    """What stands beside the point of a step on a curve: 1, 2 and 5 of each power of ten; of the others nothing."""
+    return str(step) if str(step).rstrip("0") in ("1", "2", "5") else ""
 
 
 def _label(at: tuple[float, float], text: str, taken: list[_Box]) -> list[str]:

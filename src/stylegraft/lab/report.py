@@ -10,7 +10,7 @@ from typing import Any
 from stylegraft.adaptation.folder import read_stats
 from stylegraft.atomic import write_text
 from stylegraft.errors import StylegraftError
-from stylegraft.lab.charts import Line, Series, curves
+from stylegraft.lab.charts import Line, Series, curves, mile
 from stylegraft.lab.page import Section, facts, folded, page, picture, row, table, text
 from stylegraft.lab.trace import FILE, WEIGHTS, Trace, read_trace
 
@@ -86,7 +86,7 @@ def quality_diversity(trace: Trace) -> str:
                     NAMED[kind],
                     [p[quality] for p in points],
                     [p[diversity] for p in points],
-                    labels=[str(p["step"]) for p in points] if i == 0 else (),
+                    labels=[mile(p["step"]) for p in points] if i == 0 else (),
                     tips=[
                         f"{NAMED[kind]}, step {p['step']}: {quality} {p[quality]:.3f}, {diversity} {p[diversity]:.4f}"
                         for p in points

@@ -17,7 +17,7 @@ from stylegraft.errors import StylegraftError
 from stylegraft.lab import page
 from stylegraft.lab.answers import answers
 from stylegraft.lab.cell import source_of
-from stylegraft.lab.charts import Line, Point, Series, curves, scatter
+from stylegraft.lab.charts import Line, Point, Series, curves, mile, scatter
 from stylegraft.lab.record import place
 from stylegraft.lab.results import (
     COLUMNS,
@@ -148,7 +148,7 @@ def trail(group: Group) -> Series:
         group.name,
         [quality[step].value for step in steps],
         [diversity[step].value for step in steps],
-        labels=[str(step) for step in steps],
+        labels=[mile(step) for step in steps],
         tips=[f"{group.name}, step {step}: {quality[step]}, {diversity[step]}" for step in steps],
     )
 
