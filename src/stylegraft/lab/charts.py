@@ -265,10 +265,13 @@ def _runs(series: Series) -> list[list[tuple[float, float]]]:
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    """A value for reading: whole numbers with their thousands apart, others with so many digits."""
+    """A value for reading: with its thousands apart, where it has any, others with so many digits."""
     if not _finite(value):
         return "-"
-    return f"{value:,.0f}" if value == round(value) and abs(value) < 1e9 else f"{value:.{digits}g}"
+    whole = value == round(value)
+    if abs(value) < 1e9 and (whole or abs(value) >= 1e3):
+        return f"{value:,.{0 if whole else 1}f}"
+    return f"{value:.{digits}g}"
 
 
 def _text(x: float, y: float, text: str, kind: str = "", extra: str = "") -> str:
