@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +136,13 @@ def test_numbers_of_two_encoders_are_never_in_one_table(tmp_path: Path):
         write(tmp_path, one, result(metrics={**METRICS, "quality": name}))
     with pytest.raises(StylegraftError, match=r"dcl/.* was measured by p_target-a, tgan/.* by p_target-b"):
         read_rows(cells, tmp_path)
+
+
+def test_a_target_with_a_reference_and_one_without_stand_in_one_study(tmp_path: Path):
+    cells = [cell(), replace(cell(), key="dcl/full/mine/10/d0/s0", target=StudyTarget("mine", "mine"))]
+    for one, name in zip(cells, ("p_target-a", "p_target-a/folds"), strict=True):
+        write(tmp_path, one, result(metrics={**METRICS, "quality": name}))
+    assert [one.name("quality") for one in read_rows(cells, tmp_path)] == ["p_target-a", "p_target-a/folds"]
 
 
 # On the disk
