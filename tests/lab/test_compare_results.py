@@ -181,6 +181,7 @@ def test_every_cell_has_a_row_whatever_became_of_it(tmp_path: Path):
 def test_the_page_is_made_of_the_recorded_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(study_page, "_pictures", lambda *of: [])
     rows = [row(seed=s, method=m, shots=k) for m in ("dcl", "<b>") for s in (0, 1) for k in (5, 10)]
+    rows.append(row(space="affine", shots=10))
     rows.append(Row(cell(method="cdc"), "not measured"))
     told = study_page.write_results("name", rows, tmp_path)
     html = (tmp_path / "results.html").read_text()
@@ -197,6 +198,17 @@ def test_the_page_is_made_of_the_recorded_numbers(tmp_path: Path, monkeypatch: p
     ):
         assert part.replace("<", "&lt;").replace(">", "&gt;") in html, part
     assert all((tmp_path / name).is_file() for name in study_page.FILES)
+
+
+def test_costs_are_drawn_of_several_spaces_all_in_one_chart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(study_page, "_pictures", lambda *of: [])
+    names = ("At the end of the runs", "Numbers that move, against KID", "Domain file, KB, against KID")
+    for spaces, drawn in ((("full",), (1, 0, 0)), (("full", "affine"), (1, 1, 1))):
+        rows = [row(method=f"m{i}", space=space) for i in range(6) for space in spaces]
+        assert len(study_page.crowds(groups(rows))) == len(spaces)
+        study_page.write_results("name", rows, tmp_path)
+        html = (tmp_path / "results.html").read_text()
+        assert tuple(html.count(f">{name}</text>") for name in names) == drawn
 
 
 def test_a_chart_has_no_more_curves_than_colours():
