@@ -24,7 +24,6 @@ from stylegraft.lab.domain_similarity import Distance, distance, source_features
 from stylegraft.lab.results import LEVELS, NOT_MEASURED, NOT_REACHED, Group, Mean, Row, groups, mean
 from stylegraft.lab.targets import opened
 from stylegraft.metrics.features import features
-from stylegraft.metrics.kernel import FEWEST
 from stylegraft.sources import load_source
 
 FILES = ("anatomy.json", "anatomy.html")
@@ -44,9 +43,8 @@ class Far:
     distance: Distance
 
     def __str__(self) -> str:
-        """One phrase, with a warning where it rests on few images."""
-        guess = " (few images: a guess)" if self.distance.target < FEWEST else ""
-        return f"{self.target} from {self.source}: {self.distance}, its {self.by}{guess}"
+        """One phrase."""
+        return f"{self.target} from {self.source}: {self.distance}, by its {self.by}"
 
 
 def way(group: Group) -> Mean | None:

@@ -24,7 +24,7 @@ from stylegraft.encoders.protocol import Encoder
 from stylegraft.lab.anatomy import order, parts_of, whole_delta
 from stylegraft.metrics.features import features
 from stylegraft.metrics.frechet import fid
-from stylegraft.metrics.kernel import kid
+from stylegraft.metrics.kernel import FEWEST, kid
 from stylegraft.networks.generator import Generator
 
 COUNT = 300  # samples on either side
@@ -48,10 +48,11 @@ class Distance:
     target: int
 
     def __str__(self) -> str:
-        """One phrase: both with their encoder and the counts."""
+        """One phrase: both with their encoder and the counts, and a warning where those are few."""
+        guess = f", fewer than {FEWEST}: a guess" if min(self.source, self.target) < FEWEST else ""
         return (
             f"kid-{self.encoder} {self.kid:.4f} ± {self.spread:.4f}, fid-{self.encoder} {self.fid:.1f} "
-            f"({self.source} and {self.target} images)"
+            f"({self.source} and {self.target} images{guess})"
         )
 
 
