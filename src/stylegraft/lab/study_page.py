@@ -214,7 +214,7 @@ def over_shots(found: Sequence[Group]) -> list[str]:
 
 
 def _pictures(found: Sequence[Group], out: Path, name: str) -> list[str]:
-    """A row of pictures a group, all of the same latents, under the source's."""
+    """A row of pictures a group, all of the same latents, under the source's; nothing where no domain file is left."""
     source = source_of(found[0].rows[0].cell.source, "cpu")
     g = source.generator
     z = Draws([seed_of(0, 0, "lab.pictures", i) for i in range(PICTURED)]).normal(g.z_dim)
@@ -225,6 +225,8 @@ def _pictures(found: Sequence[Group], out: Path, name: str) -> list[str]:
             domain = Domain.load(place(out, row.cell) / "domain.safetensors")
             images.append(render(domain.on(g), z))
             labels.append(f"{group.name} {row.cell.key.rsplit('/', 2)[1]} s{row.cell.seed}")
+    if len(images) == 1:
+        return []
     path = out / "pictures" / f"{name}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     save_grid(torch.cat(images), path, PICTURED, labels=labels)
