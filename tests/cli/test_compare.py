@@ -103,7 +103,7 @@ def test_what_cannot_be_meant_is_refused_at_once(
 
 
 def test_a_folder_of_pictures_is_a_study(toy_images: Path, tmp_path: Path, capsys, monkeypatch):
-    short = example.EXAMPLE.replace("steps = 300", "steps = 1").replace("seeds = 2", "seeds = 1")
+    short = example.EXAMPLE.replace("steps = 600", "steps = 1").replace("seeds = 2", "seeds = 1")
     monkeypatch.setattr(example, "EXAMPLE", short.replace('"cdc", "tgan", ', ""))
     monkeypatch.setattr("stylegraft.lab.compare._trial", lambda *of: (60.0, ""))
     monkeypatch.setattr("stylegraft.lab.compare._look", lambda *of: 0.0)

@@ -238,7 +238,7 @@ def test_the_page_has_a_heat_map_of_every_domain_and_its_numbers(tmp_path: Path)
     assert sum(part["share"] for part in parts) == pytest.approx(1)
     html = (tmp_path / "anatomy.html").read_text()
     for words in (
-        "size of the delta",
+        "size of the delta, relative to the base, %",
         "effect alone, toy",
         "effect when left out, toy",
         "How alike they are",

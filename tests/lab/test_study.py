@@ -151,7 +151,7 @@ def test_paths_begin_at_the_file(tmp_path: Path):
 def test_the_example_is_a_study_and_so_is_a_folder(tmp_path: Path):
     study = read(EXAMPLE)
     assert len(cells(study, lambda source: 64)) == 4 * 2 * 2
-    assert study.trace == Trace(50, (), (("samples", 100),))
+    assert study.trace == Trace(100, (), (("samples", 100),))
     (tmp_path / "my drawings").mkdir()
     own = of_pictures(str(tmp_path / "my drawings"))
     assert own.name == "compare-my-drawings"

@@ -28,7 +28,7 @@ def _of_problem(found: Sequence[Group]) -> list[str]:
     if at is None:
         return [
             "Which method, which space, when to stop: cannot be said: no method came half of the way from the source "
-            "to real images in all its runs; expected more steps, or pictures nearer to the source's."
+            "to real images in all its runs; expected more `steps` in the study, or pictures nearer to the source's."
         ]
     share, ranked = at
     lone = len(ranked) == 1 and sum(bool(group.done) for group in found) > 1
