@@ -16,7 +16,7 @@ from stylegraft.domains.apply import Adapted
 from stylegraft.domains.domain import Domain
 from stylegraft.lab import charts, page
 from stylegraft.lab.anatomy import MAPS, Anatomy, members_of
-from stylegraft.lab.domain_similarity import ALL, Matrix, Similarity
+from stylegraft.lab.domain_similarity import ALL, DomainSimilarity, Matrix
 from stylegraft.lab.study import slug
 from stylegraft.networks.generator import Generator
 
@@ -27,7 +27,7 @@ COLUMNS = ("part", "numbers", "share", "RMS of the delta", "relative", "effect a
 
 def write(
     found: Mapping[str, Anatomy],
-    similarity: Similarity,
+    similarity: DomainSimilarity,
     domains: Mapping[str, Domain],
     generator: Generator,
     folder: Path,
@@ -99,7 +99,7 @@ def pictures(domain: Domain, generator: Generator, path: Path, seed: int) -> str
     return page.picture(path, f"The same latents, psi 0.7, with all deltas{alone}", width=1100)
 
 
-def alike(found: Similarity) -> list[str]:
+def alike(found: DomainSimilarity) -> list[str]:
     """Both matrices, then those of the groups, then those of the parts."""
 
     def chart(title: str, matrix: Matrix) -> str:

@@ -20,7 +20,7 @@ from stylegraft.atomic import write_json, write_text
 from stylegraft.encoders.protocol import Encoder
 from stylegraft.lab import page
 from stylegraft.lab.charts import Line, Series, curves
-from stylegraft.lab.domain_similarity import Distance, distance, source_features
+from stylegraft.lab.domain_similarity import SourceDistance, distance, source_features
 from stylegraft.lab.results import LEVELS, NOT_MEASURED, NOT_REACHED, Group, Mean, Row, groups, mean
 from stylegraft.lab.targets import opened
 from stylegraft.metrics.features import features
@@ -40,7 +40,7 @@ class Far:
     source: str
     target: str
     by: str
-    distance: Distance
+    distance: SourceDistance
 
     def __str__(self) -> str:
         """One phrase."""

@@ -150,7 +150,9 @@ class Panel:
             "distance": f"{self.distance.name} {digest[:16]}".strip(),
             "samples": self.settings.samples,
             "seed": self.settings.seed,
-            "reference": f"{self._count} images {self.origin[:16]}" if self.origin else "the training images, in folds",
+            "reference": f"{self._count} images {self.origin[:16]}"
+            if self.origin
+            else "the training images, in folds",
             **under,
         }
 

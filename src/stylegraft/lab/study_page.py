@@ -56,7 +56,10 @@ def html(name: str, rows: Sequence[Row], told: Sequence[str], out: Path) -> str:
         done = [group for group in own if group.done]
         parts = [page.table(COLUMNS, map(summary_row, own)), page.text(NOTE)]
         if done:
-            parts += [_along(few) for few in crowds(done)] + [_at_the_end(done), *_pictures(done, out, slug(title))]
+            parts += [_along(few) for few in crowds(done)] + [
+                _at_the_end(done),
+                *_pictures(done, out, slug(title)),
+            ]
         sections.append(page.Section(title, parts))
     if shots := over_shots(found):
         sections.append(page.Section("Quality against the number of shots", [page.row(*shots)]))
