@@ -127,6 +127,7 @@ def test_counts_and_floor_stand_beside_the_numbers(whole: Evaluation):
     for name in ("fid-random-tiny", "kid-random-tiny", "density-random-tiny", "fid-infinity-random-tiny"):
         assert (rows[name].generated, rows[name].real) == (COUNT, 60)
     assert rows["fid-random-tiny"].floor is not None
+    assert rows["kid-random-tiny"].note.endswith("48 generated images, fewer than 50: a guess")
     assert rows["kid-random-tiny"].floor == pytest.approx(
         0, abs=3 * (rows["kid-random-tiny"].spread or 0) + 1e-3
     )

@@ -26,7 +26,7 @@ from stylegraft.metrics.diversity import At, Distance, Resized, intra_lpips
 from stylegraft.metrics.extrapolation import fid_infinity
 from stylegraft.metrics.features import features
 from stylegraft.metrics.frechet import fid
-from stylegraft.metrics.kernel import kid, too_few
+from stylegraft.metrics.kernel import FEWEST, kid, too_few
 from stylegraft.metrics.memorisation import memorisation
 from stylegraft.metrics.path_length import path_length
 from stylegraft.metrics.similarity import similarity
@@ -141,6 +141,7 @@ def _kid(bench: Bench, encoder: Encoder) -> list[Measured]:
     found, floor = kid(fake, real, seed=bench.seed), kid(first, second, seed=bench.seed)
     more = {"floor_spread": floor.spread}
     note = f"floor: halves of {len(real) // 2}; ± of one subset"
+    note += f"; {len(fake)} generated images, fewer than {FEWEST}: a guess" if len(fake) < FEWEST else ""
     return [Measured(f"kid-{encoder.name}", *found, len(fake), len(real), floor.mean, note, more)]
 
 
