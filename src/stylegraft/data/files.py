@@ -134,7 +134,9 @@ def _read_folder(folder: Path, channels: int, notes: list[str], coarse: bool) ->
     except OSError as error:
         raise StylegraftError(f"{folder}: cannot be listed ({error.strerror})") from None
     if all((folder / name).is_file() for name in RUN):
-        raise StylegraftError(f"{folder}: a run, whose pictures are grids; expected a folder of single pictures")
+        raise StylegraftError(
+            f"{folder}: a run, whose pictures are grids; expected a folder of single pictures"
+        )
     inner = [p.name for p in entries if p.is_dir()]
     files = {p.name: p for p in entries if not p.is_dir()}
     for name in _choose(str(folder), list(files), inner, notes):
