@@ -98,9 +98,9 @@ def test_numbers_come_at_preview_steps_only_and_carry_their_encoders(tmp_path):
     judged = {one["step"] for one in read_stats(tmp_path / "run" / "stats.jsonl") if "score" in one}
     assert judged == {1, 3}  # after steps 2 and 4; the last one is no preview step
     one = run.stats[1]
-    assert 0 < one["p_target-toy"] < 1
+    assert 0 < one["p_target-toy/folds"] < 1
     assert one["diversity-kept"] > 0.5
-    assert one["score"] == pytest.approx(one["p_target-toy"] * min(one["diversity-kept"], 1))
+    assert one["score"] == pytest.approx(one["p_target-toy/folds"] * min(one["diversity-kept"], 1))
     assert one["diversity-toy"] > 0
     said = log(tmp_path / "run")
     assert "watching p_target-toy: held-out accuracy" in said

@@ -76,7 +76,8 @@ def test_a_study_is_read_by_distance(toy_file: Path, toy_images: Path, tmp_path:
     capsys.readouterr()
     assert main(line) == 0
     said = capsys.readouterr().out.replace("\n", " ")
-    assert "mine from toy.safetensors: kid-random-tiny" in said and "its pool (few images: a guess)" in said
+    assert "mine from toy.safetensors: kid-random-tiny" in said
+    assert "(10 and 10 images, fewer than 50: a guess), by its pool" in said
     told = json.loads((out / "anatomy" / "anatomy.json").read_text())
     assert [group["space"] for group in told["groups"]] == ["stylespace", "stylespace", "affine+", "affine+"]
     assert told["targets"][0]["distance"]["target"] == 10

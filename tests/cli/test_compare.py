@@ -85,6 +85,7 @@ def test_the_example_can_be_run_as_it_is_printed(tmp_path: Path, capsys):
         (["study.toml", "--processes", "2", "--ray", "local"], "expected one of them"),
         (["study.toml", "--report", "--out", "empty"], "empty holds no study yet"),
         (["study.toml", "--wave", "2"], "--wave 2: study.toml has 1 wave, counted from 1"),
+        (["run"], "run: a run, whose pictures are grids; expected a folder of single pictures"),
     ],
     ids=str,
 )
@@ -92,13 +93,17 @@ def test_what_cannot_be_meant_is_refused_at_once(
     line, said, study: Path, tmp_path: Path, capsys, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "run").mkdir()
+    for name in ("config.json", "stats.jsonl", "grid.png"):
+        (tmp_path / "run" / name).touch()
     assert main(["compare", *line]) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith("error: ") and said in error
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_folder_of_pictures_is_a_study(toy_images: Path, tmp_path: Path, capsys, monkeypatch):
-    short = example.EXAMPLE.replace("steps = 300", "steps = 1").replace("seeds = 2", "seeds = 1")
+    short = example.EXAMPLE.replace("steps = 600", "steps = 1").replace("seeds = 2", "seeds = 1")
     monkeypatch.setattr(example, "EXAMPLE", short.replace('"cdc", "tgan", ', ""))
     monkeypatch.setattr("stylegraft.lab.compare._trial", lambda *of: (60.0, ""))
     monkeypatch.setattr("stylegraft.lab.compare._look", lambda *of: 0.0)

@@ -6,6 +6,7 @@ import dataclasses
 import subprocess
 import sys
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
@@ -77,3 +78,23 @@ def test_an_unknown_flag_suggests_the_nearest(stylegraft):
     ran = stylegraft("sample", "faces-64", "--seed", "3")
     assert ran.status == 2
     assert "--seeds" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("verb", "page"),
+    [
+        ("evaluate", "metrics"),
+        ("trace", "traces"),
+        ("compare", "compare"),
+        ("claims", "claims"),
+        ("anatomy", "anatomy"),
+    ],
+)
+def test_every_option_of_a_verb_is_on_its_page(verb: str, page: str):
+    options = dataclasses.fields(import_module(f"stylegraft.cli.{verb}").Options)
+    flags = [
+        f"--{field.name.replace('_', '-')}" for field in options if field.default is not dataclasses.MISSING
+    ]
+    text = (Path(__file__).parents[2] / "docs" / f"{page}.md").read_text(encoding="utf-8")
+    positional = {"--study", "--domains"} - ({"--study"} if verb == "anatomy" else set())
+    assert [flag for flag in flags if flag not in text and flag not in positional] == []

@@ -218,6 +218,8 @@ def test_what_has_not_moved_is_at_no_distance_and_what_has_is_further():
     assert still.fid < near.fid < far.fid
     assert str(far).startswith("kid-toy ") and "(60 and 60 images)" in str(far)
     assert found.deltas["all"][0] == [None, None, None]
+    few = domain_similarity.domain_similarity({"near": domains["near"]}, generator(), Eye(), count=49)
+    assert str(few.distances[0]).endswith("(49 and 49 images, fewer than 50: a guess)")
 
 
 # On the disk
@@ -236,7 +238,7 @@ def test_the_page_has_a_heat_map_of_every_domain_and_its_numbers(tmp_path: Path)
     assert sum(part["share"] for part in parts) == pytest.approx(1)
     html = (tmp_path / "anatomy.html").read_text()
     for words in (
-        "size of the delta",
+        "size of the delta, relative to the base, %",
         "effect alone, toy",
         "effect when left out, toy",
         "How alike they are",

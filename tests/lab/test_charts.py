@@ -57,6 +57,16 @@ def test_one_point_and_no_point_are_charts_too():
     parsed(heat_map("t", [], [], []))
 
 
+def test_a_title_is_never_wider_than_its_chart():
+    for title, wide in (
+        ("KID along the run", False),
+        ("share of the way from p(source) to p(real): tgan, 10 shots", True),
+    ):
+        head = next(e for e in parsed(curves(title, [])).iter("text") if e.get("class") == "head")
+        assert (head.get("textLength") is not None) == wide
+        assert float(head.get("textLength", 0)) < charts.WIDTH
+
+
 def test_the_pareto_front():
     points = [(1.0, 3.0), (2.0, 2.0), (3.0, 1.0), (1.0, 1.0), (2.0, 1.5)]
     assert pareto(points) == [0, 1, 2]

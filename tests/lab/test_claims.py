@@ -265,6 +265,13 @@ def test_a_claim_that_holds_here_and_not_there_is_mixed_and_says_where():
     assert [line.split(";")[0] for line in verdict.measured] == ["pencil: does not hold", "lorelei: holds"]
 
 
+def test_a_run_that_never_comes_to_a_quality_is_not_said_to_be_there_at_its_end():
+    low = (0.1, 0.2, 0.3, 0.4, 0.5)
+    (verdict,) = judge(rows(BY_ID["C2"], put("quality", low, "cdc")), [BY_ID["C2"]])
+    told = [line for line in verdict.measured if "cdc 1000 (not reached by 3 of 3 runs)" in line]
+    assert len(told) == 2 and not any("dcl 1000" in line for line in told)
+
+
 def test_diversity_is_judged_by_both_numbers():
     def change(cell: Cell, told: Told) -> None:
         if cell.method.label == "dcl":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +138,13 @@ def test_numbers_of_two_encoders_are_never_in_one_table(tmp_path: Path):
         read_rows(cells, tmp_path)
 
 
+def test_a_target_with_a_reference_and_one_without_stand_in_one_study(tmp_path: Path):
+    cells = [cell(), replace(cell(), key="dcl/full/mine/10/d0/s0", target=StudyTarget("mine", "mine"))]
+    for one, name in zip(cells, ("p_target-a", "p_target-a/folds"), strict=True):
+        write(tmp_path, one, result(metrics={**METRICS, "quality": name}))
+    assert [one.name("quality") for one in read_rows(cells, tmp_path)] == ["p_target-a", "p_target-a/folds"]
+
+
 # On the disk
 # --------------------------------------------------------------------------------------------
 
@@ -173,6 +181,7 @@ def test_every_cell_has_a_row_whatever_became_of_it(tmp_path: Path):
 def test_the_page_is_made_of_the_recorded_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(study_page, "_pictures", lambda *of: [])
     rows = [row(seed=s, method=m, shots=k) for m in ("dcl", "<b>") for s in (0, 1) for k in (5, 10)]
+    rows.append(row(space="affine", shots=10))
     rows.append(Row(cell(method="cdc"), "not measured"))
     told = study_page.write_results("name", rows, tmp_path)
     html = (tmp_path / "results.html").read_text()
@@ -189,6 +198,17 @@ def test_the_page_is_made_of_the_recorded_numbers(tmp_path: Path, monkeypatch: p
     ):
         assert part.replace("<", "&lt;").replace(">", "&gt;") in html, part
     assert all((tmp_path / name).is_file() for name in study_page.FILES)
+
+
+def test_costs_are_drawn_of_several_spaces_all_in_one_chart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(study_page, "_pictures", lambda *of: [])
+    names = ("At the end of the runs", "Numbers that move, against KID", "Domain file, KB, against KID")
+    for spaces, drawn in ((("full",), (1, 0, 0)), (("full", "affine"), (1, 1, 1))):
+        rows = [row(method=f"m{i}", space=space) for i in range(6) for space in spaces]
+        assert len(study_page.crowds(groups(rows))) == len(spaces)
+        study_page.write_results("name", rows, tmp_path)
+        html = (tmp_path / "results.html").read_text()
+        assert tuple(html.count(f">{name}</text>") for name in names) == drawn
 
 
 def test_a_chart_has_no_more_curves_than_colours():
@@ -226,7 +246,7 @@ def test_the_answer_is_the_most_diverse_at_the_highest_level_that_was_reached():
 def test_a_method_that_never_arrives_cannot_win_by_having_stayed():
     stayed = runs("lazy", "full", (0.6, 0.6), quality=(0.1, 0.1, 0.1, 0.2))
     method, *_ = answers(stayed + runs("dcl", "full", (0.4, 0.4)))
-    assert method.startswith("Which method: dcl")
+    assert method.startswith("Which method: dcl (in full) alone comes so far in all its runs")
     alone = answers(stayed)
     assert "cannot be said: no method came half of the way" in alone[0]
 

@@ -19,7 +19,7 @@ from stylegraft.data.pixels import to_uint8
 from stylegraft.encoders import load_encoder
 from stylegraft.encoders.table import INCEPTION_FILE
 from stylegraft.errors import StylegraftError
-from stylegraft.lab.evaluate import Evaluation, Settings, evaluate, plain
+from stylegraft.lab.evaluate import Evaluation, EvaluationSettings, evaluate, plain
 from stylegraft.lab.evaluation_page import write_page
 from stylegraft.lab.measures import METRICS
 from stylegraft.lab.page import read_data
@@ -81,7 +81,7 @@ def whole(source: Source, target: Source) -> Evaluation:
         source,
         reference,
         shots,
-        Settings(COUNT, FEW),
+        EvaluationSettings(COUNT, FEW),
         encoders=[load_encoder("random-tiny")],
         lpips=Pixels(),
     )
@@ -127,6 +127,7 @@ def test_counts_and_floor_stand_beside_the_numbers(whole: Evaluation):
     for name in ("fid-random-tiny", "kid-random-tiny", "density-random-tiny", "fid-infinity-random-tiny"):
         assert (rows[name].generated, rows[name].real) == (COUNT, 60)
     assert rows["fid-random-tiny"].floor is not None
+    assert rows["kid-random-tiny"].note.endswith("48 generated images, fewer than 50: a guess")
     assert rows["kid-random-tiny"].floor == pytest.approx(
         0, abs=3 * (rows["kid-random-tiny"].spread or 0) + 1e-3
     )
@@ -143,7 +144,7 @@ def test_a_training_image_in_the_reference_is_left_out_and_it_says_so(whole: Eva
 
 def test_the_same_call_gives_the_same_numbers_and_another_seed_others(source: Source, target: Source):
     def call(seed: int) -> dict[str, float | None]:
-        chosen = Settings(16, 16, seed=seed, metrics=("fid", "kid"))
+        chosen = EvaluationSettings(16, 16, seed=seed, metrics=("fid", "kid"))
         reference = image_set(pictures(50, 6))
         return numbers(
             evaluate(
@@ -163,7 +164,13 @@ def test_the_same_call_gives_the_same_numbers_and_another_seed_others(source: So
 def test_of_a_source_without_shots_it_says_what_is_missing(source: Source):
     encoder = load_encoder("random-tiny")
     found = evaluate(
-        source, None, image_set(pictures(9, 6)), None, Settings(8, 8), encoders=[encoder], lpips=Pixels()
+        source,
+        None,
+        image_set(pictures(9, 6)),
+        None,
+        EvaluationSettings(8, 8),
+        encoders=[encoder],
+        lpips=Pixels(),
     )
     why = {row.name: row.note for row in found.rows if row.value is None}
     assert why.keys() == {
@@ -177,7 +184,7 @@ def test_of_a_source_without_shots_it_says_what_is_missing(source: Source):
 
 def test_one_shot_has_no_clusters_and_noise_is_no_control_of_other_recipes(source: Source, target: Source):
     other = Source(target.name, target.generator, None, {"domain": {"recipe": "dcl"}})
-    settings = Settings(8, 8, metrics=("degree",))
+    settings = EvaluationSettings(8, 8, metrics=("degree",))
     reference = image_set(pictures(9, 6))
     found = evaluate(other, source, reference, pictures(1, 5), settings, encoders=[], lpips=Pixels())
     assert [row.name for row in found.rows] == [
@@ -187,7 +194,7 @@ def test_one_shot_has_no_clusters_and_noise_is_no_control_of_other_recipes(sourc
     still = evaluate(source, source, reference, None, settings, encoders=[], lpips=Pixels())
     assert (still.rows[-1].value, still.rows[-1].note) == (None, "noise moves nothing")
     everything = evaluate(
-        other, source, reference, pictures(1, 5), Settings(8, 8), encoders=[], lpips=Pixels()
+        other, source, reference, pictures(1, 5), EvaluationSettings(8, 8), encoders=[], lpips=Pixels()
     )
     why = {row.name: row.note for row in everything.rows}
     assert "one cluster" in why["intra-lpips"]
@@ -197,11 +204,17 @@ def test_one_shot_has_no_clusters_and_noise_is_no_control_of_other_recipes(sourc
 
 def test_images_that_nobody_looks_at_are_not_drawn(source: Source):
     found = evaluate(
-        source, None, image_set(pictures(9, 6)), pictures(3, 5), Settings(40, 8), encoders=[], lpips=Pixels()
+        source,
+        None,
+        image_set(pictures(9, 6)),
+        pictures(3, 5),
+        EvaluationSettings(40, 8),
+        encoders=[],
+        lpips=Pixels(),
     )
     assert found.bench.count == len(found.bench.images) == 8
     seen = evaluate(
-        source, None, image_set(pictures(9, 6)), pictures(3, 5), Settings(40, 8),
+        source, None, image_set(pictures(9, 6)), pictures(3, 5), EvaluationSettings(40, 8),
         encoders=[load_encoder("random-tiny")], lpips=Pixels(),
     )  # fmt: skip
     assert (seen.bench.count, len(seen.bench.images)) == (40, 8)
@@ -213,12 +226,12 @@ def test_without_lpips_the_line_that_gets_it_is_the_reason(
     monkeypatch.setenv("STYLEGRAFT_CACHE", str(tmp_path))
     monkeypatch.delenv("STYLEGRAFT_LPIPS", raising=False)
     monkeypatch.setattr(assets, "_installed", lambda name: None)
-    settings = Settings(8, 8)
+    settings = EvaluationSettings(8, 8)
     found = evaluate(source, None, image_set(pictures(9, 6)), None, settings, encoders=[])
     why = {row.name: row.note for row in found.rows}
     assert "stylegraft assets get lpips" in why["ppl"]
     with pytest.raises(StylegraftError, match=r"--metrics ppl: .*stylegraft assets get lpips"):
-        asked = Settings(8, 8, metrics=("ppl",))
+        asked = EvaluationSettings(8, 8, metrics=("ppl",))
         evaluate(source, None, image_set(pictures(9, 6)), None, asked, encoders=[])
 
 
@@ -231,7 +244,7 @@ def test_encoders_that_are_missing_or_cannot_be_loaded_are_rows_that_say_why(
     monkeypatch.setattr(assets, "_installed", lambda name: None)
     (tmp_path / INCEPTION_FILE).write_bytes(b"<html>not found</html>")
     (tmp_path / "clip").mkdir()
-    found = evaluate(source, None, image_set(pictures(60, 6)), pictures(3, 5), Settings(8, 8))
+    found = evaluate(source, None, image_set(pictures(60, 6)), pictures(3, 5), EvaluationSettings(8, 8))
     why = {row.name: row.note for row in found.rows}
     assert not any(row.value for row in found.rows)
     for name in ("fid", "kid", "prdc", "similarity", "p_target-effnet-lite0"):
@@ -248,7 +261,7 @@ def test_a_named_metric_that_cannot_apply_is_refused_before_anything_is_drawn(
 ):
     monkeypatch.setattr("stylegraft.lab.bench.render", None)
     for name, why in (("p_target", "MODEL is a source itself"), ("kid", "expected at least 50")):
-        asked = Settings(8, 8, metrics=("fid", name))
+        asked = EvaluationSettings(8, 8, metrics=("fid", name))
         with pytest.raises(StylegraftError, match=f"--metrics {name}: .*{why}"):
             evaluate(
                 source, None, image_set(pictures(9, 6)), None, asked, encoders=[load_encoder("random-tiny")],
@@ -281,9 +294,9 @@ def test_numbers_that_are_none_are_null_in_json():
 def test_what_means_nothing_is_refused(source: Source):
     shots = pictures(3, 5)
     with pytest.raises(StylegraftError, match="all 3 images are training images"):
-        evaluate(source, None, image_set(shots), shots, Settings(8, 8), encoders=[], lpips=Pixels())
+        evaluate(source, None, image_set(shots), shots, EvaluationSettings(8, 8), encoders=[], lpips=Pixels())
     with pytest.raises(StylegraftError, match="--count 1"):
-        evaluate(source, None, image_set(shots), None, Settings(1), encoders=[], lpips=Pixels())
+        evaluate(source, None, image_set(shots), None, EvaluationSettings(1), encoders=[], lpips=Pixels())
 
 
 def test_the_verb_knows_every_metric():

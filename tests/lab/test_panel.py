@@ -56,6 +56,7 @@ def test_without_a_reference_it_says_what_is_missing_and_judges_in_folds():
     one = panel()
     header = one.header()
     assert "judged in folds" in header["notes"]["reference"]
+    assert header["metrics"]["quality"] == one.sight.name == "p_target-toy/folds"
     assert header["notes"]["kid"].startswith("absent: 0 reference images")
     assert "kid" not in header["metrics"]
     assert "memorised" not in header["metrics"]
@@ -73,7 +74,7 @@ def test_the_header_says_who_looked_and_the_ends_of_the_scale():
         "distance": "toy@64 0000000000000000",
         "samples": SAMPLES,
         "seed": 0,
-        "reference": "the training images",
+        "reference": "the training images, in folds",
     }
     assert header["anchors"]["p_real"] > header["anchors"]["p_source"]
     assert header["source"][header["metrics"]["diversity"]] > 0

@@ -12,7 +12,7 @@ import pytest
 from stylegraft.errors import StylegraftError
 from stylegraft.lab.cell import Job
 from stylegraft.lab.example import EXAMPLE, of_pictures
-from stylegraft.lab.study import ALL, Cell, Method, Resources, StudyTarget, Trace, cells, slug
+from stylegraft.lab.study import ALL, Cell, Method, Resources, StudyTarget, Tracing, cells, slug
 from stylegraft.lab.studyfile import GRID, SETTINGS, TARGET, parse
 
 STUDY = """
@@ -151,7 +151,7 @@ def test_paths_begin_at_the_file(tmp_path: Path):
 def test_the_example_is_a_study_and_so_is_a_folder(tmp_path: Path):
     study = read(EXAMPLE)
     assert len(cells(study, lambda source: 64)) == 4 * 2 * 2
-    assert study.trace == Trace(50, (), (("samples", 100),))
+    assert study.trace == Tracing(100, (), (("samples", 100),))
     (tmp_path / "my drawings").mkdir()
     own = of_pictures(str(tmp_path / "my drawings"))
     assert own.name == "compare-my-drawings"
@@ -173,7 +173,7 @@ def test_a_job_crosses_a_process_unchanged():
         None,
         "paper",
     )
-    job = Job(cell, "/out", "/target", Trace(None, (5,), (("samples", 4),)), Resources(1, 0.5, 2))
+    job = Job(cell, "/out", "/target", Tracing(None, (5,), (("samples", 4),)), Resources(1, 0.5, 2))
     assert Job.from_json(job.to_json()) == job
 
 

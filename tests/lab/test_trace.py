@@ -129,7 +129,7 @@ def test_a_run_that_ends_early_has_its_last_point(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         go(tmp_path, 8, observer=one, progress=lambda stats: interrupt(stats["step"] == 6))
     one.finish()
-    assert [step for step, _ in read_trace(tmp_path).series("p_target-toy")] == [0, 4, 5]
+    assert [step for step, _ in read_trace(tmp_path).series("p_target-toy/folds")] == [0, 4, 5]
 
 
 def interrupt(now: bool) -> None:

@@ -17,6 +17,9 @@ PROBES = {
     "effnet-lite0": "effnet",
     "vgg16": "lpips",
 }  # encoder of p_target -> its asset, the preferred one first
+FOLDS = (
+    "/folds"  # ends the name of a p_target by folds over the training images: another scale than by others
+)
 DISTANCES = {"lpips-vgg": "lpips", "effnet-lite0": "effnet"}  # the same for diversity
 KEEP = ("last", "best")
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from stylegraft.adaptation.previews import render
+from stylegraft.adaptation.rules import FOLDS
 from stylegraft.adaptation.sampling import Draws, seed_of
 from stylegraft.data.pixels import to_float, to_uint8
 from stylegraft.domains.apply import Adapted
@@ -30,6 +31,11 @@ class Sight:
 
     probe: Probe
     targets: Tensor | None = None
+
+    @property
+    def name(self) -> str:
+        """Of the number: `p_target-ENCODER`, in folds `p_target-ENCODER/folds`."""
+        return self.probe.name + (FOLDS if self.targets is not None else "")
 
     def p_target(self, found: Tensor) -> float:
         """Mean probability of samples, by their features [N, D]."""

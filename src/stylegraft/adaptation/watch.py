@@ -71,7 +71,7 @@ class Watch:
         told: dict[str, float] = {}
         if self.encoder:
             numbers["p_target"] = self.p_target(features(self.encoder, images, device=self.state.device))
-            told[self.probe.name] = numbers["p_target"]
+            told[self.sight.name] = numbers["p_target"]
         if self.distance:
             diversity = mean_pairwise(images, self.distance)
             numbers["kept"] = diversity / max(self.source_diversity, 1e-12)

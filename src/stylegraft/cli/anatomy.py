@@ -13,7 +13,7 @@ from stylegraft.errors import StylegraftError
 if TYPE_CHECKING:
     from stylegraft.cli.model import Model
     from stylegraft.lab.anatomy import Anatomy
-    from stylegraft.lab.domain_similarity import Similarity
+    from stylegraft.lab.domain_similarity import DomainSimilarity
 
 STUDY = "study.toml"  # what a study's folder holds: `lab.compare.COPY`, known here without torch
 
@@ -192,7 +192,7 @@ def cell(value: float | None, per_cent: bool) -> str:
     return f"{100 * value:.3g}" if per_cent else f"{value:.3f}"
 
 
-def show_similarity(found: Similarity) -> None:
+def show_similarity(found: DomainSimilarity) -> None:
     """Both matrices; those of the groups are on the page."""
     from stylegraft.cli.console import print_table
     from stylegraft.lab.domain_similarity import ALL

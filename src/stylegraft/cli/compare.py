@@ -75,6 +75,7 @@ def run(options: Options) -> None:
 
 def opened(text: str, out: Path | None, *, paths: bool) -> tuple[Study, Path]:
     """The study that is meant, and its folder. paths: whether its pictures must be there."""
+    from stylegraft.cli.check import check_target
     from stylegraft.data.targets import TARGETS
     from stylegraft.errors import StylegraftError
     from stylegraft.lab.example import of_pictures
@@ -91,6 +92,8 @@ def opened(text: str, out: Path | None, *, paths: bool) -> tuple[Study, Path]:
                 "run from"
             ) from None
     pictures = path.is_dir() or text in TARGETS or (path.suffix.lower() == ".zip" and path.is_file())
+    if pictures and paths:
+        check_target(text, "auto")
     study = of_pictures(text) if pictures else read(path, paths=paths)
     return study, out or Path("runs") / slug(study.name)
 

@@ -127,7 +127,7 @@ def measure(options: Options, model: Model) -> Evaluation:
     from stylegraft.adaptation.folder import training_images
     from stylegraft.cli.console import bar
     from stylegraft.domains.directions import load_domain
-    from stylegraft.lab.evaluate import Settings, evaluate, open_reference
+    from stylegraft.lab.evaluate import EvaluationSettings, evaluate, open_reference
     from stylegraft.sources import load_source
 
     base = load_source(model.base_text)
@@ -139,7 +139,7 @@ def measure(options: Options, model: Model) -> Evaluation:
     shots = training_images(model.found.path.parent) if model.found.kind == "run" else None
     if options.shots:
         shots = open_reference(options.shots, base, align).images
-    settings = Settings(
+    settings = EvaluationSettings(
         count=options.count,
         seed=options.seed,
         psi=options.psi,

@@ -25,6 +25,7 @@ MAX_PIXELS = 100_000_000  # of one picture, checked in its header before anythin
 MAX_FILE = 256 << 20  # bytes of one file
 MAX_ENTRIES = 20_000  # in a zip
 MAX_UNPACKED = 2 << 30  # bytes of all pictures of a zip
+RUN = ("config.json", "stats.jsonl")  # what a run holds beside pictures of its own: grids, which nobody means
 
 Paths = str | Path | Sequence[str | Path]
 
@@ -132,6 +133,10 @@ def _read_folder(folder: Path, channels: int, notes: list[str], coarse: bool) ->
         entries = sorted(p for p in folder.iterdir() if not _hidden(p.name))
     except OSError as error:
         raise StylegraftError(f"{folder}: cannot be listed ({error.strerror})") from None
+    if all((folder / name).is_file() for name in RUN):
+        raise StylegraftError(
+            f"{folder}: a run, whose pictures are grids; expected a folder of single pictures"
+        )
     inner = [p.name for p in entries if p.is_dir()]
     files = {p.name: p for p in entries if not p.is_dir()}
     for name in _choose(str(folder), list(files), inner, notes):

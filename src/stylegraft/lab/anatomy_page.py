@@ -16,7 +16,7 @@ from stylegraft.domains.apply import Adapted
 from stylegraft.domains.domain import Domain
 from stylegraft.lab import charts, page
 from stylegraft.lab.anatomy import MAPS, Anatomy, members_of
-from stylegraft.lab.domain_similarity import ALL, Matrix, Similarity
+from stylegraft.lab.domain_similarity import ALL, DomainSimilarity, Matrix
 from stylegraft.lab.study import slug
 from stylegraft.networks.generator import Generator
 
@@ -27,7 +27,7 @@ COLUMNS = ("part", "numbers", "share", "RMS of the delta", "relative", "effect a
 
 def write(
     found: Mapping[str, Anatomy],
-    similarity: Similarity,
+    similarity: DomainSimilarity,
     domains: Mapping[str, Domain],
     generator: Generator,
     folder: Path,
@@ -75,8 +75,11 @@ def heat_maps(one: Anatomy) -> list[str]:
     shown = []
     for field, title in MAPS.items():
         effect = field in ("alone", "without")
-        title = f"{title}, {one.distance}" if effect else title
-        shown.append(charts.heat_map(title, *one.grid(field), top=top if effect else None))
+        groups, columns, values = one.grid(field)
+        if not effect:  # per cent, as on the terminal
+            values = [[v if v is None else 100 * v for v in row] for row in values]
+        named = f"{title}, {one.distance if effect else '%'}"
+        shown.append(charts.heat_map(named, groups, columns, values, top=top if effect else None))
     return shown
 
 
@@ -92,12 +95,11 @@ def pictures(domain: Domain, generator: Generator, path: Path, seed: int) -> str
     rows |= {f"{group} alone": names for group, names in groups.items()} if len(groups) > 1 else {}
     images = [render(Adapted(generator, {n: values[n] for n in names}), z) for names in rows.values()]
     save_grid(torch.cat(images), path, SHOWN, labels=list(rows))
-    return page.picture(
-        path, "The same latents, psi 0.7, with all deltas and with those of one group", width=1100
-    )
+    alone = " and with those of one group" if len(groups) > 1 else ""
+    return page.picture(path, f"The same latents, psi 0.7, with all deltas{alone}", width=1100)
 
 
-def alike(found: Similarity) -> list[str]:
+def alike(found: DomainSimilarity) -> list[str]:
     """Both matrices, then those of the groups, then those of the parts."""
 
     def chart(title: str, matrix: Matrix) -> str:

@@ -20,11 +20,10 @@ from stylegraft.atomic import write_json, write_text
 from stylegraft.encoders.protocol import Encoder
 from stylegraft.lab import page
 from stylegraft.lab.charts import Line, Series, curves
-from stylegraft.lab.domain_similarity import Distance, distance, source_features
+from stylegraft.lab.domain_similarity import SourceDistance, distance, source_features
 from stylegraft.lab.results import LEVELS, NOT_MEASURED, NOT_REACHED, Group, Mean, Row, groups, mean
 from stylegraft.lab.targets import opened
 from stylegraft.metrics.features import features
-from stylegraft.metrics.kernel import FEWEST
 from stylegraft.sources import load_source
 
 FILES = ("anatomy.json", "anatomy.html")
@@ -41,12 +40,11 @@ class Far:
     source: str
     target: str
     by: str
-    distance: Distance
+    distance: SourceDistance
 
     def __str__(self) -> str:
-        """One phrase, with a warning where it rests on few images."""
-        guess = " (few images: a guess)" if self.distance.target < FEWEST else ""
-        return f"{self.target} from {self.source}: {self.distance}, its {self.by}{guess}"
+        """One phrase."""
+        return f"{self.target} from {self.source}: {self.distance}, by its {self.by}"
 
 
 def way(group: Group) -> Mean | None:

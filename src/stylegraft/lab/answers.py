@@ -28,10 +28,11 @@ def _of_problem(found: Sequence[Group]) -> list[str]:
     if at is None:
         return [
             "Which method, which space, when to stop: cannot be said: no method came half of the way from the source "
-            "to real images in all its runs; expected more steps, or pictures nearer to the source's."
+            "to real images in all its runs; expected more `steps` in the study, or pictures nearer to the source's."
         ]
     share, ranked = at
-    return [_method(share, ranked), _space(ranked, found), _stop(share, ranked[0][0])]
+    lone = len(ranked) == 1 and sum(bool(group.done) for group in found) > 1
+    return [_method(share, ranked, lone), _space(ranked, found), _stop(share, ranked[0][0])]
 
 
 def best_level(found: Sequence[Group]) -> tuple[float, list[tuple[Group, Mean, Mean]]] | None:
@@ -51,15 +52,17 @@ def alike(a: Mean, b: Mean) -> bool:
     return abs(a.value - b.value) <= max(spreads) if spreads else False
 
 
-def _method(share: float, ranked: Sequence[tuple[Group, Mean, Mean]]) -> str:
+def _method(share: float, ranked: Sequence[tuple[Group, Mean, Mean]], lone: bool) -> str:
+    """lone: whether the others were run, and none came to this quality."""
     group, _, kept = ranked[0]
     row = group.done[0]
     near = [f"{g.name} ({m})" for g, _, m in ranked[1:] if alike(kept, m)]
     beside = f"; {', '.join(near)} cannot be told from it" if near else ""
     second = next((f"; next comes {g.name} ({m})" for g, _, m in ranked[1:]), "")
     share_of = f"{row.name('quality')} is {share:.0%} of the way from p(source) to p(real) ({ends(group)})"
+    why = "alone comes so far in all its runs" if lone else "keeps most diversity at equal quality"
     return (
-        f"Which method: {group.method} (in {group.space}) keeps most diversity at equal quality, "
+        f"Which method: {group.method} (in {group.space}) {why}, "
         f"{row.name('diversity')} {kept} where {share_of}{beside or second}."
     )
 

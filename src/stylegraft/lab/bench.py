@@ -22,7 +22,7 @@ from stylegraft.networks.generator import Generator
 
 
 @dataclass(frozen=True)
-class Row:
+class Measured:
     """One line of the result.
 
     value: None where it cannot be computed, and `note` says why. spread: what the metric calls its own uncertainty.

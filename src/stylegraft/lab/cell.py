@@ -26,7 +26,7 @@ from stylegraft.checkpoints.source import Source
 from stylegraft.errors import StylegraftError
 from stylegraft.lab.panel import Panel, Settings
 from stylegraft.lab.record import RESULT, VERSION, failure, place
-from stylegraft.lab.study import Cell, Method, Resources, StudyTarget, Trace
+from stylegraft.lab.study import Cell, Method, Resources, StudyTarget, Tracing
 from stylegraft.lab.targets import opened
 from stylegraft.lab.trace import Tracer, read_trace, spoken
 from stylegraft.sources import load_source
@@ -44,7 +44,7 @@ class Job:
     cell: Cell
     out: str
     target: str
-    trace: Trace
+    trace: Tracing
     resources: Resources
 
     @property
@@ -65,7 +65,7 @@ class Job:
         changes = tuple(map(tuple, method.pop("changes")))
         return Job(
             Cell(method=Method(**method, changes=changes), target=StudyTarget(**target), **cell),
-            trace=Trace(trace["every"], tuple(trace["full_at"]), tuple(map(tuple, trace["settings"]))),
+            trace=Tracing(trace["every"], tuple(trace["full_at"]), tuple(map(tuple, trace["settings"]))),
             resources=Resources(**told.pop("resources")),
             **told,
         )

@@ -22,6 +22,7 @@ from stylegraft.atomic import write_text
 WIDTH, HEIGHT = 420, 260
 LEFT, RIGHT, TOP, BOTTOM = 50, 12, 30, 38
 GLYPH = 7.2  # mean width of a small character
+HEAD = 8.0  # of one of a title, at most
 # Eight hues that stay apart for the colour-blind (Okabe and Ito, 2008), the yellow darkened.
 LIGHT = ("#0072b2", "#d55e00", "#009e73", "#b3459b", "#a87900", "#4a9bc7", "#5b5b5b", "#8c4a1f")
 DARK = ("#5db4ee", "#ff9248", "#36cfa0", "#e38bd0", "#e0b53c", "#9fd4f2", "#bdbdbd", "#cf9a72")
@@ -344,7 +345,9 @@ def _svg(
 
 
 def _wrap(title: str, parts: Sequence[str], height: float) -> str:
-    head = _text(4, 16, title, "head")
+    room = WIDTH - 8
+    tight = f' textLength="{room}" lengthAdjust="spacingAndGlyphs"' if len(title) * HEAD > room else ""
+    head = _text(4, 16, title, "head", tight)
     return (
         f'<svg class="chart" viewBox="0 0 {WIDTH} {height:.0f}" role="img" aria-label="{escape(title)}">'
         f"<style>{STYLE}</style>{head}{''.join(parts)}</svg>"

@@ -152,10 +152,11 @@ def jobs_of(
     study: Study, out: Path, wave: int | None = None, say: Callable[[str], None] = print
 ) -> tuple[list[Job], list[Outcome]]:
     """The runs that are left, their targets made, and what is refused for its shots. Writes the study's folder."""
+    found = listed(study, wave)  # refuses before anything is written
     _enter(study, out)
     jobs, refused = list[Job](), list[Outcome]()
     prepared: dict[Any, Any] = {}
-    for cell in listed(study, wave):
+    for cell in found:
         if result_of(place(out, cell), cell):
             continue
         kind = (cell.target, cell.source)

@@ -84,6 +84,11 @@ def pace(
     def crossing(row: Row) -> Crossing | None:
         return row.crossing(row.level(level) or 0.0)
 
+    def late(pairs: Pairs) -> str:
+        """How many runs do not come to it, whose steps are the last one: of these the mean is a lower bound."""
+        never = sum((one := crossing(row)) is None or one.step > runs.end for row in pairs.values())
+        return f" (not reached by {never} of {len(pairs)} runs)" if never else ""
+
     def steps(row: Row, first: str | None = None) -> float:
         """first: whether `tgan` or the `others` are said to cross as early as they may."""
         found = crossing(row)
@@ -94,7 +99,9 @@ def pace(
         early = (kind_of(row)[0] == "tgan") == (first == "tgan")
         return float(found.since if early else found.until)
 
-    told = {name: f"{one.value:.0f}" for name, pairs in own.items() if (one := over(pairs, steps))}
+    told = {
+        name: f"{one.value:.0f}{late(pairs)}" for name, pairs in own.items() if (one := over(pairs, steps))
+    }
     holds, text = judge(own, steps)
     sides = {judge(own, partial(steps, first=first))[0] for first in ("tgan", "others")}
     widths = [

@@ -24,7 +24,7 @@ from stylegraft.encoders.protocol import Encoder
 from stylegraft.lab.anatomy import order, parts_of, whole_delta
 from stylegraft.metrics.features import features
 from stylegraft.metrics.frechet import fid
-from stylegraft.metrics.kernel import kid
+from stylegraft.metrics.kernel import FEWEST, kid
 from stylegraft.networks.generator import Generator
 
 COUNT = 300  # samples on either side
@@ -34,7 +34,7 @@ Matrix = list[list[float | None]]
 
 
 @dataclass(frozen=True)
-class Distance:
+class SourceDistance:
     """Of two sets of images through an encoder: KID with the spread of one subset, FID, and the images on both sides.
 
     FID is biased upwards for few images: compare it at equal counts only.
@@ -48,15 +48,16 @@ class Distance:
     target: int
 
     def __str__(self) -> str:
-        """One phrase: both with their encoder and the counts."""
+        """One phrase: both with their encoder and the counts, and a warning where those are few."""
+        guess = f", fewer than {FEWEST}: a guess" if min(self.source, self.target) < FEWEST else ""
         return (
             f"kid-{self.encoder} {self.kid:.4f} ± {self.spread:.4f}, fid-{self.encoder} {self.fid:.1f} "
-            f"({self.source} and {self.target} images)"
+            f"({self.source} and {self.target} images{guess})"
         )
 
 
 @dataclass(frozen=True)
-class Similarity:
+class DomainSimilarity:
     """names: of the domains, rows and columns of every matrix. deltas: by `all`, group and part, None where a domain
     moves nothing of it; effects: of the mean shift in features of `encoder`; distances: of each domain to the source.
     """
@@ -64,7 +65,7 @@ class Similarity:
     names: tuple[str, ...]
     deltas: dict[str, Matrix]
     effects: Matrix
-    distances: tuple[Distance, ...]
+    distances: tuple[SourceDistance, ...]
     encoder: str
 
     @property
@@ -82,7 +83,7 @@ def domain_similarity(
     seed: int = 0,
     device: torch.device | str = "cpu",
     progress: Callable[[str, int, int], None] = lambda what, done, total: None,
-) -> Similarity:
+) -> DomainSimilarity:
     """Of domains by name, on their base; `count` latents for the effects, and as many others for the distances.
 
     progress: called with (what, done, of how many). Raises StylegraftError for another base.
@@ -98,7 +99,7 @@ def domain_similarity(
         progress(f"{name} as a whole", done, total)
         found.append(_seen(domain.on(generator), encoder, z, device))
     distances = tuple(distance(encoder.name, other, one, seed) for one in found)
-    return Similarity(tuple(domains), deltas, shift_cosines(source, found), distances, encoder.name)
+    return DomainSimilarity(tuple(domains), deltas, shift_cosines(source, found), distances, encoder.name)
 
 
 def delta_cosines(domains: Sequence[Domain], generator: Generator) -> dict[str, Matrix]:
@@ -136,10 +137,10 @@ def cosines(gram: Tensor) -> Matrix:
     return [[value if value == value else None for value in row] for row in unit]
 
 
-def distance(encoder: str, source: Tensor, target: Tensor, seed: int = 0) -> Distance:
+def distance(encoder: str, source: Tensor, target: Tensor, seed: int = 0) -> SourceDistance:
     """KID and FID of features [N, D] and [M, D]."""
     found = kid(source, target, seed=seed)
-    return Distance(encoder, found.mean, found.spread, fid(source, target), len(source), len(target))
+    return SourceDistance(encoder, found.mean, found.spread, fid(source, target), len(source), len(target))
 
 
 def source_features(

@@ -30,7 +30,7 @@ from stylegraft.encoders.places import whereabouts
 from stylegraft.encoders.protocol import Encoder
 from stylegraft.encoders.table import ENCODERS
 from stylegraft.errors import StylegraftError
-from stylegraft.lab.bench import Bench, Counted, Row
+from stylegraft.lab.bench import Bench, Counted, Measured
 from stylegraft.lab.measures import METRICS, cannot, measure
 from stylegraft.metrics.diversity import Distance
 from stylegraft.version import __version__
@@ -45,7 +45,7 @@ WELCOME = {
 
 
 @dataclass(frozen=True)
-class Settings:
+class EvaluationSettings:
     """How a generator is evaluated.
 
     count: generated images; few: of them for LPIPS. encoders: by name; None takes p_target's own and those of WELCOME
@@ -65,7 +65,7 @@ class Settings:
 class Evaluation:
     """rows: of the table, those without a value saying why; about: what was measured with what, JSON-able."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[Measured, ...]
     about: dict[str, Any]
     bench: Bench
 
@@ -89,7 +89,7 @@ def evaluate(
     source: Source | None,
     reference: ImageSet,
     shots: Tensor | None = None,
-    settings: Settings | None = None,
+    settings: EvaluationSettings | None = None,
     *,
     encoders: Sequence[Encoder] | None = None,
     lpips: Distance | None = None,
@@ -102,11 +102,11 @@ def evaluate(
     Raises StylegraftError for missing weights that were asked for, a metric that was asked for and cannot be measured,
     a conditional generator, and a reference that is empty without the shots; all before anything is drawn.
     """
-    settings = settings or Settings()
+    settings = settings or EvaluationSettings()
     generator = target.generator
     check(settings, generator.c_dim)
     real, twins = apart(reference, shots)
-    missing: list[Row] = []
+    missing: list[Measured] = []
     chosen = settings.metrics or tuple(METRICS)
     few = min(settings.few, settings.count)
     if not any(METRICS[name].each for name in chosen):
@@ -137,7 +137,7 @@ def evaluate(
     for name in settings.metrics or ():
         if why := cannot(bench, name, asked=True):
             raise StylegraftError(f"--metrics {name}: {why}")
-    rows: list[Row] = []
+    rows: list[Measured] = []
     for done, name in enumerate(chosen):
         progress(name, done, len(chosen))
         rows += measure(bench, name, asked=settings.metrics is not None)
@@ -169,7 +169,7 @@ def evaluate(
     return Evaluation(tuple(rows), about, bench)
 
 
-def notes(settings: Settings, real: Tensor, twins: int, shots: Tensor | None) -> list[str]:
+def notes(settings: EvaluationSettings, real: Tensor, twins: int, shots: Tensor | None) -> list[str]:
     """What was done that a reader would otherwise have to guess."""
     few = min(settings.few, settings.count)
     found = [
@@ -189,7 +189,7 @@ def notes(settings: Settings, real: Tensor, twins: int, shots: Tensor | None) ->
     return found
 
 
-def check(settings: Settings, classes: int) -> None:
+def check(settings: EvaluationSettings, classes: int) -> None:
     """Refuse settings that mean nothing, and sources with classes."""
     if settings.count < 2 or settings.few < 2:
         raise StylegraftError(f"--count {min(settings.count, settings.few)}: expected at least 2 images")
@@ -211,24 +211,24 @@ def apart(reference: ImageSet, shots: Tensor | None) -> tuple[Tensor, int]:
     return reference.images[left], int((~left).sum())
 
 
-def seeing(settings: Settings) -> tuple[list[Encoder], list[Row]]:
+def seeing(settings: EvaluationSettings) -> tuple[list[Encoder], list[Measured]]:
     """Encoders to look through: those asked for, or p_target's own and WELCOME, with a row for each that is not here or
     cannot be loaded.
     """
     if settings.encoders:
         return [load_encoder(name, settings.device) for name in settings.encoders], []
-    found, missing = list[Encoder](), list[Row]()
+    found, missing = list[Encoder](), list[Measured]()
     try:
         found.append(load_encoder(rules.probe("evaluate"), settings.device))
     except StylegraftError as error:
-        missing.append(Row(f"p_target-{next(iter(rules.PROBES))}", None, note=str(error)))
+        missing.append(Measured(f"p_target-{next(iter(rules.PROBES))}", None, note=str(error)))
     for name, (metric, what) in WELCOME.items():
         try:
             if not whereabouts(name, ENCODERS[name])[0]:
                 raise StylegraftError(f"no {name} here; `stylegraft encoders` says how to get one")
             found.append(load_encoder(name, settings.device))
         except StylegraftError as error:
-            missing.append(Row(metric, None, note=f"{what}: {error}"))
+            missing.append(Measured(metric, None, note=f"{what}: {error}"))
     return found, missing
 
 

@@ -10,7 +10,7 @@ import torch
 from stylegraft.atomic import write_text
 from stylegraft.data.grids import paired_grid, save_grid
 from stylegraft.lab import charts, page
-from stylegraft.lab.bench import Bench, Row
+from stylegraft.lab.bench import Bench, Measured
 from stylegraft.lab.evaluate import Evaluation
 
 SHOWN = 8  # images in a row of pictures
@@ -47,7 +47,7 @@ def write_page(evaluation: Evaluation, folder: Path, title: str) -> Path:
     return path
 
 
-def cells(row: Row) -> tuple[object, ...]:
+def cells(row: Measured) -> tuple[object, ...]:
     """A row of the table of numbers."""
     return row.name, row.value, row.spread, row.generated, row.real, row.floor, row.note
 

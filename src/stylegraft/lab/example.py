@@ -26,11 +26,11 @@ spaces = ["affine-light+", "stylespace"]      # "own" is the recipe's
 shots = ["all"]                               # or numbers, such as [5, 10]
 draws = 1                                     # other choices of the shots
 seeds = 2                                     # 2 is 0 and 1; a list is itself
-steps = 300
+steps = 600
 batch = 4
 
 [trace]
-every = 50                                    # steps between two looks; left out: 0, 50, 100, 200, 500, 1000, ...
+every = 100                                   # steps between two looks; left out: 0, 50, 100, 200, 500, 1000, ...
 samples = 100                                 # latents that are measured
 
 [resources]

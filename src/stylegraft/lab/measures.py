@@ -17,7 +17,7 @@ from stylegraft.data.pixels import to_uint8
 from stylegraft.domains.paths import noise_path, of_latents
 from stylegraft.encoders.protocol import Encoder
 from stylegraft.errors import StylegraftError
-from stylegraft.lab.bench import Bench, Row
+from stylegraft.lab.bench import Bench, Measured
 from stylegraft.lab.panel import FULL_SIZE, PROBED, SIZE, real_part
 from stylegraft.metrics.correspondence import correspondence
 from stylegraft.metrics.coverage import prdc
@@ -26,7 +26,7 @@ from stylegraft.metrics.diversity import At, Distance, Resized, intra_lpips
 from stylegraft.metrics.extrapolation import fid_infinity
 from stylegraft.metrics.features import features
 from stylegraft.metrics.frechet import fid
-from stylegraft.metrics.kernel import kid, too_few
+from stylegraft.metrics.kernel import FEWEST, kid, too_few
 from stylegraft.metrics.memorisation import memorisation
 from stylegraft.metrics.path_length import path_length
 from stylegraft.metrics.similarity import similarity
@@ -44,22 +44,22 @@ class Metric:
 
     about: str
     needs: tuple[str, ...]
-    measure: Callable[..., list[Row]]
+    measure: Callable[..., list[Measured]]
     each: bool = False
     waived: tuple[str, ...] = ()
 
 
-def measure(bench: Bench, name: str, *, asked: bool = False) -> list[Row]:
+def measure(bench: Bench, name: str, *, asked: bool = False) -> list[Measured]:
     """The rows of one metric of METRICS. asked: the user named it."""
     if why := cannot(bench, name, asked=asked):
-        return [Row(name, None, note=why)]
+        return [Measured(name, None, note=why)]
     metric = METRICS[name]
-    rows: list[Row] = []
+    rows: list[Measured] = []
     for encoder in bench.encoders if metric.each else (None,):
         try:
             rows += metric.measure(bench, encoder) if encoder else metric.measure(bench)
         except StylegraftError as error:
-            rows.append(Row(f"{name}-{encoder.name}" if encoder else name, None, note=str(error)))
+            rows.append(Measured(f"{name}-{encoder.name}" if encoder else name, None, note=str(error)))
     return rows
 
 
@@ -109,11 +109,11 @@ def perceptual(bench: Bench) -> Distance:
 # ------------------------------------------------------------------------------------------------------------
 
 
-def _fid(bench: Bench, encoder: Encoder) -> list[Row]:
+def _fid(bench: Bench, encoder: Encoder) -> list[Measured]:
     real, fake = bench.real(encoder), bench.fake(encoder)
     note = f"floor: halves of {len(real) // 2}"
     return [
-        Row(
+        Measured(
             f"fid-{encoder.name}",
             fid(real, fake),
             None,
@@ -125,50 +125,51 @@ def _fid(bench: Bench, encoder: Encoder) -> list[Row]:
     ]
 
 
-def _fid_infinity(bench: Bench, encoder: Encoder) -> list[Row]:
+def _fid_infinity(bench: Bench, encoder: Encoder) -> list[Measured]:
     real, fake = bench.real(encoder), bench.fake(encoder)
     found = fid_infinity(real, fake, seed=bench.seed)
     more = {"slope": found.slope, "sizes": list(found.sizes), "values": list(found.values)}
     short = found.sizes[0] <= fake.shape[1]
     note = f"sizes from {found.sizes[0]} for {fake.shape[1]} features: hardly a line" if short else ""
     name = f"fid-infinity-{encoder.name}"
-    return [Row(name, found.value, found.error, len(fake), len(real), None, note, more)]
+    return [Measured(name, found.value, found.error, len(fake), len(real), None, note, more)]
 
 
-def _kid(bench: Bench, encoder: Encoder) -> list[Row]:
+def _kid(bench: Bench, encoder: Encoder) -> list[Measured]:
     real, fake = bench.real(encoder), bench.fake(encoder)
     first, second = bench.halves(encoder)
     found, floor = kid(fake, real, seed=bench.seed), kid(first, second, seed=bench.seed)
     more = {"floor_spread": floor.spread}
     note = f"floor: halves of {len(real) // 2}; ± of one subset"
-    return [Row(f"kid-{encoder.name}", *found, len(fake), len(real), floor.mean, note, more)]
+    note += f"; {len(fake)} generated images, fewer than {FEWEST}: a guess" if len(fake) < FEWEST else ""
+    return [Measured(f"kid-{encoder.name}", *found, len(fake), len(real), floor.mean, note, more)]
 
 
-def _prdc(bench: Bench, encoder: Encoder) -> list[Row]:
+def _prdc(bench: Bench, encoder: Encoder) -> list[Measured]:
     real, fake = bench.real(encoder), bench.fake(encoder)
     more = {"neighbours": NEIGHBOUR}
     return [
-        Row(f"{name}-{encoder.name}", value, None, len(fake), len(real), None, "", more)
+        Measured(f"{name}-{encoder.name}", value, None, len(fake), len(real), None, "", more)
         for name, value in prdc(real, fake, NEIGHBOUR)._asdict().items()
     ]
 
 
-def _p_target(bench: Bench, encoder: Encoder) -> list[Row]:
+def _p_target(bench: Bench, encoder: Encoder) -> list[Measured]:
     assert bench.source is not None
     pool = some(bench.reference, PROBED, bench.seed, "evaluate.pool")
     source = bench.draw(bench.source, "evaluate.source", len(pool))
     sight = fit_sight(encoder, source, pool, bench.seed, "evaluate", learnt=False, device=bench.device)
     probe, fake = sight.probe, bench.fake(encoder)
     note = f"real {probe.p_real:.2f}, source {probe.p_source:.2f}, held-out accuracy {probe.accuracy:.2f}"
-    return [Row(probe.name, sight.p_target(fake), None, len(fake), len(pool), None, note, probe.anchors)]
+    return [Measured(probe.name, sight.p_target(fake), None, len(fake), len(pool), None, note, probe.anchors)]
 
 
-def _similarity(bench: Bench, encoder: Encoder) -> list[Row]:
+def _similarity(bench: Bench, encoder: Encoder) -> list[Measured]:
     assert bench.shots is not None
     fake = bench.fake(encoder)
     found = similarity(fake, features(encoder, bench.shots, device=bench.device), encoder=encoder.name)
     return [
-        Row(
+        Measured(
             f"quality-{encoder.name}",
             found.quality,
             None,
@@ -177,7 +178,7 @@ def _similarity(bench: Bench, encoder: Encoder) -> list[Row]:
             None,
             "cosine to the shots",
         ),
-        Row(f"diversity-{encoder.name}", found.diversity, None, len(fake)),
+        Measured(f"diversity-{encoder.name}", found.diversity, None, len(fake)),
     ]
 
 
@@ -185,7 +186,7 @@ def _similarity(bench: Bench, encoder: Encoder) -> list[Row]:
 # ------------------------------------------------------------------------------------------------------------
 
 
-def _intra(bench: Bench) -> list[Row]:
+def _intra(bench: Bench) -> list[Measured]:
     assert bench.shots is not None
     found = intra_lpips(bench.images, bench.shots, At(perceptual(bench), FULL_SIZE), seed=bench.seed, batch=8)
     more = {"without_empty": found.without_empty, "clusters": list(found.sizes)}
@@ -194,39 +195,42 @@ def _intra(bench: Bench) -> list[Row]:
     )
     note = f"clusters of {', '.join(map(str, found.sizes))}; {paired}"
     name = f"{found.name}/{found.count}"
-    return [Row(name, found.mean, found.spread, found.count, len(bench.shots), None, note, more)]
+    return [Measured(name, found.mean, found.spread, found.count, len(bench.shots), None, note, more)]
 
 
-def _correspondence(bench: Bench) -> list[Row]:
+def _correspondence(bench: Bench) -> list[Measured]:
     found = correspondence(bench.source_images, bench.images, At(perceptual(bench), FULL_SIZE), batch=8)
-    return [Row(found.name, found.mean, found.spread, found.count)]
+    return [Measured(found.name, found.mean, found.spread, found.count)]
 
 
-def _memorised(bench: Bench) -> list[Row]:
+def _memorised(bench: Bench) -> list[Measured]:
     assert bench.shots is not None
     real = real_part(bench.reference, bench.seed)
     found = memorisation(bench.images, bench.shots, real, Resized(perceptual(bench), SIZE))
     bench.copies = found
     more = {"threshold": found.threshold, "mean": found.mean, "median": found.median}
     pairs = f"share nearer than {found.threshold:.3f} to a shot, as 1 % of pairs of real images are"
+    pairs += f"; median {found.median:.3f}"
     nearer = f"share nearer than {found.threshold_nearest:.3f}, as 1 % of real images are to their nearest other one"
     return [
-        Row(found.name, found.share, None, found.count, len(real), None, f"{pairs}; median {found.median:.3f}", more),
-        Row(
+        Measured(found.name, found.share, None, found.count, len(real), None, pairs, more),
+        Measured(
             f"{found.name}-nearest", found.share_nearest, None, found.count, len(real), None, nearer,
             {"threshold": found.threshold_nearest},
         ),
     ]  # fmt: skip
 
 
-def _path_length(bench: Bench) -> list[Row]:
+def _path_length(bench: Bench) -> list[Measured]:
     lpips = perceptual(bench)
     found = path_length(bench.target, lpips, count=bench.few, seed=bench.seed, device=bench.device)
     more = {"kept": found.kept}
-    return [Row(found.name, found.mean, found.error, found.count, None, None, "whole images, psi 1", more)]
+    return [
+        Measured(found.name, found.mean, found.error, found.count, None, None, "whole images, psi 1", more)
+    ]
 
 
-def _degree(bench: Bench) -> list[Row]:
+def _degree(bench: Bench) -> list[Measured]:
     assert bench.source is not None
     count = min(BLENDED, bench.few)
     z = bench.z("evaluate", count)
@@ -243,10 +247,10 @@ def _degree(bench: Bench) -> list[Row]:
     even = "largest step / mean step" if max(found.steps) > 0 else "noise moves nothing"
     smoothness = found.smoothness if max(found.steps) > 0 else None
     return [
-        Row(found.name, found.distances[0], None, count, None, None, note, more),
-        Row(f"{found.name}-rising", found.rising, None, count, None, None, rising),
-        Row(f"{found.name}-spearman", found.spearman, None, count),
-        Row(f"{found.name}-smoothness", smoothness, None, count, None, None, even),
+        Measured(found.name, found.distances[0], None, count, None, None, note, more),
+        Measured(f"{found.name}-rising", found.rising, None, count, None, None, rising),
+        Measured(f"{found.name}-spearman", found.spearman, None, count),
+        Measured(f"{found.name}-smoothness", smoothness, None, count, None, None, even),
     ]
 
 

@@ -126,7 +126,7 @@ class Panel:
     def metrics(self) -> dict[str, str]:
         """The names of its numbers, by role: quality, diversity, kid, correspondence, memorised, nearest-shot."""
         names = {
-            "quality": f"p_target-{self.encoder.name}",
+            "quality": f"p_target-{self.encoder.name}" + (rules.FOLDS if self.reference is None else ""),
             "diversity": f"intra-{self.distance.name}/{self.settings.samples}",
             "kid": f"kid-{self.encoder.name}",
             "correspondence": f"correspondence-{self.distance.name}",
@@ -150,7 +150,9 @@ class Panel:
             "distance": f"{self.distance.name} {digest[:16]}".strip(),
             "samples": self.settings.samples,
             "seed": self.settings.seed,
-            "reference": f"{self._count} images {self.origin[:16]}" if self.origin else "the training images",
+            "reference": f"{self._count} images {self.origin[:16]}"
+            if self.origin
+            else "the training images, in folds",
             **under,
         }
 

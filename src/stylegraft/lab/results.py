@@ -16,6 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from stylegraft.adaptation.rules import FOLDS
 from stylegraft.atomic import write_json, write_text
 from stylegraft.errors import StylegraftError
 from stylegraft.lab.record import failure_of, place, result_of
@@ -106,13 +107,17 @@ class Row:
 
 
 def read_rows(cells: Sequence[Cell], out: Path) -> list[Row]:
-    """The rows of a study's cells. Raises StylegraftError when two were measured in different ways."""
+    """The rows of a study's cells. Raises StylegraftError when two were measured in different ways; that one target has
+    a reference and another none is no such difference, for targets are not compared with each other.
+    """
     rows = [_row(cell, place(out, cell)) for cell in cells]
     seen: dict[str, Row] = {}
     for row in rows:
         for role in ROLES:
-            name = row.name(role)
-            if name and (before := seen.setdefault(role, row)).name(role) != name:
+            name, before = row.name(role), seen.get(role, row)
+            if name:
+                seen.setdefault(role, row)
+            if name and str(before.name(role)).removesuffix(FOLDS) != name.removesuffix(FOLDS):
                 raise StylegraftError(
                     f"{out}: {before.cell.key} was measured by {before.name(role)}, {row.cell.key} by {name}, which "
                     "cannot be compared; say encoder and samples under [trace], and remove the folder that is wrong"

@@ -106,7 +106,7 @@ def asked(place: Cell | Wave, method: Method) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Trace:
+class Tracing:
     """When and by what a run is looked at (`lab.trace`, `lab.panel`).
 
     every: G's steps between two points; None: the grid of the papers' plots. full_at: steps at which the full metric is
@@ -141,7 +141,7 @@ class Study:
     name: str
     path: Path
     waves: tuple[Wave, ...]
-    trace: Trace = field(default_factory=Trace)
+    trace: Tracing = field(default_factory=Tracing)
     resources: Resources = field(default_factory=Resources)
     text: str = ""
 

@@ -56,9 +56,10 @@ def html(name: str, rows: Sequence[Row], told: Sequence[str], out: Path) -> str:
         done = [group for group in own if group.done]
         parts = [page.table(COLUMNS, map(summary_row, own)), page.text(NOTE)]
         if done:
-            parts += [part for few in crowds(done) for part in _charts(few)] + _pictures(
-                done, out, slug(title)
-            )
+            parts += [_along(few) for few in crowds(done)] + [
+                _at_the_end(done),
+                *_pictures(done, out, slug(title)),
+            ]
         sections.append(page.Section(title, parts))
     if shots := over_shots(found):
         sections.append(page.Section("Quality against the number of shots", [page.row(*shots)]))
@@ -89,8 +90,8 @@ def crowds(found: Sequence[Group]) -> list[list[Group]]:
     return [one[i : i + CROWD] for one in of_space for i in range(0, len(one), CROWD)]
 
 
-def _charts(found: Sequence[Group]) -> list[str]:
-    """Quality and diversity along the run, against each other, and what they cost."""
+def _along(found: Sequence[Group]) -> str:
+    """Quality and diversity along the run, and against each other."""
     row = found[0].done[0]
     quality, diversity = row.name("quality"), row.name("diversity")
     ends = [one.anchors for group in found for one in group.done if one.anchors]
@@ -114,12 +115,17 @@ def _charts(found: Sequence[Group]) -> list[str]:
     if equal := at_equal_quality(found):
         share = "share of the way from p(source) to p(real)"
         first.append(curves(f"Diversity at equal {quality}", equal, x=share, y=str(diversity)))
-    second = [
+    return page.row(*first)
+
+
+def _at_the_end(found: Sequence[Group]) -> str:
+    """Quality against diversity, and what they cost: of all groups, for a front of one space alone would be another."""
+    drawn = [
         _pareto("At the end of the runs", found, "quality", "diversity", ("high", "high")),
         costs("Numbers that move", found, "parameters", 1),
         costs("Domain file, KB", found, "bytes", 1000),
     ]
-    return [page.row(*first), page.row(*(chart for chart in second if chart))]
+    return page.row(*filter(None, drawn))
 
 
 def bands(found: Sequence[Group], role: str) -> list[Series]:
@@ -175,7 +181,9 @@ def _pareto(title: str, found: Sequence[Group], x: str, y: str, better: tuple[st
 
 
 def costs(title: str, found: Sequence[Group], key: str, unit: float) -> str:
-    """A cost of the domain against KID."""
+    """A cost of the domain against KID; nothing of a single space, in which all cost the same."""
+    if len({group.space for group in found}) < 2:
+        return ""
     points = [
         Point(group.name, group.done[0].result[key] / unit, kid.value, group.method, (0.0, kid.spread or 0.0))
         for group in found
@@ -209,7 +217,7 @@ def over_shots(found: Sequence[Group]) -> list[str]:
 
 
 def _pictures(found: Sequence[Group], out: Path, name: str) -> list[str]:
-    """A row of pictures a group, all of the same latents, under the source's."""
+    """A row of pictures a group, all of the same latents, under the source's; nothing where no domain file is left."""
     source = source_of(found[0].rows[0].cell.source, "cpu")
     g = source.generator
     z = Draws([seed_of(0, 0, "lab.pictures", i) for i in range(PICTURED)]).normal(g.z_dim)
@@ -220,6 +228,8 @@ def _pictures(found: Sequence[Group], out: Path, name: str) -> list[str]:
             domain = Domain.load(place(out, row.cell) / "domain.safetensors")
             images.append(render(domain.on(g), z))
             labels.append(f"{group.name} {row.cell.key.rsplit('/', 2)[1]} s{row.cell.seed}")
+    if len(images) == 1:
+        return []
     path = out / "pictures" / f"{name}.png"
     path.parent.mkdir(parents=True, exist_ok=True)
     save_grid(torch.cat(images), path, PICTURED, labels=labels)

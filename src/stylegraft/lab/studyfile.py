@@ -18,7 +18,7 @@ from stylegraft.data.targets import TARGETS
 from stylegraft.domains.expression import find_space
 from stylegraft.encoders import ENCODERS
 from stylegraft.errors import StylegraftError, nearest
-from stylegraft.lab.study import ALL, OWN, Method, Resources, Study, StudyTarget, Trace, Wave, asked, slug
+from stylegraft.lab.study import ALL, OWN, Method, Resources, Study, StudyTarget, Tracing, Wave, asked, slug
 
 
 def read(path: Path, *, paths: bool = True) -> Study:
@@ -273,7 +273,7 @@ EXAMPLES = {
 }
 
 
-def _trace(told: Mapping[str, Any], place: Place) -> Trace:
+def _trace(told: Mapping[str, Any], place: Place) -> Tracing:
     table = told.get("trace", {})
     if not isinstance(table, dict):
         raise place.wrong(table, "a table, headed [trace]")
@@ -286,7 +286,7 @@ def _trace(told: Mapping[str, Any], place: Place) -> Trace:
     encoder = str(table.get("encoder", "vgg16"))
     if encoder.partition(":")[0] not in ENCODERS:
         raise place.at("encoder").wrong(encoder, f"one of {', '.join(ENCODERS)}", nearest(encoder, ENCODERS))
-    return Trace(every, full_at, tuple((key, table[key]) for key in SETTINGS if key in table))
+    return Tracing(every, full_at, tuple((key, table[key]) for key in SETTINGS if key in table))
 
 
 SETTINGS: dict[str, type] = {"encoder": str, "samples": int, "seed": int}  # of the panel
