@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from stylegraft.adaptation import judges
+from stylegraft.adaptation.adam import Adam
 from stylegraft.adaptation.controller import AdaController, controller
 from stylegraft.adaptation.exits import PatchHead, patch_tap
 from stylegraft.adaptation.objectives import bsa, check
@@ -303,7 +304,7 @@ def adam(
     c = lazy_every / (lazy_every + 1) if lazy_every else 1.0
     sets = [(parameters, lr)] + ([(others, lr_others)] if others else [])
     groups = [{"params": list(own.values()), "lr": rate * c} for own, rate in sets]
-    optimizer = torch.optim.Adam(groups, betas=(0.0, 0.99**c), eps=1e-8, fused=True)
+    optimizer = Adam(groups, betas=(0.0, 0.99**c), eps=1e-8, fused=True)
     for group in optimizer.param_groups:
         group["full_lr"] = group["lr"]
     return optimizer
