@@ -7,9 +7,8 @@ import sys
 
 import torch
 
-_STEP = inspect.unwrap(
-    torch.optim.Adam.step
-)  # what stands around it imports torch._dynamo to tell it of a graph break
+# What stands around it imports torch._dynamo to tell it of a graph break.
+_STEP = inspect.unwrap(torch.optim.Adam.step)
 
 
 class Adam(torch.optim.Adam):
