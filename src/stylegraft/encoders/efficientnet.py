@@ -7,7 +7,7 @@ no state.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import torch
 import torch.nn.functional as F
@@ -94,10 +94,19 @@ class EfficientNetLite0(Frozen):
 
     def encode(self, x: Tensor) -> Tensor:
         """Preprocessed images -> pooled features [B, 1280]."""
+        last = x
+        for last in self.maps(x):
+            pass
+        return last.mean((2, 3))
+
+    def maps(self, x: Tensor) -> Iterator[Tensor]:
+        """Preprocessed images -> the map [B, C, H, W] behind the stem, behind each of the 16 blocks, and of the head."""
         x = F.relu6(self.stem(x.contiguous(memory_format=torch.channels_last)))
+        yield x
         for block in self.blocks:
             x = block(x)
-        return F.relu6(self.head(x)).mean((2, 3))
+            yield x
+        yield F.relu6(self.head(x))
 
     def forward(self, images: Tensor) -> Tensor:
         """Images [B, 1 or 3, H, W] in [-1, 1] -> features [B, 1280]."""

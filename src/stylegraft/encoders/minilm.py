@@ -34,7 +34,9 @@ class Layer(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """x [T, L, 384]; mask [T, 1, 1, L], true where there is a token."""
-        q, k, v = (part(x).unflatten(2, (HEADS, -1)).transpose(1, 2) for part in (self.query, self.key, self.value))
+        q, k, v = (
+            part(x).unflatten(2, (HEADS, -1)).transpose(1, 2) for part in (self.query, self.key, self.value)
+        )
         seen = F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2).flatten(2)
         x = self.norm1(x + self.mixed(seen))
         return self.norm2(x + self.narrow(F.gelu(self.wide(x))))
@@ -55,7 +57,9 @@ class MiniLM(Frozen):
         self.number = {word: i for i, word in enumerate(words) if word}
         self.words = nn.Embedding(len(self.number), WIDTH)
         self.places = nn.Embedding(512, WIDTH)
-        self.kinds = nn.Embedding(2, WIDTH)  # of the first and second sentence of a pair; here all are the first
+        self.kinds = nn.Embedding(
+            2, WIDTH
+        )  # of the first and second sentence of a pair; here all are the first
         self.norm = nn.LayerNorm(WIDTH, eps=EPSILON)
         self.layers = nn.ModuleList(Layer() for _ in range(LAYERS))
         fill(self, renamed(weights), self.name)
