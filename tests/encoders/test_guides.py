@@ -97,7 +97,7 @@ def test_without_any_guide_one_line_says_how_to_get_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STYLEGRAFT_CACHE", str(tmp_path))
-    for name in ("effnet", "minilm", "clip", "siglip", "sprig"):
+    for name in ("effnet", "minilm", "clip", "siglip"):
         monkeypatch.delenv(assets.variable(name), raising=False)
     monkeypatch.setattr(assets, "_installed", lambda name: None)
     with pytest.raises(StylegraftError, match="no encoder that reads sentences is here") as caught:

@@ -7,6 +7,7 @@ no state.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping
 
 import torch
@@ -94,13 +95,11 @@ class EfficientNetLite0(Frozen):
 
     def encode(self, x: Tensor) -> Tensor:
         """Preprocessed images -> pooled features [B, 1280]."""
-        last = x
-        for last in self.maps(x):
-            pass
+        (last,) = deque(self.maps(x), maxlen=1)
         return last.mean((2, 3))
 
     def maps(self, x: Tensor) -> Iterator[Tensor]:
-        """Preprocessed images -> the map [B, C, H, W] behind the stem, behind each of the 16 blocks, and of the head."""
+        """Preprocessed images -> the maps [B, C, H, W] behind the stem and each of the 16 blocks, and of the head."""
         x = F.relu6(self.stem(x.contiguous(memory_format=torch.channels_last)))
         yield x
         for block in self.blocks:

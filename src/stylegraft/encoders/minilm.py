@@ -104,18 +104,18 @@ class MiniLM(Frozen):
 
 def words_of(text: str) -> list[str]:
     """Lower case without accents; each mark of punctuation and each Chinese character is a word of its own."""
-    out = ""
+    out = list[str]()
     for c in unicodedata.normalize("NFD", text.lower()):
         kind = unicodedata.category(c)
         if c.isspace():
-            out += " "
+            out.append(" ")
         elif kind == "Mn" or kind.startswith("C") or c == "\ufffd":
             continue
         elif kind.startswith("P") or (c.isascii() and not c.isalnum()) or _is_chinese(ord(c)):
-            out += f" {c} "
+            out.append(f" {c} ")
         else:
-            out += c
-    return out.split()
+            out.append(c)
+    return "".join(out).split()
 
 
 def _is_chinese(code: int) -> bool:

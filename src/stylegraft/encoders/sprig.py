@@ -2,13 +2,12 @@
 
 Frozen EfficientNet-Lite0 on one side, frozen MiniLM on the other, and a small trained network on each, pulled together
 by the contrastive loss of CLIP (Radford et al., ICML 2021) on what `tools/build_sprig` draws: faces under classical
-filters and tints, DiceBear's avatars and their attributes, emoji and their names. It knows these words, and of photographs
-little else; what it was measured to know stands in docs/encoders.md.
+filters and tints, DiceBear's avatars and their attributes, emoji and their names. It knows these words and little else;
+what it was measured to know stands in docs/encoders.md.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
@@ -36,6 +35,9 @@ WEIGHTS = Path(__file__).with_name("sprig.safetensors")
 
 class Projection(nn.Module):
     """Features, standardised, to the common space: a linear map plus a network of one hidden layer."""
+
+    mean: Tensor
+    scale: Tensor
 
     def __init__(self, inputs: int) -> None:
         super().__init__()
@@ -128,8 +130,8 @@ def moments(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def load_sprig(where: str = "", device: torch.device | str = "cpu") -> Sprig:
-    """The guide, its projections those of the package, of `STYLEGRAFT_SPRIG`, or of `where` (a .safetensors that
-    `tools/build_sprig` wrote); raises StylegraftError when those, EfficientNet-Lite0 or MiniLM are missing.
+    """The guide, its projections those of the package or of `where` (a .safetensors that `tools/build_sprig` wrote);
+    raises StylegraftError when those, EfficientNet-Lite0 or MiniLM are missing.
     """
     missing = list[str]()
     for name in ("effnet", "minilm"):
@@ -142,8 +144,7 @@ def load_sprig(where: str = "", device: torch.device | str = "cpu") -> Sprig:
         raise StylegraftError(
             f"sprig looks and reads through {' and '.join(missing)}, not here. To get them: {commands}"
         )
-    named = where or os.environ.get(assets.variable("sprig"), "")
-    path = Path(named).expanduser() if named else WEIGHTS
+    path = Path(where).expanduser() if where else WEIGHTS
     if not path.is_file():
         raise StylegraftError(f"sprig: {path}: no such file")
     tensors, _ = read(path)
