@@ -59,10 +59,12 @@ CANDIDATES = 64  # samples that `best` chooses from, and that say what a usual d
 
 
 class Found(NamedTuple):
-    """ws [N, num_ws, w_dim]: rows of W+; styles {layer: [N, channels]}: in space S alone; images [N, C, R, R]: what
-    these codes are in the source with its own noise; lpips, rmse [N]: how far these are from the photos, rmse in fractions of
-    the range from black to white; usual: the median LPIPS between two samples of the source; curve: mean LPIPS of the
-    photos at the start of each step.
+    """What was found, one row a photo.
+
+    ws [N, num_ws, w_dim]: rows of W+; styles {layer: [N, channels]}: in space S alone; images [N, C, R, R]: what the
+    codes are in the source with its own noise; lpips, rmse [N]: how far from the photos, rmse in fractions of the range
+    from black to white; usual: the median LPIPS between two samples of the source; curve: mean LPIPS of the photos at
+    the start of each step.
     """
 
     ws: Tensor
