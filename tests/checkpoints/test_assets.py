@@ -217,7 +217,7 @@ def test_files_without_a_converter_are_cached_as_they_are(toy: Toy, monkeypatch:
 
 
 def test_the_table_is_pinned_in_full() -> None:
-    assert set(ASSETS) == {"lpips", "effnet", "mobile"}
+    assert set(ASSETS) == {"lpips", "effnet", "mobile", "minilm"}
     for row in ASSETS.values():
         hashes = [row.sha256, *row.files.values()] + ([row.digest] if row.convert else [])
         assert all(len(h) == 64 and set(h) <= set("0123456789abcdef") for h in hashes)
@@ -225,7 +225,7 @@ def test_the_table_is_pinned_in_full() -> None:
         assets.find("vgg")
 
 
-@pytest.mark.parametrize("name", ["lpips", "effnet"])
+@pytest.mark.parametrize("name", ["lpips", "effnet", "minilm"])
 def test_the_real_weights_have_the_pinned_digest(name: str) -> None:
     try:
         assets.find(name)

@@ -1,4 +1,4 @@
-"""CLIP and DINOv2 from a folder: transformers' own features on the same pixels, Pillow's preprocessing, no code."""
+"""CLIP, SigLIP and DINOv2 from a folder: transformers' own features on the same pixels, Pillow's preprocessing, no code."""
 
 from __future__ import annotations
 
@@ -69,7 +69,34 @@ def write(folder: Path, **changed: Any) -> None:
     (folder / "preprocessor_config.json").write_text(json.dumps(settings))
 
 
-@pytest.fixture(params=["clip", "dinov2"])
+@pytest.fixture(scope="module")
+def siglip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+    folder = tmp_path_factory.mktemp("siglip")
+    torch.manual_seed(0)
+    tower = dict(hidden_size=32, intermediate_size=48, num_hidden_layers=6, num_attention_heads=2)
+    config = transformers.SiglipConfig(
+        vision_config=tower | dict(image_size=32, patch_size=8),
+        text_config=tower | dict(vocab_size=7, max_position_embeddings=6),
+    )
+    model = transformers.SiglipModel(config)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    model.save_pretrained(folder)
+    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="a"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.TemplateProcessing(single="$A <end>", special_tokens=[("<end>", 0)])
+    tokenizer.save(str(folder / "tokenizer.json"))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"pad_token": {"content": "<start>"}}))
+    square = {"height": 32, "width": 32}
+    settings = dict(resample=3, size=square, image_mean=[0.5] * 3, image_std=[0.5] * 3)
+    (folder / "preprocessor_config.json").write_text(json.dumps(settings))
+    return folder
+
+
+@pytest.fixture(params=["clip", "siglip", "dinov2"])
 def kind(request: pytest.FixtureRequest) -> str:
     return request.param
 
@@ -86,6 +113,11 @@ def test_features_are_those_of_transformers(kind: str, folder: Path, images: Ten
         if kind == "clip":
             expected = transformers.CLIPModel.from_pretrained(folder).get_image_features(pixel_values=pixels)
             expected = getattr(expected, "pooler_output", expected)
+        elif kind == "siglip":
+            expected = transformers.SiglipModel.from_pretrained(folder).get_image_features(
+                pixel_values=pixels
+            )
+            expected = getattr(expected, "pooler_output", expected)
         else:
             expected = transformers.Dinov2Model.from_pretrained(folder)(pixels).pooler_output
     found = encoder.encode(pixels)
@@ -95,7 +127,8 @@ def test_features_are_those_of_transformers(kind: str, folder: Path, images: Ten
     assert torch.allclose(encoder.encode(pixels[:1]), found[:1], atol=1e-5)
 
 
-def test_the_name_says_the_model(clip_folder: Path, dinov2_folder: Path) -> None:
+def test_the_name_says_the_model(clip_folder: Path, siglip_folder: Path, dinov2_folder: Path) -> None:
+    assert load_encoder(f"siglip:{siglip_folder}").name == "siglip2-vit-32-8@32"
     assert load_encoder(f"clip:{clip_folder}").name == "clip-vit-32-8@32"
     assert load_encoder(f"dinov2:{dinov2_folder}").name == "dinov2-32@28"
 
@@ -181,12 +214,12 @@ def test_what_does_not_fit_is_one_line(kind: str, folder: Path, tmp_path: Path) 
         shutil.copy(folder / name, tmp_path)
     expect("no model.safetensors or pytorch_model.bin")
     tensors = load_file(folder / "model.safetensors")
-    prefix = "vision_model.encoder." if kind == "clip" else "encoder."
+    prefix = "vision_model.encoder." if kind != "dinov2" else "encoder."
     key = next(key for key in tensors if key.startswith(prefix) and key.endswith("bias"))
     save_file({k: v for k, v in tensors.items() if k != key}, tmp_path / "model.safetensors")
     expect("missing tensor")
     save_file({**tensors, f"{prefix}more": torch.zeros(1)}, tmp_path / "model.safetensors")
-    expect(f"unexpected tensor '{prefix}more'")
+    expect("unexpected tensor '(vision_model.)?encoder.more'")
     save_file({**tensors, key: torch.zeros(3)}, tmp_path / "model.safetensors")
     expect("do not fit each other")
     save_file({**tensors, key: tensors[key] * torch.nan}, tmp_path / "model.safetensors")

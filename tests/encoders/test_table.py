@@ -24,7 +24,7 @@ from stylegraft.lab.measures import METRICS
 def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A machine with no weights at all."""
     monkeypatch.setenv("STYLEGRAFT_CACHE", str(tmp_path))
-    for name in ("lpips", "effnet", "inception", "clip", "dinov2"):
+    for name in ("lpips", "effnet", "inception", "clip", "siglip", "dinov2", "minilm"):
         monkeypatch.delenv(assets.variable(name), raising=False)
     monkeypatch.setattr(assets, "_installed", lambda name: None)
     return tmp_path

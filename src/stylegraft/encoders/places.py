@@ -55,6 +55,8 @@ def whereabouts(name: str, row: Row) -> tuple[str, str]:
         return named, "own"
     try:
         found = assets.find(row.asset) if row.asset else Path(place(name))
+        if row.second:
+            assets.find(row.second)
     except StylegraftError:
         return "", ""
     if row.cached == INCEPTION_FILE:

@@ -90,20 +90,22 @@ class Published:
         return found
 
 
+def repository(found: Path | str) -> Published:
+    """The files of a folder or of hf://OWNER/REPO@REVISION, at one commit; raises StylegraftError for another name."""
+    if not hub.is_hub(str(found)):
+        return Published(Path(found).expanduser())
+    match = _REPOSITORY.fullmatch(str(found))
+    if match is None:
+        raise StylegraftError(f"{found}: expected hf://OWNER/REPO@REVISION (a branch, tag or commit)")
+    root, revision = match.groups()
+    _, pinned = hub.fetch(f"{root}/config.json" + (f"@{revision}" if revision else ""))
+    return Published(root, pinned.rpartition("@")[2])
+
+
 def find_published(kind: str, where: str) -> tuple[Published, dict[str, Any]]:
-    """The files of a `clip` or `dinov2` and its configuration; raises StylegraftError for another kind of model."""
+    """The files of a `clip`, `siglip` or `dinov2` and its configuration; raises StylegraftError for another kind of model."""
     found = place(kind, where)
-    if isinstance(found, str):
-        match = _REPOSITORY.fullmatch(found)
-        if match is None:
-            raise StylegraftError(
-                f"{kind}:{found}: expected hf://OWNER/REPO@REVISION (a branch, tag or commit)"
-            )
-        root, revision = match.groups()
-        _, pinned = hub.fetch(f"{root}/config.json" + (f"@{revision}" if revision else ""))
-        files = Published(root, pinned.rpartition("@")[2])
-    else:
-        files = Published(found)
+    files = repository(found)
     config = files.settings("config.json")
     if config.get("model_type") != kind:
         raise StylegraftError(f"{found}: a model of type {config.get('model_type')!r}, expected {kind!r}")
@@ -158,7 +160,7 @@ def framing(settings: Mapping[str, Any], name: str) -> Framing:
         )
 
     short, square = side("size")
-    crop = side("crop_size")[0] if settings.get("do_center_crop", True) else short
+    crop = side("crop_size")[0] if settings.get("do_center_crop", "crop_size" in settings) else short
     mode = MODES.get(settings.get("resample", 3))
     mean, std = (tuple(map(float, settings.get(f"image_{part}", ()))) for part in ("mean", "std"))
     if mode is None or len(mean) != 3 or len(std) != 3 or not 0 < crop <= short:

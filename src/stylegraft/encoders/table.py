@@ -15,7 +15,7 @@ _TORCHVISION = "BSD-3-Clause (torchvision's weights)"
 @dataclass(frozen=True)
 class Row:
     """`get` is the one command or setting that brings the weights; `{cache}` in it is the cache folder. `extra` is a
-    package that the loader imports, of the extra `[clip]`.
+    package that the loader imports, of the extra `[clip]`. `reads`: it takes sentences too, and can be a guide.
     """
 
     loader: str  # module:function(where=..., device=...)
@@ -25,10 +25,12 @@ class Row:
     licence: str
     serves: str  # the metrics of `evaluate` that look through it; `-`: none
     asset: str = ""  # row of checkpoints.assets.ASSETS, if the weights are one
+    second: str = ""  # another such row that the loader needs
     cached: str = ""  # else the name of their file or folder in the cache
     digest: str = ""  # of the published weights, where they are pinned
     extra: str = ""
     get: str = ""
+    reads: bool = False
 
 
 ENCODERS: dict[str, Row] = {
@@ -75,6 +77,31 @@ ENCODERS: dict[str, Row] = {
         cached="clip",
         extra="transformers",
         get="export STYLEGRAFT_CLIP=hf://openai/clip-vit-base-patch16",
+        reads=True,
+    ),
+    "siglip": Row(
+        loader="siglip:load_siglip",
+        about="SigLIP or SigLIP 2, image tower (and text); its name is the model's: siglip-vit-b-16",
+        dim="any",
+        size="any",
+        licence="Apache-2.0 (Google's); of another model: its own",
+        serves=_SETS,
+        cached="siglip",
+        extra="transformers",
+        get="export STYLEGRAFT_SIGLIP=hf://google/siglip-base-patch16-224",
+        reads=True,
+    ),
+    "sprig": Row(
+        loader="sprig:load_sprig",
+        about="our own small dual encoder (images and sentences) of filters, tints, avatars and emoji: no CLIP",
+        dim="256",
+        size="128",
+        licence="Apache-2.0 (EfficientNet-Lite0, MiniLM); the projections: see docs/encoders.md",
+        serves=_SETS,
+        asset="effnet",
+        second="minilm",
+        get="stylegraft assets get effnet; stylegraft assets get minilm",
+        reads=True,
     ),
     "dinov2": Row(
         loader="dinov2:load_dinov2",
@@ -97,6 +124,9 @@ ENCODERS: dict[str, Row] = {
         digest="64278c9defef881516f161ada57170a905a18211f0c22601f34b314d93bf86e3",
     ),
 }
+
+# Those that read sentences too, the most general first (`encoders.guides`).
+GUIDES = {name: row for name, row in ENCODERS.items() if row.reads}
 
 # Distances between two images (`encoders.lpips.load_lpips`); they give no features.
 DISTANCES: dict[str, Row] = {
