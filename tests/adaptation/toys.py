@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -62,6 +64,8 @@ OWN: dict[str, dict[str, Any]] = {
 }
 GUIDED = ("nada", "mtg", "jojogan", "difa", "hdn")  # they look through a guide, or at a picture's code
 guidance.CANDIDATES = 4
+guidance.means_folder = lambda: MEANS
+MEANS = Path(tempfile.mkdtemp(prefix="stylegraft-means-"))
 RECIPES = tuple(OWN)
 # For runs of two steps, stopped after the first.
 BRIEF: dict[str, Any] = {"r1_gamma": 0.0, "pl_weight": 0.0}

@@ -167,7 +167,7 @@ def check_gameless(row: Recipe) -> None:
         besides = f", with {settings(needless)}" if needless else ""
         raise StylegraftError(
             "recipe field adv is 0 and no term looks at the training images, so that G could learn nothing of them: "
-            f"expected adv=1, or weight on {' or '.join(looking()[1:])}{besides}"
+            f"expected adv=1, or weight on {' or '.join(looking(alone=True)[1:])}{besides}"
         )
     if needless:
         found = ", ".join(f"{field} is {show(getattr(row, field))}" for field in needless)
@@ -193,9 +193,16 @@ def check_batch(row: Recipe) -> None:
             )
 
 
-def looking() -> list[str]:
-    """The weights of which G needs one to learn from the training images: `fields.term` says which."""
-    return [name for name, field in FIELDS.items() if field.metadata.get("looks")]
+def looking(alone: bool = False) -> list[str]:
+    """The weights of which G needs one to learn from the training images: `fields.term` says which. alone: those that
+    need neither a guide nor an inversion beside it.
+    """
+    more = ("guided", "inverts") if alone else ()
+    return [
+        name
+        for name, field in FIELDS.items()
+        if field.metadata.get("looks") and not any(field.metadata[one] for one in more)
+    ]
 
 
 def effectless(row: Recipe, said: Collection[str] = ()) -> dict[str, tuple[Any, tuple[str, ...]]]:

@@ -248,8 +248,8 @@ class Recipe:
     """Rows of W+, from the coarsest on, that such a mixture keeps of the reference."""
     jojo_alpha: float = 1.0
     """Share of random w in its other rows."""
-    invert_steps: int = 300
-    """Steps in which a reference is inverted (about 1,000 for the closest fit; `translate --recipe good`)."""
+    invert_steps: int = 100
+    """Steps in which a reference is inverted, as `translate` does; a thousand give the closest fit."""
     attentive: float = term(looks=True, guided=True)
     """Weight of DiFa's attentive style: relaxed earth mover's distance of a guide's tokens to the reference's."""
     scc: float = 0.0

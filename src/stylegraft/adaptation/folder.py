@@ -274,7 +274,7 @@ def compare(path: Path, saved: Mapping[str, Any], asked: Mapping[str, Any]) -> N
         before, now = saved.get(name), asked.get(name)
         if not isinstance(now, dict):
             if before != now:
-                _refuse(path, name, before, now)
+                _refuse(path, name, *(_named(one) if name == "guides" else one for one in (before, now)))
             continue
         before = before if isinstance(before, dict) else {}
         for key in IDENTITY.get(name, [key for key in now if key not in FREE]):
@@ -288,6 +288,10 @@ def _refuse(path: Path, name: str, before: Any, now: Any) -> None:
         f"{path}: this run was started with {name} = {before!r}, the command now asks for {now!r}; "
         "repeat the first command to continue it, or choose another --out"
     )
+
+
+def _named(guides: Sequence[Mapping[str, Any]] | None) -> str:
+    return ", ".join(f"{one['name']} {one['digest'][:12]}={one['weight']:g}" for one in guides or ()) or "none"
 
 
 def _short(value: Any) -> Any:

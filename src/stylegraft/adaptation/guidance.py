@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -192,7 +193,7 @@ def source_mean(state: State, guide: Guide) -> Tensor:
         str(recipe.source_samples),
         str(recipe.loss_resolution),
     ]
-    path = assets.cache_dir() / "source-means" / f"{'-'.join(part[:16] for part in key)}.safetensors"
+    path = means_folder() / f"{'-'.join(part[:16] for part in key)}.safetensors"
     try:
         tensors, texts = tensorfile.read(path)
         if texts.get("key") == "-".join(key) and texts.get("digest") == tensorfile.digest(tensors, {}):
@@ -208,6 +209,11 @@ def source_mean(state: State, guide: Guide) -> Tensor:
     except (OSError, StylegraftError):
         pass  # a cache that cannot be written costs time, not the run
     return mean
+
+
+def means_folder() -> Path:
+    """Where means of sources are kept."""
+    return assets.cache_dir() / "source-means"
 
 
 @torch.no_grad()

@@ -57,7 +57,7 @@ def source_fisher(state: State, samples: int) -> dict[str, Tensor]:
     def verdict(k: int) -> Tensor:
         return F.logsigmoid(judged(state.discriminator, one_fake(state, student, samples, k))).sum()
 
-    return fisher(verdict, moved, samples, partial(state.between, estimating("G")))
+    return fisher(verdict, moved, samples, partial(state.between, "G"))
 
 
 def leaf_fisher(
@@ -70,7 +70,7 @@ def leaf_fisher(
     """F of these learners of G (on its average) or of D, as the run stands; of D on images of G with the parameters
     `moved`, or as it stands too.
     """
-    between = partial(state.between, estimating(owner))
+    between = partial(state.between, owner)
     if owner == "D":
         with torch.no_grad():
             student = Adapted(state.generator, moved or effective(state.deltas, state.base))
@@ -119,8 +119,3 @@ def by_filter(found: Mapping[str, Tensor], parameters: Iterable[str], prefix: st
         name = wanted[parameter]
         filters[name] = filters[name] + own if name in filters else own
     return filters
-
-
-def estimating(owner: str) -> str:
-    """What `State.between` is told."""
-    return f"estimating {owner}'s Fisher information"

@@ -52,7 +52,7 @@ def describe(state: State, space: str) -> list[str]:
         f"in {len(state.deltas)} of {len(state.base) - 1} tensors; Adam {lr:g}"
         + (f", rising to it over its first {recipe.lr_warmup} steps" if recipe.lr_warmup else ""),
         judging(state) if recipe.adv else "D: none, no adversarial game is played",
-        f"{f'{len(state.images)} images' if len(state.images) else 'no images'}, batch {recipe.batch}"
+        f"{counted(len(state.images))}, batch {recipe.batch}"
         + (f", minibatch-std group {state.discriminator.group_size}" if recipe.adv else "")
         + f"; {averages(recipe)}",
     ]
@@ -133,6 +133,11 @@ def stages(state: State, space: str) -> list[str]:
             else f"warning: swap={recipe.swap} takes nothing away: this space moves no block below {recipe.swap} px"
         )
     return lines
+
+
+def counted(images: int) -> str:
+    """`10 images`."""
+    return "no images" if not images else f"{images} image{'s' if images > 1 else ''}"
 
 
 def averages(recipe: Recipe) -> str:

@@ -141,6 +141,8 @@ def estimating(say: Voice, bar: Progress, stop: Event) -> Callable[[str, int, in
         if stop.is_set():
             raise Stopped
         line = f"{what}: {done} of {count}"
+        if what in ("G", "D"):  # `importance` says whose
+            line = f"estimating {what}'s Fisher information: {done} of {count} samples"
         bar.wait(line)
         if not done:
             said = perf_counter()

@@ -87,8 +87,8 @@ class State:
     found: dict[str, Tensor]  # what guided terms look at (`guidance`); empty until it is found
     recall: dict[str, Tensor]  # what a term remembers of earlier steps: DiFa's window, NADA's rows
 
-    # Called while something is found out before a step: what, how much is done, of how much. It may raise, and the step
-    # has not begun then.
+    # Called while something is found out before a step: what (of Fisher information "G" or "D"), how much is done, of
+    # how much. It may raise, and the step has not begun then.
     between: Callable[[str, int, int], None] = unheard
 
     @property
