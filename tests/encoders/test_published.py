@@ -1,4 +1,4 @@
-"""CLIP, SigLIP and DINOv2 from a folder: transformers' own features on the same pixels, Pillow's preprocessing, no code."""
+"""CLIP, SigLIP and DINOv2 from a folder: transformers' own features on the same pixels, Pillow's preprocessing."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from stylegraft.encoders import TextEncoder, load_encoder
+from stylegraft.encoders.guides import Patchwise, load_guide, load_guides
 from stylegraft.encoders.published import Framing, framing
 from stylegraft.errors import StylegraftError
 
@@ -30,7 +31,7 @@ def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     folder = tmp_path_factory.mktemp("clip")
     torch.manual_seed(0)
-    tower = dict(hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=2)
+    tower = dict(hidden_size=32, intermediate_size=48, num_hidden_layers=6, num_attention_heads=2)
     config = transformers.CLIPConfig(
         vision_config=tower | dict(image_size=32, patch_size=8),
         text_config=tower
@@ -278,3 +279,78 @@ def test_a_repository_of_the_hub_is_read_from_its_cache_at_one_commit(
         load_encoder(f"{kind}:hf://someone/other")
     with pytest.raises(StylegraftError, match="expected hf://OWNER/REPO@REVISION"):
         load_encoder(f"{kind}:hf://someone")
+
+
+# As guides
+# -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["clip", "siglip"])
+def guide_folder(request: pytest.FixtureRequest) -> Path:
+    return request.getfixturevalue(f"{request.param}_folder")
+
+
+def test_a_folder_alone_is_a_guide_of_its_kind(
+    clip_folder: Path, siglip_folder: Path, dinov2_folder: Path
+) -> None:
+    found = load_guides(f"{clip_folder}, {siglip_folder}=0.5")
+    assert [(guide.name, weight) for guide, weight in found] == [
+        ("clip-vit-32-8@32", 1),
+        ("siglip2-vit-32-8@32", 0.5),
+    ]
+    for guide, _ in found:
+        assert isinstance(guide, Patchwise)
+        assert guide.sees == "bicubic to 32 px, antialiased"
+        assert guide.patches == "block 3"
+    with pytest.raises(StylegraftError, match="clip-vit-32-8@32 is there twice"):
+        load_guides(f"clip:{clip_folder}, {clip_folder}=2")
+    with pytest.raises(StylegraftError, match='a model of type "dinov2"'):
+        load_guide(str(dinov2_folder))
+
+
+def test_images_and_the_tokens_of_the_fourth_block_are_those_of_transformers(
+    guide_folder: Path, images: Tensor
+) -> None:
+    guide = load_guide(str(guide_folder))
+    assert isinstance(guide, Patchwise)
+    pixels = guide.preprocess(images)
+    assert torch.equal(guide.encode_image(images), guide.encode(pixels))
+    model = transformers.AutoModel.from_pretrained(guide_folder)
+    with torch.no_grad():
+        states = model.vision_model(pixel_values=pixels, output_hidden_states=True).hidden_states
+    expected = states[4][:, -16:]  # 0 is the input; the class token, where there is one, stands first
+    found = guide.tokens(images)
+    assert found.shape == (3, 16, 32)
+    assert torch.allclose(found, expected, atol=1e-5)
+    assert (found[0] - found[1]).abs().max() > 1e-2
+
+
+def test_siglip_reads_lower_case_filled_up_to_its_length(siglip_folder: Path) -> None:
+    guide = load_guide(f"siglip:{siglip_folder}")
+    model = transformers.SiglipModel.from_pretrained(siglip_folder)
+    for text, ids in (("a Pencil sketch", [2, 3, 4, 0, 1, 1]), ("face", [6, 0, 1, 1, 1, 1])):
+        with torch.no_grad():
+            expected = model.get_text_features(input_ids=torch.tensor([ids]))
+        assert torch.allclose(
+            guide.encode_text([text]), getattr(expected, "pooler_output", expected), atol=1e-5
+        )
+    with pytest.raises(StylegraftError, match="7 tokens, siglip2-vit-32-8@32 reads 6"):
+        guide.encode_text(["a sketch of a face face"])
+
+
+def test_half_precision_gives_the_same_features_and_loses_no_small_gradient(
+    guide_folder: Path, images: Tensor
+) -> None:
+    whole, half = load_guide(str(guide_folder)), load_guide(str(guide_folder), half=True)
+    grads = []
+    for guide in (whole, half):
+        x = images.clone().requires_grad_()
+        found = guide.encode_image(x)
+        assert found.dtype == torch.float32
+        (found.square().sum() * 1e-7).backward()
+        assert x.grad is not None
+        grads.append(x.grad)
+    assert torch.allclose(half.encode_image(images), whole.encode_image(images), atol=0.02)
+    assert ((grads[1] - grads[0]).norm() / grads[0].norm()).item() < 0.05
+    assert half.digest == whole.digest
+    assert torch.equal(half.encode_text(["a face"]), whole.encode_text(["a face"]))

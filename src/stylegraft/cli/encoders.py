@@ -21,7 +21,7 @@ LEGEND = (
     "here: how the digest of its weights begins; own: weights that you named, whose digest `stylegraft encoders NAME` "
     "tells; other: a file that is not the published one, and is not loaded; no: not here. metrics: those of "
     "`stylegraft evaluate` that look through it; similarity is quality and diversity. A metric carries its encoder's "
-    "name; numbers of two encoders cannot be compared."
+    "name; numbers of two encoders cannot be compared. Those that read sentences too can guide an adaptation: "
 )
 
 
@@ -37,7 +37,7 @@ def show_all() -> None:
     """Two lines an encoder, and below them what gets those that are missing."""
     from stylegraft.cli.console import say
     from stylegraft.encoders.places import how_to_get, whereabouts
-    from stylegraft.encoders.table import DISTANCES, ENCODERS
+    from stylegraft.encoders.table import DISTANCES, ENCODERS, GUIDES
 
     table = {**ENCODERS, **DISTANCES}
     found = {name: whereabouts(name, row) for name, row in table.items()}
@@ -49,7 +49,7 @@ def show_all() -> None:
         print(textwrap.fill(told, 80, subsequent_indent=" " * 35, break_on_hyphens=False))
         print(textwrap.fill(f"{row.about}. {row.licence}", 80, initial_indent="  ", subsequent_indent="  "))
     print()
-    say(LEGEND)
+    say(f"{LEGEND}{', '.join(GUIDES)}.")
     missing: dict[str, list[str]] = {}
     for name, row in table.items():
         if not found[name][0] or found[name][1] == "other":
@@ -83,6 +83,8 @@ def show_one(text: str) -> None:
             ("name", net.name),
             ("numbers an image", getattr(net, "dim", "")),
             ("input", f"{net.size} px" if hasattr(net, "size") else "the image at its own size"),  # pyright: ignore
+            ("sees", getattr(net, "sees", "")),
+            ("tells of places", getattr(net, "patches", "")),
             ("digest", net.digest),
         ]
     else:

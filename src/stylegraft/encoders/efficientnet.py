@@ -7,7 +7,8 @@ no state.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterator, Mapping
 
 import torch
 import torch.nn.functional as F
@@ -94,10 +95,17 @@ class EfficientNetLite0(Frozen):
 
     def encode(self, x: Tensor) -> Tensor:
         """Preprocessed images -> pooled features [B, 1280]."""
+        (last,) = deque(self.maps(x), maxlen=1)
+        return last.mean((2, 3))
+
+    def maps(self, x: Tensor) -> Iterator[Tensor]:
+        """Preprocessed images -> the maps [B, C, H, W] behind the stem and each of the 16 blocks, and of the head."""
         x = F.relu6(self.stem(x.contiguous(memory_format=torch.channels_last)))
+        yield x
         for block in self.blocks:
             x = block(x)
-        return F.relu6(self.head(x)).mean((2, 3))
+            yield x
+        yield F.relu6(self.head(x))
 
     def forward(self, images: Tensor) -> Tensor:
         """Images [B, 1 or 3, H, W] in [-1, 1] -> features [B, 1280]."""

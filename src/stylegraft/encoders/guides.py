@@ -93,7 +93,7 @@ def weighted(names: str) -> list[tuple[str, float]]:
 
 
 def guide_kind(name: str) -> tuple[str, str]:
-    """(row of `GUIDES`, where) of a name, of `NAME:WHERE`, or of a folder or hf://OWNER/REPO, whose config.json tells."""
+    """(row of `GUIDES`, where) of a name, of `NAME:WHERE`, of a folder or hf://OWNER/REPO, whose config.json tells."""
     if name.partition(":")[0] in ENCODERS or not ("/" in name or "\\" in name or Path(name).is_dir()):
         kind, where = split(name)
         if kind not in GUIDES:

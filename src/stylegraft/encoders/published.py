@@ -103,7 +103,7 @@ def repository(found: Path | str) -> Published:
 
 
 def find_published(kind: str, where: str) -> tuple[Published, dict[str, Any]]:
-    """The files of a `clip`, `siglip` or `dinov2` and its configuration; raises StylegraftError for another kind of model."""
+    """The files of a model of a kind and its configuration; raises StylegraftError for another kind of model."""
     found = place(kind, where)
     files = repository(found)
     config = files.settings("config.json")

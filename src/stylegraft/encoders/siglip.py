@@ -105,7 +105,7 @@ class SigLIP(Frozen):
             filler = tokenizer.token_to_id(str(word))
             if filler is None:
                 raise StylegraftError(
-                    f"{self.files.root}: tokenizer_config.json has pad_token {word!r}, which tokenizer.json does not know"
+                    f"{self.files.root}: pad_token {word!r} of tokenizer_config.json is not known to tokenizer.json"
                 )
             self._reader = network, tokenizer, filler
         return self._reader
