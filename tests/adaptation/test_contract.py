@@ -84,8 +84,8 @@ def matrix() -> Iterator[Pair]:
 
 
 def looked_at() -> Iterator[Pair]:
-    """All that is refused; of what MobileStyleGAN allows, recipes in their own spaces and `dcl` in all. Recipes without a
-    game in a few spaces: nothing of them but the rates depends on it.
+    """All that is refused; of what MobileStyleGAN allows, recipes in their own spaces and `dcl` in all. Recipes with a
+    guide in a few spaces: nothing of them but the rates depends on it.
     """
     for pair in matrix():
         if pair.recipe in GUIDED and not pair.why and pair.space not in (small(pair.recipe).space, *FEW):

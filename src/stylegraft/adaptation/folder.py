@@ -291,7 +291,9 @@ def _refuse(path: Path, name: str, before: Any, now: Any) -> None:
 
 
 def _named(guides: Sequence[Mapping[str, Any]] | None) -> str:
-    return ", ".join(f"{one['name']} {one['digest'][:12]}={one['weight']:g}" for one in guides or ()) or "none"
+    return (
+        ", ".join(f"{one['name']} {one['digest'][:12]}={one['weight']:g}" for one in guides or ()) or "none"
+    )
 
 
 def _short(value: Any) -> Any:

@@ -61,11 +61,13 @@ def scores(state: State) -> Tensor:
 
 
 def choose(state: State) -> Tensor:
-    """The `choose_rows` rows with the highest scores among those that something learns by: row numbers, ascending."""
+    """The `choose_rows` rows with the highest scores among those that something learns by: row numbers, ascending, as
+    floats, which a state can hold.
+    """
     able = sorted(set().union(*rows_of(state).values()))
     found = scores(state)[able]
     best = found.topk(min(state.recipe.choose_rows, len(able))).indices
-    return torch.tensor(able)[best.cpu()].sort().values
+    return torch.tensor(able, dtype=torch.float32)[best.cpu()].sort().values
 
 
 def chosen(state: State, learners: dict[str, Tensor]) -> dict[str, Tensor]:
