@@ -463,7 +463,7 @@ def test_what_a_recipe_needs_of_its_surroundings_is_named():
     blind = type("Blind", (), {"name": "blind", "digest": "0" * 64, "dim": 4})()
     images = pictures(1).float() / 127.5 - 1
     with pytest.raises(StylegraftError, match="blind tells nothing of places .* --set attentive=0"):
-        begin(toy(), images, small("difa"), "stylespace", guides=((blind, 1.0),))
+        begin(toy(), images, small("difa"), "stylespace", guides=((blind, 1.0),))  # type: ignore[arg-type]
     lonely = Source("lonely", toy().generator, None)
     with pytest.raises(StylegraftError, match="jojogan: JoJoGAN compares in the source's own discriminator"):
         begin(lonely, images, small("jojogan"), "stylespace", perceptual=Pixels())  # type: ignore[arg-type]

@@ -158,7 +158,7 @@ PAPER: dict[str, Recipe] = {
     # StyleDomain's similar domains; these five have its settings (1024 px): no game, no average, Adam by OWN_LR.
     # Quality / Diversity in StyleSpace, Botero and Sketch by text: .309/.230, .193/.306
     "nada": Recipe(
-        "nada", "Gal et al., StyleGAN-NADA: CLIP-Guided Domain Adaptation of Image Generators, SIGGRAPH 2022",
+        "nada", "Gal et al., StyleGAN-NADA: CLIP-Guided Domain Adaptation of Image Generators, ACM TOG 2022",
         steps=250, **_GUIDED, direction=1.0, source_samples=16,
     ),
     # In `full`, Titan Erwin and Disney: .607/.269, .509/.234

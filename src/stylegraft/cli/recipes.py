@@ -45,7 +45,7 @@ ADDS: dict[str, str] = {
     "freezesg": "coarse image kept",
     "weditgan": "an offset of w",
     "nada": "no D: towards words",
-    "mtg": "no D: a picture, its inverse",
+    "mtg": "no D: picture and inverse",
     "jojogan": "D frozen: mixed codes",
     "difa": "no D: style by places",
     "hdn": "no D: words; gains, angles",
