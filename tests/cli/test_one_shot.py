@@ -43,28 +43,3 @@ def test_without_a_guide_the_line_says_how_to_get_one(stylegraft, toy_file: Path
     (line,) = ran.err.splitlines()
     assert "clip weights" in line and "To get them" in line
     assert not (tmp_path / "run").exists()
-
-
-def test_a_picture_is_learnt_from_its_file_by_the_source_s_own_discriminator(
-    stylegraft, toy_file: Path, toy_images: Path, tmp_path: Path
-):
-    """`jojogan` needs no guide; a dry run says what it finds before the first step, and writes nothing."""
-    picture = sorted(toy_images.iterdir())[0]
-    few = (
-        "--recipe",
-        "jojogan",
-        "--steps",
-        2,
-        "--set",
-        "invert_steps=2",
-        "--dry-run",
-        "--out",
-        tmp_path / "run",
-    )
-    ran = stylegraft("adapt", toy_file, "--image", picture, *few)
-    if "assets get lpips" in ran.err:
-        pytest.skip("LPIPS is not installed here")
-    assert ran.status == 0, ran.err
-    assert "each picture is inverted into W+, 2 steps" in ran.err
-    assert "1 image, batch 4" in ran.err
-    assert not (tmp_path / "run").exists()
