@@ -108,25 +108,28 @@ def recoloured(faces: Tensor) -> tuple[list[Tensor], Callable[[], Tensor]]:
     return [mix, shift], lambda: (torch.einsum("bij,bjhw->bihw", mix, faces) + shift).clamp(-1, 1)
 
 
-@pytest.mark.parametrize(("wanted", "tint", "other"), [("blue", "blue", "red"), ("green", "green", "purple")])
+@pytest.mark.parametrize(("wanted", "other"), [("green", "red"), ("red", "green")])
 def test_its_gradient_leads_to_a_sentence_and_away_from_another(
-    sprig: Sprig, probe: Any, faces: Tensor, wanted: str, tint: str, other: str
+    sprig: Sprig, probe: Any, faces: Tensor, wanted: str, other: str
 ) -> None:
-    """Twenty steps of StyleGAN-NADA's directional loss on colours; VGG16's probe is the judge."""
-    source, target = sprig.encode_text(["a photo of a face", f"a photo of a face, all {wanted}"])
-    direction = F.normalize(target, dim=0) - F.normalize(source, dim=0)
-    start = F.normalize(sprig.encode_image(faces), dim=1)
+    """Twenty steps on the colours of two faces; VGG16's probe is the judge, with the guide's own score beside it."""
+    texts = [f"a {wanted} tinted photo of a face", f"a {other} tinted photo of a face"]
+    target, away = F.normalize(sprig.encode_text(texts), dim=1)
+    faces = faces[:2]
     free, draw = recoloured(faces)
-    optimiser = torch.optim.Adam(free, 0.06)
+    optimiser = torch.optim.Adam(free, 0.05)
+    scores = list[float]()
     for _ in range(20):
-        moved = F.normalize(sprig.encode_image(draw()), dim=1) - start
-        loss = 1 - F.cosine_similarity(moved + 1e-6, direction[None]).mean()
+        unit = F.normalize(sprig.encode_image(draw()), dim=1)
+        loss = 1 - (unit @ target).mean()
+        scores.append((unit @ away).mean().item())
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
+    assert scores[-1] < scores[0] + 0.05
     with torch.no_grad():
         before, after = probe(faces)["tint"], probe(draw())["tint"]
     names = probe.heads["tint"]
-    assert before[:, names.index(tint)].mean() < 0.1
-    assert (after.argmax(1) == names.index(tint)).float().mean() >= 0.75
+    assert before[:, names.index(wanted)].mean() < 0.1
+    assert (after.argmax(1) == names.index(wanted)).all()
     assert after[:, names.index(other)].mean() < 0.1

@@ -46,11 +46,12 @@ def test_the_random_encoder_is_the_same_everywhere_and_says_what_it_is(images: T
         load_encoder("random-tiny:weights.pt")
 
 
-@pytest.mark.parametrize("name", ["vgg16", "effnet-lite0", *DISTANCES])
+@pytest.mark.parametrize("name", ["vgg16", "effnet-lite0", "sprig", *DISTANCES])
 def test_the_pinned_digest_is_the_one_that_the_weights_have(name: str) -> None:
     row = {**ENCODERS, **DISTANCES}[name]
     try:
         assets.find(row.asset)
+        assets.find(row.second or row.asset)
     except StylegraftError as missing:
         pytest.skip(str(missing))
     net = load_lpips(name.removeprefix("lpips-")) if name in DISTANCES else load_encoder(name)

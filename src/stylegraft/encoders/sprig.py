@@ -24,7 +24,7 @@ from stylegraft.encoders.minilm import MiniLM, load_minilm
 from stylegraft.encoders.protocol import Frozen, fill, resize
 from stylegraft.errors import StylegraftError
 
-SIZE, DIM, HIDDEN = 128, 256, 384
+SIZE, DIM, HIDDEN = 128, 256, 320
 # Maps of EfficientNet whose mean and deviation are looked at: number in `maps` -> channels (the stem, stages 2, 3, 5)
 TAPS = {0: 32, 3: 24, 5: 40, 11: 112}
 PATCHES = 5  # the map that tells of places: stage 3, 16 x 16

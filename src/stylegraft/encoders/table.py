@@ -100,6 +100,7 @@ ENCODERS: dict[str, Row] = {
         serves=_SETS,
         asset="effnet",
         second="minilm",
+        digest="f61d8b5f13c3d1c1055d50f4e05be8747c52e1cb2a16297c43b180f9994676f3",
         get="stylegraft assets get effnet; stylegraft assets get minilm",
         reads=True,
     ),
