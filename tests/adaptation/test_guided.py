@@ -86,6 +86,18 @@ def test_where_every_run_starts_the_direction_has_a_slope_and_it_is_finite():
     assert torch.allclose(slope, -d / nada.FLOOR)
 
 
+def test_the_global_term_is_the_cosine_to_the_sentence_itself():
+    state = prepared("nada", near=1.0)
+    (term,) = [term for term in objectives(state.recipe) if term.name == "near"]
+    views, expected = views_of(state), 0.0
+    for i, (guide, weight) in enumerate(GUIDES):
+        wanted = encode_texts(guide, ["pencil"])[0].numpy()
+        found = views.embedded[i][0].detach().numpy()
+        expected += weight * np.mean([1 - cosine(row, wanted) for row in found])
+    assert float(term.loss(views).detach()) == pytest.approx(expected, rel=1e-5)
+    assert recipe("nada", near=1.0).reads and recipe("nada", near=1.0, direction=0.0).reads
+
+
 def test_the_angles_are_the_equation():
     t, s = units(4, 5, seed=0), units(4, 5, seed=1)
     a, b = t.numpy(), s.numpy()

@@ -57,12 +57,12 @@ EFFECTLESS: list[tuple[str, Any, tuple[str, ...]]] = [
     ("prune_below", 0, _SORTED),
     ("bsa_emd", 0, ("bsa_pixel", "bsa_vgg")),  # without, no latents learn
     ("cl_latents", "free", ("cdc",)),
-    ("choose_rows", 0, ("direction", "ref_clip", "attentive")),
+    ("choose_rows", 0, ("direction", "near", "ref_clip", "attentive")),
 ]
 # These are refused only where they are asked for: what a row brings may idle when its term is switched off. Periods are
 # not here, which one may well set for all methods of a study.
 _BSA, _DCL = ("bsa_pixel", "bsa_vgg"), ("cl1", "cl2")
-_GUIDED = ("direction", "within", "ref_clip", "attentive")
+_GUIDED = ("direction", "near", "within", "ref_clip", "attentive")
 IDLE: dict[str, tuple[str, ...]] = {
     "lead": ("lead_space", "lead_judge", *_SORTED), "lead_space": ("lead",), "lead_judge": ("lead",),
     "warmup_judge": ("warmup",), "tau": _DCL, "cl_taps": _DCL, "cl1_positive": ("cl1",), "cl2_negatives": ("cl2",),
@@ -70,7 +70,7 @@ IDLE: dict[str, tuple[str, ...]] = {
     "ada_mode": ("augment",), "ada_p": ("augment",), "ada_target": ("augment",), "ada_kimg": ("augment",),
     "ada_max": ("augment",), "fm_match": ("fm",), "fm_layers": ("fm",), "fm_noise": ("fm",),
     "structure_levels": ("structure",), "drift": ("l2sp", "ewc"), "bsa_jitter": _BSA, "bsa_lr": _BSA,
-    "direction_from": ("direction",), "source_samples": ("direction",), "templates": ("direction",),
+    "direction_from": ("direction",), "source_samples": ("direction",), "templates": ("direction", "near"),
     "choose_every": ("choose_rows",), "loss_resolution": _GUIDED, "jojo_rows": ("jojo",), "jojo_alpha": ("jojo",),
     "invert_steps": ("within", "ref_clip", "ref_l2", "ref_lpips", "jojo"),
     "scc_rows": ("scc",), "scc_share": ("scc",), "scc_window": ("scc",), "scc_full": ("scc",),

@@ -218,6 +218,10 @@ class Recipe:
     """Where the direction to pictures begins: at the mean of source `samples` (NADA's image mode, DiFa), or at each
     picture's own `inverse` in the source (MindTheGap).
     """
+    near: float = term(looks=True, guided=True)
+    """Weight of StyleGAN-NADA's global term: adapted images come near to what is asked for itself. The direction does
+    not reward going far; this does.
+    """
     source_samples: int = 500
     """Samples of the source in that mean."""
     templates: str = "imagenet"
@@ -293,13 +297,13 @@ class Recipe:
 
     @property
     def reads(self) -> bool:
-        """Whether a sentence is enough: G learns, and nothing that has weight looks at pictures but the direction."""
+        """Whether a sentence is enough: G learns by `direction` or `near`, and nothing else looks at pictures."""
         looks = {
             one.name
             for one in dataclasses.fields(self)
             if one.metadata.get("looks") and getattr(self, one.name)
         }
-        return looks == {"direction"} and not self.inverts
+        return bool(looks) and looks <= {"direction", "near"} and not self.inverts
 
     def asks(self, what: str) -> bool:
         """Whether a term that has weight is marked `looks`, `guided` or `inverts`."""

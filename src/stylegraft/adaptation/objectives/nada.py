@@ -45,7 +45,19 @@ def towards(views: Views) -> Tensor:
     return torch.stack(losses).sum()
 
 
+def nearness(views: Views) -> Tensor:
+    """1 - cos( E(t_i), wanted ) in all guides, by their weights: the paper's global term."""
+    losses = [
+        weight * apart(t, views.found("wanted", i))
+        for i, (weight, (t, _)) in enumerate(zip(views.weights, views.embedded, strict=True))
+    ]
+    return torch.stack(losses).sum()
+
+
 def terms(recipe: Recipe) -> list[Objective]:
-    """The directional loss, if the recipe gives it weight."""
-    term = Objective("direction", "G", towards, ("guided_pair", "embedded"), recipe.direction)
-    return [term] if term.weight else []
+    """Both losses, as far as the recipe gives them weight."""
+    both = [
+        Objective("direction", "G", towards, ("guided_pair", "embedded"), recipe.direction),
+        Objective("near", "G", nearness, ("guided_pair", "embedded"), recipe.near),
+    ]
+    return [term for term in both if term.weight]
