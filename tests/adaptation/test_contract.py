@@ -39,7 +39,12 @@ ARCHITECTURES = ("stylegan2", "mobile")
 OFTEN: dict[str, Any] = {"r1_every": 4, "cross_every": 2}
 
 
-FEW = ("stylespace", "full", "hdn", "hdn-before")  # spaces in which recipes that look through guides are tried
+FEW = (
+    "stylespace",
+    "full",
+    "hdn",
+    "hdn-before",
+)  # spaces in which recipes that look through guides are tried
 
 
 class Pair(NamedTuple):
