@@ -21,8 +21,8 @@ import torch
 from heading import RESULTS, ROOT, heading, write
 from torch import Tensor
 
-from stylegraft.applications.inversion_encoder import find_encoder
-from stylegraft.applications.inversion_space import SPACES
+from stylegraft.adaptation.inversion.encoder import find_encoder
+from stylegraft.adaptation.inversion.space import SPACES
 from stylegraft.applications.invert import invert_images
 from stylegraft.data.grids import save_grid
 from stylegraft.data.pixels import to_float

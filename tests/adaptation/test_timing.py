@@ -11,7 +11,7 @@ from stylegraft.adaptation import plan as planning
 from stylegraft.adaptation import timing
 from stylegraft.adaptation.loop import phases
 from stylegraft.adaptation.objectives import objectives
-from stylegraft.adaptation.recipes import Recipe
+from stylegraft.adaptation.recipes import PAPER, Recipe
 from stylegraft.adaptation.run import adapt
 from stylegraft.adaptation.state import State
 from stylegraft.adaptation.timing import acting_at, costliest_step, kinds, seconds_a_step, timed
@@ -76,7 +76,7 @@ def shares(often: dict[timing.Kind, float], phase: str) -> dict[int, float]:
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_the_costliest_step_has_all_terms_and_lies_behind_the_stages(name: str):
-    row = small(name, warmup=0 if name == "bsa" else 3)
+    row = small(name, warmup=3 if PAPER[name].adv else 0)
     step = costliest_step(row)
     assert step >= row.warmup + row.lead
     for members in phases(objectives(row)).values():

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from stylegraft.adaptation import guidance
 from stylegraft.adaptation.loop import train
 from stylegraft.adaptation.recipes import Recipe, recipe
+from stylegraft.adaptation.request import Request
 from stylegraft.adaptation.state import State, begin
 from stylegraft.checkpoints import Source
 from stylegraft.domains import SPACES
@@ -51,7 +56,16 @@ OWN: dict[str, dict[str, Any]] = {
     "maskedd": {},
     "freezesg": {"batch": 4, "ada_kimg": 0.05, "discriminator": "upto-8", "space": "late@8"},
     "weditgan": {"ada_kimg": 0.05, "perp": 1e-4},
+    "nada": {},
+    "mtg": {"lr_warmup": 0, "invert_steps": 2},
+    "jojogan": {"lr_warmup": 0, "invert_steps": 2, "jojo_rows": 2},
+    "difa": {"lr_warmup": 0, "batch": 4, "source_samples": 4, "scc_rows": 3, "scc_window": 2, "scc_full": 4},
+    "hdn": {},
 }
+GUIDED = ("nada", "mtg", "jojogan", "difa", "hdn")  # they look through a guide, or at a picture's code
+guidance.CANDIDATES = 4
+guidance.means_folder = lambda: MEANS
+MEANS = Path(tempfile.mkdtemp(prefix="stylegraft-means-"))
 RECIPES = tuple(OWN)
 # For runs of two steps, stopped after the first.
 BRIEF: dict[str, Any] = {"r1_gamma": 0.0, "pl_weight": 0.0}
@@ -139,6 +153,60 @@ def small(name: str, **changes: Any) -> Recipe:
     return recipe(name, **{"warmup": 0, "lr": 0.002, **OWN[name], **changes})
 
 
+class ToyGuide(torch.nn.Module):
+    """A guide of random weights: three colours and their slopes to 16 numbers, letters to as many."""
+
+    name, dim, sees, patches = "toy", 16, "at 8 px", "places"
+
+    def __init__(self, seed: int = 0, dtype: torch.dtype = torch.float32) -> None:
+        super().__init__()
+        rng = torch.Generator().manual_seed(seed)
+        self.digest = f"{seed:064d}"
+        self.look = torch.nn.Parameter(torch.randn(16, 3, 3, 3, generator=rng).to(dtype), requires_grad=False)
+        self.head = torch.nn.Parameter(torch.randn(16, 64, generator=rng).to(dtype), requires_grad=False)
+        self.seed = seed
+
+    def preprocess(self, images: Tensor) -> Tensor:
+        return torch.nn.functional.interpolate(images, size=8, mode="bilinear", antialias=True)
+
+    def encode(self, x: Tensor) -> Tensor:
+        found = torch.tanh(torch.nn.functional.conv2d(x, self.look.to(x)))
+        return torch.cat(
+            (found.mean((2, 3)), found.square().mean((2, 3)), x.mean((2, 3)).repeat(1, 10), x[:, :2, 0, 0]), 1
+        ) @ self.head.T.to(x)
+
+    def encode_image(self, images: Tensor) -> Tensor:
+        return self.encode(self.preprocess(images))
+
+    def encode_text(self, texts: Sequence[str]) -> Tensor:
+        seeds = [sum(map(ord, text)) * 7 + len(text) + self.seed for text in texts]
+        return torch.stack([torch.randn(16, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
+
+    def tokens(self, images: Tensor) -> Tensor:
+        x = self.preprocess(images)
+        return torch.nn.functional.conv2d(x, self.look.to(x)).flatten(2).transpose(1, 2)
+
+
+class Pixels(torch.nn.Module):
+    """A distance of images that needs no weights."""
+
+    def embed(self, images: Tensor) -> list[Tensor]:
+        return [images / images[0].numel() ** 0.5, images.mean((2, 3), keepdim=True)]
+
+
+GUIDES: Any = ((ToyGuide(0), 1.0), (ToyGuide(1), 0.5))
+
+
+def request_of(row: Recipe) -> tuple[Request, Tensor]:
+    """A sentence and no images for those that read, else no sentence and a picture, or ten."""
+    images = pictures().float() / 127.5 - 1
+    return (
+        (Request("pencil"), images[:0])
+        if row.reads
+        else (Request(), images[: 2 if row.name in GUIDED else 10])
+    )
+
+
 def golden_space(name: str) -> str:
     """Where the golden losses of a recipe are taken: in affine-light+, or its own space where it refuses that."""
     refused = any(name == recipe and "affine-light+" in spaces for _, recipe, spaces in REFUSED)
@@ -149,9 +217,16 @@ def fresh(
     name: str = "tgan", space: str = "affine-light+", architecture: str = "stylegan2", **changes: Any
 ) -> State:
     """A state before its first step."""
-    images = pictures().float() / 127.5 - 1
     changes = WITHOUT.get(architecture, {}).get(name, {}) | changes
-    return begin(toy(architecture), images, small(name, **changes), space)
+    row = small(name, **changes)
+    request, images = request_of(row)
+    if not (row.guided or row.inverts):
+        return begin(toy(architecture), images, row, space)
+    looks: dict[str, Any] = {
+        "guides": GUIDES if row.guided else (),
+        "perceptual": Pixels() if row.inverts else None,
+    }
+    return begin(toy(architecture), images, row, space, request=request, **looks)
 
 
 def after(steps: int, *args: Any, **changes: Any) -> State:

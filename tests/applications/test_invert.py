@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from stylegraft.applications import invert as inversion
-from stylegraft.applications.inversion_encoder import (
+from stylegraft.adaptation.inversion import descent
+from stylegraft.adaptation.inversion.descent import schedule, seen
+from stylegraft.adaptation.inversion.encoder import (
     Encoder,
     find_encoder,
     guess,
@@ -18,15 +19,10 @@ from stylegraft.applications.inversion_encoder import (
     row_sizes,
     save_encoder,
 )
-from stylegraft.applications.inversion_noise import autocorrelation, normalise
-from stylegraft.applications.inversion_space import PSI, SPACES, coordinates, rows_of_styles, sample_w
-from stylegraft.applications.invert import (
-    Recipe,
-    invert_images,
-    schedule,
-    seen,
-    verdict,
-)
+from stylegraft.adaptation.inversion.noise import autocorrelation, normalise
+from stylegraft.adaptation.inversion.space import PSI, SPACES, coordinates, rows_of_styles, sample_w
+from stylegraft.applications import invert as inversion
+from stylegraft.applications.invert import Recipe, invert_images, verdict
 from stylegraft.errors import StylegraftError
 from stylegraft.networks.generator import Generator, build_generator
 from stylegraft.sources import load_source
@@ -223,9 +219,9 @@ def test_moving_noise_is_dropped_and_the_error_is_that_of_the_own_noise():
 
 
 def test_lpips_looks_at_64_to_256_px():
-    assert seen(torch.zeros(1, 3, 16, 16)).shape[-1] == inversion.SEEN_LEAST
+    assert seen(torch.zeros(1, 3, 16, 16)).shape[-1] == descent.SEEN_LEAST
     assert seen(torch.zeros(1, 3, 128, 128)).shape[-1] == 128
-    assert seen(torch.zeros(1, 3, 512, 512)).shape[-1] == inversion.SEEN_MOST
+    assert seen(torch.zeros(1, 3, 512, 512)).shape[-1] == descent.SEEN_MOST
 
 
 def test_a_verdict_compares_with_two_faces_of_the_source():
@@ -293,7 +289,7 @@ def test_an_inversion_starts_from_what_the_encoder_says(tmp_path, monkeypatch):
     generator = made(STYLEGAN2)
     path = tmp_path / "toy-encoder.safetensors"
     save_encoder(path, Encoder(16, 3, 16), generator, torch.ones(16), {"source": "toy"})
-    monkeypatch.setattr(inversion, "find_encoder", lambda generator: path)
+    monkeypatch.setattr(descent, "find_encoder", lambda generator: path)
     photos = faces(generator)
     found = invert_images(generator, photos, recipe=Recipe(0, 0.0), perceptual=Pixels())
     assert found.latents.info["start"] == "encoder"

@@ -24,8 +24,8 @@ from torch import Tensor
 
 from data import epoch_batches
 from state import recipe
+from stylegraft.adaptation.inversion.encoder import LEVELS, Encoder, encoder_path, levels, save_encoder
 from stylegraft.adaptation.sampling import Draws, seed_of
-from stylegraft.applications.inversion_encoder import LEVELS, Encoder, encoder_path, levels, save_encoder
 from stylegraft.data.grids import paired_grid
 from stylegraft.data.pixels import to_float, to_uint8
 from stylegraft.encoders.lpips import load_lpips

@@ -24,6 +24,8 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "cl2_negatives": ("real", "shots", "source"),
     "cl_taps": ("one", "each"),
     "cl_latents": ("free", "anchors"),
+    "direction_from": ("samples", "inverse"),
+    "templates": ("imagenet", "a", "plain"),  # encoders.prompts.TEMPLATES, which a test compares
 }
 
 # Least and most of the numbers that are not simply at least 0, and those that have to be above it.
@@ -31,6 +33,8 @@ RANGES: dict[str, tuple[float, float]] = {
     "steps": (1, math.inf), "batch": (1, math.inf), "mbstd": (2, math.inf), "r1_every": (1, math.inf),
     "pl_every": (1, math.inf), "anchor_period": (1, math.inf), "cross_every": (1, math.inf),
     "structure_levels": (1, math.inf), "importance_samples": (1, math.inf),
+    "source_samples": (1, math.inf), "choose_every": (1, math.inf), "scc_window": (1, math.inf),
+    "scc_rows": (1, math.inf), "scc_share": (0, 1), "jojo_alpha": (0, 1), "beta1": (0, 0.999), "beta2": (0, 0.9999),
     "mixing": (0, 1), "pl_decay": (0, 1), "ada_p": (0, 1), "ada_max": (0, 1), "ada_target": (-1, 1),
     "freeze_above": (0, 100), "prune_below": (0, 100),
 }  # fmt: skip
@@ -53,10 +57,12 @@ EFFECTLESS: list[tuple[str, Any, tuple[str, ...]]] = [
     ("prune_below", 0, _SORTED),
     ("bsa_emd", 0, ("bsa_pixel", "bsa_vgg")),  # without, no latents learn
     ("cl_latents", "free", ("cdc",)),
+    ("choose_rows", 0, ("direction", "near", "ref_clip", "attentive")),
 ]
 # These are refused only where they are asked for: what a row brings may idle when its term is switched off. Periods are
 # not here, which one may well set for all methods of a study.
 _BSA, _DCL = ("bsa_pixel", "bsa_vgg"), ("cl1", "cl2")
+_GUIDED = ("direction", "near", "within", "ref_clip", "attentive")
 IDLE: dict[str, tuple[str, ...]] = {
     "lead": ("lead_space", "lead_judge", *_SORTED), "lead_space": ("lead",), "lead_judge": ("lead",),
     "warmup_judge": ("warmup",), "tau": _DCL, "cl_taps": _DCL, "cl1_positive": ("cl1",), "cl2_negatives": ("cl2",),
@@ -64,6 +70,10 @@ IDLE: dict[str, tuple[str, ...]] = {
     "ada_mode": ("augment",), "ada_p": ("augment",), "ada_target": ("augment",), "ada_kimg": ("augment",),
     "ada_max": ("augment",), "fm_match": ("fm",), "fm_layers": ("fm",), "fm_noise": ("fm",),
     "structure_levels": ("structure",), "drift": ("l2sp", "ewc"), "bsa_jitter": _BSA, "bsa_lr": _BSA,
+    "direction_from": ("direction",), "source_samples": ("direction",), "templates": ("direction", "near"),
+    "choose_every": ("choose_rows",), "loss_resolution": _GUIDED, "jojo_rows": ("jojo",), "jojo_alpha": ("jojo",),
+    "invert_steps": ("within", "ref_clip", "ref_l2", "ref_lpips", "jojo"),
+    "scc_rows": ("scc",), "scc_share": ("scc",), "scc_window": ("scc",), "scc_full": ("scc",),
 }  # fmt: skip
 
 
@@ -79,6 +89,11 @@ def check(row: Recipe, said: Collection[str] = ()) -> Recipe:
         raise StylegraftError(
             f"recipe field ewc is {row.ewc:g} and judge is projected: EWC asks the source's own discriminator; expected"
             " judge=stylegan2, or l2sp"
+        )
+    if row.choose_rows and row.adv:
+        raise StylegraftError(
+            f"recipe field choose_rows is {row.choose_rows} and adv {row.adv:g}: rows are chosen by guides alone; "
+            "expected choose_rows=0, or adv=0"
         )
     if not row.adv:
         check_gameless(row)
@@ -152,7 +167,7 @@ def check_gameless(row: Recipe) -> None:
         besides = f", with {settings(needless)}" if needless else ""
         raise StylegraftError(
             "recipe field adv is 0 and no term looks at the training images, so that G could learn nothing of them: "
-            f"expected adv=1, or weight on {' or '.join(looking()[1:])}{besides}"
+            f"expected adv=1, or weight on {' or '.join(looking(alone=True)[1:])}{besides}"
         )
     if needless:
         found = ", ".join(f"{field} is {show(getattr(row, field))}" for field in needless)
@@ -178,9 +193,16 @@ def check_batch(row: Recipe) -> None:
             )
 
 
-def looking() -> list[str]:
-    """The weights of which G needs one to learn from the training images: `fields.term` says which."""
-    return [name for name, field in FIELDS.items() if field.metadata.get("looks")]
+def looking(alone: bool = False) -> list[str]:
+    """The weights of which G needs one to learn from the training images: `fields.term` says which. alone: those that
+    need neither a guide nor an inversion beside it.
+    """
+    more = ("guided", "inverts") if alone else ()
+    return [
+        name
+        for name, field in FIELDS.items()
+        if field.metadata.get("looks") and not any(field.metadata[one] for one in more)
+    ]
 
 
 def effectless(row: Recipe, said: Collection[str] = ()) -> dict[str, tuple[Any, tuple[str, ...]]]:

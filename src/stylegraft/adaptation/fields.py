@@ -16,11 +16,21 @@ from stylegraft.domains.expression import parse, terms_of
 from stylegraft.errors import StylegraftError, nearest
 
 
-def term(weight: float = 0.0, *, looks: bool = False, least: int = 1, why: str = "") -> float:
+def term(
+    weight: float = 0.0,
+    *,
+    looks: bool = False,
+    guided: bool = False,
+    inverts: bool = False,
+    least: int = 1,
+    why: str = "",
+) -> float:
     """A weight of a term that asks more than a number: looks: at the training images, so that G can learn from it
-    alone; least: images in memory at once, and why it takes so many.
+    alone; guided: through a guide; inverts: the training images' own codes in the source; least: images in memory at
+    once, and why it takes so many.
     """
-    return dataclasses.field(default=weight, metadata={"looks": looks, "least": least, "why": why})
+    told = {"looks": looks, "guided": guided, "inverts": inverts, "least": least, "why": why}
+    return dataclasses.field(default=weight, metadata=told)
 
 
 @dataclass(frozen=True)
@@ -71,6 +81,10 @@ class Recipe:
     """Adam step of the discriminator."""
     lr_warmup: int = 0
     """Steps, from the generator's first one on, in which its Adam step rises linearly to its full size; 0: none."""
+    beta1: float = 0.0
+    """Adam's decay of the mean of G's gradients: 0 in a game."""
+    beta2: float = 0.99
+    """Adam's decay of the mean of their squares, of G and of D."""
     adv: float = term(1.0, looks=True)
     """Weight of the adversarial game in what G learns; 0: no game, the discriminator neither learns nor is asked."""
     r1_gamma: float = 10.0
@@ -196,6 +210,63 @@ class Recipe:
     perp: float = term(least=2, why="its directions are the differences of two latents")
     """Weight of WeditGAN's regulariser, which holds the offset in W+ perpendicular to the source's own directions."""
 
+    direction: float = term(looks=True, guided=True)
+    """Weight of StyleGAN-NADA's direction: in a guide, adapted images differ from the source's as what is asked for
+    does (a sentence from a sentence, or pictures from the source).
+    """
+    direction_from: str = "samples"
+    """Where the direction to pictures begins: at the mean of source `samples` (NADA's image mode, DiFa), or at each
+    picture's own `inverse` in the source (MindTheGap).
+    """
+    near: float = term(looks=True, guided=True)
+    """Weight of StyleGAN-NADA's global term: adapted images come near to what is asked for itself. The direction does
+    not reward going far; this does.
+    """
+    source_samples: int = 500
+    """Samples of the source in that mean."""
+    templates: str = "imagenet"
+    """Table of prompt templates that sentences are put in: `imagenet`, `a` or `plain`."""
+    indomain: float = term(guided=True, least=2, why="it compares the images of a batch")
+    """Weight of HyperDomainNet's angle consistency: images of a batch keep their angles in a guide."""
+    choose_rows: int = 0
+    """NADA's adaptive layers: only what reads this many rows of W+ learns in a step, those that the guides ask most
+    of; 0: all.
+    """
+    choose_every: int = 1
+    """Steps between two such choices."""
+    loss_resolution: int = 0
+    """Guides see images of at most so many px, reduced by averaging; 0: as they are."""
+    within: float = term(looks=True, guided=True, inverts=True)
+    """Weight of MindTheGap's within-domain term: an adapted image differs from the reference as its source image does
+    from the reference's inverse.
+    """
+    ref_clip: float = term(looks=True, guided=True, inverts=True)
+    """Weight of MindTheGap's term that shows the reference at its own code, in a guide."""
+    ref_l2: float = term(looks=True, inverts=True)
+    """Weight of the same in squared pixels, at no more than 256 px."""
+    ref_lpips: float = term(looks=True, inverts=True)
+    """Weight of the same in LPIPS (`stylegraft assets get lpips`)."""
+    jojo: float = term(looks=True, inverts=True)
+    """Weight of JoJoGAN's L1 in the source's frozen D, of mixtures of the reference's code to the reference."""
+    jojo_rows: int = 7
+    """Rows of W+, from the coarsest on, that such a mixture keeps of the reference."""
+    jojo_alpha: float = 1.0
+    """Share of random w in its other rows."""
+    invert_steps: int = 100
+    """Steps in which a reference is inverted, as `translate` does; a thousand give the closest fit."""
+    attentive: float = term(looks=True, guided=True)
+    """Weight of DiFa's attentive style: relaxed earth mover's distance of a guide's tokens to the reference's."""
+    scc: float = 0.0
+    """Weight of DiFa's selective cross-domain consistency: codes of a pair agree where the domains differ least."""
+    scc_rows: int = 7
+    """Rows of W+, from the coarsest on, whose codes it compares."""
+    scc_share: float = 0.6
+    """Share of the numbers of a code that it holds: those that moved least over the last `scc_window` steps."""
+    scc_window: int = 50
+    """Steps that it looks back over, before which it does nothing."""
+    scc_full: int = 301
+    """Step from which its weight, which rises after the first window, is whole."""
+
     bsa_pixel: float = term(looks=True)
     """Weight of BSA's L1 distance, in pixels, of each training image to G's image of its own latent."""
     bsa_vgg: float = term(looks=True)
@@ -213,6 +284,30 @@ class Recipe:
     def reconstructs(self) -> bool:
         """Whether each training image has a latent of its own (BSA)."""
         return self.bsa_pixel > 0 or self.bsa_vgg > 0
+
+    @property
+    def guided(self) -> bool:
+        """Whether a guide is looked through."""
+        return bool(self.choose_rows) or self.asks("guided")
+
+    @property
+    def inverts(self) -> bool:
+        """Whether the training images are inverted into the source first."""
+        return self.asks("inverts") or (self.direction > 0 and self.direction_from == "inverse")
+
+    @property
+    def reads(self) -> bool:
+        """Whether a sentence is enough: G learns by `direction` or `near`, and nothing else looks at pictures."""
+        looks = {
+            one.name
+            for one in dataclasses.fields(self)
+            if one.metadata.get("looks") and getattr(self, one.name)
+        }
+        return bool(looks) and looks <= {"direction", "near"} and not self.inverts
+
+    def asks(self, what: str) -> bool:
+        """Whether a term that has weight is marked `looks`, `guided` or `inverts`."""
+        return any(one.metadata.get(what) and getattr(self, one.name) for one in dataclasses.fields(self))
 
     @property
     def at_once(self) -> int:

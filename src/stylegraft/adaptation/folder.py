@@ -41,7 +41,7 @@ VERSIONS = range(1, 2)
 FREE = ("preset", "paper", "steps")  # recipe fields that may differ on resume: they change no step
 IDENTITY = {
     "source": ("fingerprint", "sha256"),
-    "target": ("count", "align", "sha256", "held_out"),
+    "target": ("count", "align", "sha256", "held_out", "text", "from_text"),
 }  # names may change
 
 
@@ -270,23 +270,29 @@ UNNAMED: dict[str, dict[str, Any]] = {
 
 def compare(path: Path, saved: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
     """Refuse to continue a run under another config; the line names the first field that differs."""
-    for name in ("source", "discriminator", "target", "recipe", "space", "seed"):
-        before, now = saved.get(name), asked[name]
+    for name in ("source", "discriminator", "target", "recipe", "space", "seed", "guides"):
+        before, now = saved.get(name), asked.get(name)
         if not isinstance(now, dict):
             if before != now:
-                _refuse(path, name, before, now)
+                _refuse(path, name, *(_named(one) if name == "guides" else one for one in (before, now)))
             continue
         before = before if isinstance(before, dict) else {}
         for key in IDENTITY.get(name, [key for key in now if key not in FREE]):
             was = before.get(key, UNNAMED.get(name, {}).get(key))
-            if was != now[key]:
-                _refuse(path, f"{name}.{key}", was, now[key])
+            if was != now.get(key):
+                _refuse(path, f"{name}.{key}", was, now.get(key))
 
 
 def _refuse(path: Path, name: str, before: Any, now: Any) -> None:
     raise StylegraftError(
         f"{path}: this run was started with {name} = {before!r}, the command now asks for {now!r}; "
         "repeat the first command to continue it, or choose another --out"
+    )
+
+
+def _named(guides: Sequence[Mapping[str, Any]] | None) -> str:
+    return (
+        ", ".join(f"{one['name']} {one['digest'][:12]}={one['weight']:g}" for one in guides or ()) or "none"
     )
 
 

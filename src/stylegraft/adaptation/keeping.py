@@ -11,7 +11,12 @@ from torch import Tensor
 from stylegraft.adaptation.state import State
 from stylegraft.errors import StylegraftError
 
-FOUND = ("fisher", "filters")  # fields of the state that are empty at first and filled on the way
+FOUND = (
+    "fisher",
+    "filters",
+    "found",
+    "recall",
+)  # fields of the state that are empty at first and filled on the way
 
 
 def changing(state: State) -> dict[str, Tensor]:

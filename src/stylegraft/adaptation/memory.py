@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from stylegraft.adaptation.guidance import blank
 from stylegraft.adaptation.loop import backward, parts_of, phases
 from stylegraft.adaptation.objectives import objectives
 from stylegraft.adaptation.stages import thaw
@@ -58,6 +59,7 @@ def storages(tree: Any) -> list[torch.UntypedStorage]:
 def step_memory(state: State) -> int:
     """Bytes that the costliest phase of a step will take on top of what the process holds now."""
     ghost = on_meta(state)
+    ghost.found = blank(ghost)
     ghost.step = costliest_step(state.recipe)
     peak = 0
     terms = objectives(state.recipe)
@@ -117,6 +119,9 @@ def on_meta(state: State) -> State:
         if state.source_discriminator is None
         else module_on_meta(state.source_discriminator),
         eye=None if state.eye is None else module_on_meta(state.eye),
+        guides=tuple((module_on_meta(guide), weight) for guide, weight in state.guides),  # pyright: ignore
+        coder=None if state.coder is None else module_on_meta(state.coder),
+        perceptual=None if state.perceptual is None else module_on_meta(state.perceptual),
         ema={},
         discriminator=discriminator,
         patch=patch,
@@ -125,6 +130,8 @@ def on_meta(state: State) -> State:
         path_mean=torch.empty((), device=META),
         fisher={name: torch.empty_like(state.base[name], device=META) for name in state.deltas},
         filters={},
+        found={},
+        recall={},
     )
 
 

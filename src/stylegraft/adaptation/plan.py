@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from stylegraft.adaptation import guidance
 from stylegraft.adaptation.checks import allowed
 from stylegraft.adaptation.exits import patch_tap
 from stylegraft.adaptation.fields import sorting
@@ -51,7 +52,7 @@ def describe(state: State, space: str) -> list[str]:
         f"in {len(state.deltas)} of {len(state.base) - 1} tensors; Adam {lr:g}"
         + (f", rising to it over its first {recipe.lr_warmup} steps" if recipe.lr_warmup else ""),
         judging(state) if recipe.adv else "D: none, no adversarial game is played",
-        f"{len(state.images)} images, batch {recipe.batch}"
+        f"{counted(len(state.images))}, batch {recipe.batch}"
         + (f", minibatch-std group {state.discriminator.group_size}" if recipe.adv else "")
         + f"; {averages(recipe)}",
     ]
@@ -117,6 +118,7 @@ def stages(state: State, space: str) -> list[str]:
         lines.append(told)
     if recipe.lead_reset:
         lines.append("after that everything else goes back to the source and starts anew")
+    lines += guidance.told(state)
     if recipe.ewc:
         lines.append(
             f"before the first step the source's Fisher information is estimated on {recipe.importance_samples} samples"
@@ -131,6 +133,11 @@ def stages(state: State, space: str) -> list[str]:
             else f"warning: swap={recipe.swap} takes nothing away: this space moves no block below {recipe.swap} px"
         )
     return lines
+
+
+def counted(images: int) -> str:
+    """`10 images`."""
+    return "no images" if not images else f"{images} image{'s' if images > 1 else ''}"
 
 
 def averages(recipe: Recipe) -> str:
@@ -162,8 +169,10 @@ def measure(state: State, previews: int) -> Plan:
     """
     recipe, steps, often = state.recipe, state.end, kinds(state.recipe)
     state.step = costliest_step(recipe)
+    state.found = guidance.blank(state)
     state.recipe = replace(recipe, importance_samples=2)  # an estimate can take minutes
     ahead, times = fisher_seconds(state) * recipe.importance_samples, decisions(recipe)
+    looking = guidance.seconds(state)
     between = sorting_seconds(state) * recipe.importance_samples * times if times else 0.0
     next(train(state, state.step + 1))
     taken = timed(state, often)
@@ -172,10 +181,12 @@ def measure(state: State, previews: int) -> Plan:
     # a preview costs about a step; in the warm-up only the discriminator learns
     total = seconds * (steps - recipe.warmup + previews) + judging * recipe.warmup
     memory = peak_memory(state.device)
-    total += ahead + between
+    total += ahead + between + looking
     cost = f"about {seconds:.2f} s a step, {duration(total)} for {steps} steps"
     if ahead:
         cost += f" and the {duration(ahead)} of the Fisher information before them"
+    if looking:
+        cost += f" and the {duration(looking)} before them in which references and the source are looked at"
     if between:
         often = "once" if times == 1 else f"{times:,} times"
         cost += f" and the {duration(between)} in which filters are sorted, {often}"

@@ -129,17 +129,20 @@ class Progress:
 
 
 def estimating(say: Voice, bar: Progress, stop: Event) -> Callable[[str, int, int], None]:
-    """What is heard between the samples of an estimate (`State.between`): words of the bar, and a line now and then.
+    """What is heard while something is found out before a step (`State.between`): words of the bar, and a line now and
+    then.
 
     It raises Stopped once `stop` is set.
     """
     said = perf_counter()
 
-    def heard(owner: str, done: int, samples: int) -> None:
+    def heard(what: str, done: int, count: int) -> None:
         nonlocal said
         if stop.is_set():
             raise Stopped
-        line = f"estimating {owner}'s Fisher information: {done} of {samples} samples"
+        line = f"{what}: {done} of {count}"
+        if what in ("G", "D"):  # `importance` says whose
+            line = f"estimating {what}'s Fisher information: {done} of {count} samples"
         bar.wait(line)
         if not done:
             said = perf_counter()

@@ -9,14 +9,34 @@ what changes on small networks (`_SMALL` where it has no row); `recipe()` resolv
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from stylegraft.adaptation.checks import check
 from stylegraft.adaptation.fields import FIXED, Recipe, change
+from stylegraft.adaptation.notes import LEFT_OUT, NOTES
 from stylegraft.domains.expression import Named, Term, parse
 from stylegraft.errors import StylegraftError, nearest
 
+__all__ = [
+    "FIXED",
+    "LEFT_OUT",
+    "NOTES",
+    "PAPER",
+    "SCALED",
+    "Recipe",
+    "change",
+    "changed",
+    "check",
+    "fit",
+    "recipe",
+]  # fmt: skip
+
+_GUIDED: dict[str, Any] = dict(
+    space="stylespace", adv=0.0, r1_gamma=0.0, pl_weight=0.0, ema_kimg=0.0, beta1=0.9, beta2=0.999,
+)  # fmt: skip
+_DIFA: dict[str, Any] = _GUIDED | dict(mixing=0.0)
+_HDN: dict[str, Any] = _GUIDED | dict(space="hdn")
 PAPER: dict[str, Recipe] = {
     # 10-shot FFHQ -> Babies / Sketches, 256 px (DCL's project page):
     # FID 104.79 / 53.42, intra-LPIPS .517 / .394
@@ -135,6 +155,34 @@ PAPER: dict[str, Recipe] = {
         space="w-offset@res", steps=25_000, batch=16,
         lr=0.0005, lr_d=0.0025, r1_gamma=0.82, ema_kimg=5.0, augment="bgc", ada_kimg=100.0,  # 0.0025 on offsets
     ),
+    # StyleDomain's similar domains; these five have its settings (1024 px): no game, no average, Adam by OWN_LR.
+    # Quality / Diversity in StyleSpace, Botero and Sketch by text: .309/.230, .193/.306
+    "nada": Recipe(
+        "nada", "Gal et al., StyleGAN-NADA: CLIP-Guided Domain Adaptation of Image Generators, ACM TOG 2022",
+        steps=250, **_GUIDED, direction=1.0, source_samples=16,
+    ),
+    # In `full`, Titan Erwin and Disney: .607/.269, .509/.234
+    "mtg": Recipe(
+        "mtg", "Zhu et al., Mind the Gap: Domain Gap Control for Single Shot Domain Adaptation [...], ICLR 2022",
+        steps=250, lr_warmup=25, **_GUIDED,
+        direction=1.0, direction_from="inverse", within=0.5, ref_clip=30.0, ref_l2=10.0, ref_lpips=10.0,
+    ),
+    # .572/.292, .591/.260
+    "jojogan": Recipe(
+        "jojogan", "Chong and Forsyth, JoJoGAN: One Shot Face Stylization, ECCV 2022",
+        steps=250, lr_warmup=20, **_GUIDED, jojo=1.0,
+    ),
+    # .719/.226, .699/.263; in StyleSpace .672/.296, .627/.308
+    "difa": Recipe(
+        "difa", "Zhang et al., Towards Diverse and Faithful One-shot Adaption of Generative [...], NeurIPS 2022",
+        steps=301, batch=2, lr_warmup=30, **_DIFA,
+        direction=1.0, attentive=1.0, scc=6.0,
+    ),
+    # DiFa's losses in this space .705/.250, .625/.294
+    "hdn": Recipe(
+        "hdn", "Alanov et al., HyperDomainNet: Universal Domain Adaptation for [...], NeurIPS 2022",
+        steps=300, **_HDN, direction=1.0, source_samples=16, indomain=0.25,
+    ),
 }  # fmt: skip
 
 # What changes below 256 px at batch 4 on a CPU, found by looking at runs on faces-64 (benchmarks/results/
@@ -167,6 +215,12 @@ SCALED: dict[str, dict[str, Any]] = {
     "ui2i":     _SMALL | dict(swap=16),
     "freezesg": _SMALL | dict(ada_kimg=5.0, space="late@16", structure_levels=2),
     "weditgan": _SMALL | dict(steps=500, ada_kimg=5.0),
+    # Of 10 rows of W+ those below 32 px, as 7 of 18 are at 1024.
+    "nada":     dict(source_samples=200),
+    "mtg":      dict(),
+    "jojogan":  dict(jojo_rows=4),
+    "difa":     dict(batch=4, scc_rows=4, source_samples=200),
+    "hdn":      dict(source_samples=200),
 }  # fmt: skip
 
 # Where the judge is not the source's: all of it learns, held to nothing, for freezing would keep its random layers.
@@ -219,66 +273,14 @@ SPACE_LR: dict[str, float] = {
     "singular": 20.0,
 }  # fmt: skip
 
-# Where a number of a paper comes from a trap, and where a row is our reading: `recipes NAME` and `adapt` say so.
-NOTES: dict[str, str] = {
-    "tgan": "published few-shot rows of tgan are copied from paper to paper, not run again.",
-    "ada": "few-shot papers ran ada with p rising over 500 kimg: at batch 4 it stays below 0.03 in their 5,000 steps, "
-    "so that their row is tgan's.",
-    "freezed": "the paper's own FIDs were measured with Inception in training mode, which halves them, and its "
-    "checkpoints were picked by FID on the test set.",
-    "diffaugment": "the paper trains from scratch, and its numbers are of that; here a source goes on learning.",
-    "fixnoise": "source, student and its average all start from G_ema (the paper's student from raw G), so that the "
-    "matching is 0 at the first step.",
-    "l2sp": "the paper is about classifiers, and its penalty is the plain sum of squares (drift=0); here it is of "
-    "effective parameters, over their number and drift, so that a weight means the same in every space.",
-    "freezeg": "the released code finds the layers that learn by parts of their names, `convs.1` in `convs.10` too; "
-    "here they are whole blocks.",
-    "ui2i": "the paper's inversion of photographs is left out: a pair is one latent, drawn by the source and by the "
-    "domain.",
-    "dcl": "dcl is our reading of the paper, whose training code was never published: the positive in CL1's "
-    "denominator (cl1_positive), one tap drawn a step for G and one for D (cl_taps), free latents (cl_latents), real "
-    "images as CL2's negatives (cl2_negatives), CL2 to the discriminator only (cl2_to_g), CDC's anchors and patch "
-    "exit kept (cdc=no switches them off). The paper's table is taken at checkpoints that differ by "
-    "method, not after equal steps. Others measured it below cdc.",
-    "minegan": "the miner here is affine, z + A z + b, where the paper's has a hidden layer; it starts as the identity "
-    "and strength and mixes of domains stay linear. Its second miner, before the synthesis, is left out. Its "
-    "row in few-shot tables is copied from cdc's paper, not run again.",
-    "fsgan": "in the paper's code every adaptive configuration has singular values on, its baselines freezed and "
-    "scale-shift included, so that their numbers there are not those of the methods alone.",
-    "bsa": "made to be sampled near the middle, as the paper does (temperature 0.3 to 0.5): `--psi 0.4` when you "
-    "generate. No discriminator learns, and nothing but the training images says what an image of the domain is. Its "
-    "row in few-shot tables is copied from cdc's paper, not run again.",
-    "ewc": "published rows of ewc are copied from the paper, whose code was never released; the one public port has "
-    "the mean gradient where the paper has the mean of its square.",
-    "adam": "the released code indexes v wrongly for kernels, so that the filters it keeps and tunes are not those "
-    "that it measured; here they are indexed as the paper says. Its evaluator, which rick's shares, asks torchvision's "
-    "Inception on the wrong range of values, against images mirrored at random: such FIDs go with no others, and "
-    "the checkpoint of each run was picked by them, on the test set.",
-    "rick": "the released evaluator asks torchvision's Inception on the wrong range of values, against images mirrored "
-    "at random: its FIDs go with adam's alone.",
-    "cdc": "the code's weight of 1000 is on the mean over all entries, here it is on the mean over the batch (1000 / 3 "
-    "at batch 4). Not taken over: other noise in the two generators of a pair, an activation on patch logits, R1 on "
-    "one exit only. Users measured higher FIDs from the released models than the paper's.",
-    "rssa": "the paper's projection of latents needs an inversion and is left out. The released code mixes latents for "
-    "its disturbance term and then uses others, so that the paper's numbers come without it; here they are "
-    "disturbed. There the projection is on whatever its flag says, and path length is taken at the latents of the "
-    "losses; here it draws its own. Sizes are shares of the image.",
-    "maskedd": "maskedd is our reading of the abstract and the released settings: hidden features are made up for by "
-    "scale, and the source's last layers judge what is left (the authors start new ones). Open: whether the paper's "
-    "own masks are the code's 3/4 of the last features. Without a discriminator of the source, dist_d is off.",
-    "freezesg": "the paper trains the mapping and takes the first style rows from the source's; here the mapping is at "
-    "rest, so that all rows are the source's. The structure loss needs running images: on a generator without "
-    "(MobileStyleGAN), --set structure=0.",
-    "weditgan": "the paper's two variants are --set perp=1e-4, and --set cl1=0.5 --set cl2=0.5 --set cl_taps=each "
-    "--set cl2_negatives=source; its intensity module is left out. Its contrast looks at the adversarial latents, ours "
-    "at fresh ones.",
-}
-
-
-# Methods that are not here, and why: asked for by name, they are refused with this.
-LEFT_OUT: dict[str, str] = {
-    "genda": "latent adaptor and light classifier; its code was never released",  # Yang et al., ICCV 2023
-    "dorm": "mapping and affine branch at .005; needs CLIP and a face encoder",  # Wu et al., NeurIPS 2023
+# Of recipes without a game, whose steps StyleDomain chose apart: 0.05 on style offsets, 0.08 and 0.02 on gains with
+# DiFa's losses; HyperDomainNet's 0.1 on its gains.
+_OFFSETS: list[str] = ["stylespace", "stylespace-conv", "stylespace-sparse"]
+_GAINS: list[str] = ["hdn", "hdn-before", "gain", "style-mult"]
+OWN_LR: dict[str, dict[str, float]] = {
+    **dict.fromkeys(("nada", "mtg", "jojogan"), dict.fromkeys(_OFFSETS + _GAINS, 25.0)),
+    "difa": dict.fromkeys(_OFFSETS, 40.0) | dict.fromkeys(_GAINS, 10.0),
+    "hdn": dict.fromkeys(_OFFSETS, 25.0) | dict.fromkeys(_GAINS, 50.0),
 }
 
 
@@ -311,7 +313,8 @@ def fit(row: Recipe, images: int, judged: bool) -> Recipe:
     brings a discriminator.
 
     CDC's anchors are as many as images unless the recipe says so. A discriminator of random weights needs a
-    warm-up, and all of it learns (`NEW_JUDGE`). Raises StylegraftError for EWC without the source's discriminator.
+    warm-up, and all of it learns (`NEW_JUDGE`). Raises StylegraftError for EWC and JoJoGAN without the
+    source's discriminator.
     """
     if row.cdc and not row.anchors:
         row = dataclasses.replace(row, anchors=images)
@@ -319,6 +322,11 @@ def fit(row: Recipe, images: int, judged: bool) -> Recipe:
         raise StylegraftError(
             f"recipe {row.name}: EWC asks the source's own discriminator what matters, and this source has none;"
             " expected a source with one, or the recipe l2sp"
+        )
+    if row.jojo and not judged:
+        raise StylegraftError(
+            f"recipe {row.name}: JoJoGAN compares in the source's own discriminator, and this source has none; expected"
+            " a source with one, or the recipe mtg or difa"
         )
     if judged or row.judge == "projected" or not row.adv:
         return row
@@ -341,13 +349,15 @@ def changed(row: Recipe) -> dict[str, Any]:
 
 
 def learning_rate(row: Recipe, space: str) -> float:
-    """G's Adam step in this space: `lr * SPACE_LR[space]`, in an expression by its most careful term."""
-    return row.lr * _factor(_kind(item) for item in parse(space))
+    """G's Adam step in this space: `lr * SPACE_LR[space]` (`OWN_LR`, where the recipe has its own), in an expression by
+    its most careful term.
+    """
+    return row.lr * _factor((_kind(item) for item in parse(space)), SPACE_LR | OWN_LR.get(row.name, {}))
 
 
 def judge_rate(row: Recipe, forms: Iterable[str]) -> float:
     """D's Adam step on its deltas, of these forms: `lr_d` times the most careful factor. Weights move at `lr_d`."""
-    return row.lr_d * _factor(forms)
+    return row.lr_d * _factor(forms, SPACE_LR)
 
 
 def _kind(item: Named | Term) -> str:
@@ -357,8 +367,8 @@ def _kind(item: Named | Term) -> str:
     return item.group if item.form == "dense" else item.form
 
 
-def _factor(kinds: Iterable[str]) -> float:
-    return min((SPACE_LR.get(kind, 1.0) for kind in kinds), default=1.0)
+def _factor(kinds: Iterable[str], factors: Mapping[str, float]) -> float:
+    return min((factors.get(kind, 1.0) for kind in kinds), default=1.0)
 
 
 def learning_rate_at(row: Recipe, space: str, step: int) -> float:

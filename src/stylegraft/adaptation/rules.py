@@ -118,7 +118,7 @@ def check_images(rules: Rules, count: int) -> None:
     if rules.realism and not rules.hold_out and count < 2:
         raise StylegraftError(
             f"{rules}: p_target needs at least 2 images, so that each is judged without having been learnt; there is "
-            "1. Expected more images, or --floor alone"
+            f"{count or 'none'}. Expected more images, or --floor alone"
         )
     if rules.hold_out and count <= rules.hold_out:
         raise StylegraftError(

@@ -21,20 +21,21 @@ from torch import Tensor
 from stylegraft.adaptation import plan as planning
 from stylegraft.adaptation import recipes, stages
 from stylegraft.adaptation.folder import Folder, open_folder
+from stylegraft.adaptation.guidance import Guides
 from stylegraft.adaptation.importance import Stopped
+from stylegraft.adaptation.inputs import judge_of, open_guides, open_images, target_of
 from stylegraft.adaptation.loop import Diverged, Stats, train
 from stylegraft.adaptation.previews import Previews
 from stylegraft.adaptation.progress import Progress, Voice, estimating, introduce, summary
 from stylegraft.adaptation.recipes import Recipe
+from stylegraft.adaptation.request import ask, default_recipe
 from stylegraft.adaptation.rules import Rules, check_images, eyes, parse, verdict
 from stylegraft.adaptation.state import State, begin
 from stylegraft.adaptation.watch import Watch, set_aside
-from stylegraft.checkpoints import tensorfile
 from stylegraft.checkpoints.identity import describe_base
 from stylegraft.checkpoints.source import Source
 from stylegraft.data.images import ImageSet, contact_sheet
-from stylegraft.data.pixels import to_float, to_uint8
-from stylegraft.data.targets import open_target
+from stylegraft.data.pixels import to_float
 from stylegraft.devices import check_device
 from stylegraft.domains.apply import w_avg_shift
 from stylegraft.domains.deltas import effective
@@ -42,7 +43,6 @@ from stylegraft.domains.domain import Domain
 from stylegraft.domains.pruning import prune
 from stylegraft.domains.spaces import canonical, moves_mapping
 from stylegraft.errors import StylegraftError
-from stylegraft.networks.generator import Generator
 from stylegraft.sources import load_source
 
 SAVE_SECONDS = 120  # a state is at most so old when a process is killed
@@ -76,9 +76,13 @@ class Run:
 
 def adapt(
     source: Source | str | Path,
-    images: str | Path | list[str | Path] | ImageSet | Tensor,
+    images: str | Path | list[str | Path] | ImageSet | Tensor | None = None,
     *,
-    recipe: str | Recipe = "dcl",
+    text: str | None = None,
+    from_text: str | None = None,
+    image: str | Path | Tensor | None = None,
+    guides: str | Guides | None = None,
+    recipe: str | Recipe | None = None,
     preset: str | None = None,
     space: str | None = None,
     steps: int | None = None,
@@ -99,11 +103,14 @@ def adapt(
     observer: Observer | None = None,
     **changes: Any,
 ) -> Run:
-    """Adapt a source to a few images.
+    """Adapt a source to a few images, to one image, or to a sentence.
 
     source: a `Source`, a shipped name or a file. images: a folder, zip, file or list, the name of a
-    packaged set, an `ImageSet`, or a tensor [N, C, R, R] (uint8, or float in [-1, 1]). preset: "paper" or
-    "scaled"; None takes the paper's settings from 256 px on. steps, batch, changes: fields of the recipe to
+    packaged set, an `ImageSet`, or a tensor [N, C, R, R] (uint8, or float in [-1, 1]). text, from_text: a sentence in
+    place of them, and what the source is ("photo"). image: one picture in place of them. guides: what reads the
+    sentence and compares images, such as "clip:/my/folder, siglip=0.5", or encoders with weights; None takes the first
+    that is here. recipe: None is "nada" for a sentence, "difa" for `image`, else "dcl". preset: "paper" or "scaled";
+    None takes the paper's settings from 256 px on. steps, batch, changes: fields of the recipe to
     change (`cdc=False`). out: the run folder; None writes nothing. every: steps between previews. until
     ("p_target>=0.9"), floor, patience, keep ("last" or "best"), hold_out: see `rules.Rules`. progress: called with the
     numbers of each step. observer: looks at the run at steps of its own choice.
@@ -120,30 +127,41 @@ def adapt(
     device = check_device(device, "adapt")
     source = source if isinstance(source, Source) else load_source(source)
     size = source.generator.resolution
+    recipe = recipe or default_recipe(text, image)
     if isinstance(recipe, str):
         row = recipes.recipe(recipe, preset=preset or recipes.preset_of(size), **asked)
     else:
         row = recipes.check(recipes.change(recipe, asked))
+    request = ask(row, text=text, from_text=from_text, pictures=images, image=image, guides=guides)
     space = canonical(space or row.space, source.generator)
+    images = image if images is None else images
+    looks = open_guides(row, guides, device)
     pictures, aside = open_images(images, source.generator, align), None
+    if image is not None and len(pictures) != 1:
+        raise StylegraftError(f"image: holds {len(pictures)} pictures; expected one, or give them as images")
     check_images(rules, len(pictures))
     if rules.hold_out:
         pictures, aside = set_aside(pictures, rules.hold_out, seed)
     config: dict[str, Any] = {
         "source": describe_base(source),
         "discriminator": judge_of(source),
-        "target": {
-            "name": name_of(images),
-            "count": len(pictures),
-            "align": pictures.align,
-            "sha256": pictures.digest,
-            "held_out": rules.hold_out,
-        },
+        "target": target_of(images, pictures, request, rules),
         "space": space,
         "seed": seed,
         "rules": str(rules),
     }
-    state = begin(source, to_float(pictures.images), row, space, seed=seed, device=device)
+    if looks:
+        config["guides"] = [{"name": g.name, "digest": g.digest, "weight": weight} for g, weight in looks]
+    state = begin(
+        source,
+        to_float(pictures.images),
+        row,
+        space,
+        seed=seed,
+        device=device,
+        request=request,
+        guides=looks,
+    )
     stages.check(state, space)
     config["recipe"] = dataclasses.asdict(state.recipe)
     every = every or (100 if row.steps <= 2000 else 500)
@@ -206,8 +224,9 @@ def _run(
             folder.start(state, config, pictures.images, aside.images if aside else None)
             # Before the first step: a full disk is found now, and there is something to resume from.
             folder.save(state, config)
-            contact_sheet(pictures, folder.path / "targets.png")
-            say(f"the training images as the network sees them: {folder.path / 'targets.png'}")
+            if len(pictures):
+                contact_sheet(pictures, folder.path / "targets.png")
+                say(f"the training images as the network sees them: {folder.path / 'targets.png'}")
     memory = folder.memory if folder else {}
     kept = folder.best(say) if folder and rules.keep == "best" else None
     reason, watch = verdict(rules, memory), None
@@ -283,47 +302,15 @@ def _run(
     return Run(kept or domain, folder.path, list(stats), stopped=reason)
 
 
-# What it is made from
-# --------------------------------------------------------------------------------------------
-
-
-def open_images(images: Any, generator: Generator, align: str | Path) -> ImageSet:
-    """The training set at the generator's size, from whatever the user gave."""
-    if isinstance(images, ImageSet):
-        return images
-    if isinstance(images, Tensor):
-        if images.is_floating_point() and not bool((images.abs() <= 1.01).all()):
-            raise StylegraftError(
-                f"images: float values from {float(images.min()):g} to {float(images.max()):g};"
-                " expected -1 to 1 (or uint8, 0 to 255)"
-            )
-        pixels = to_uint8(images)
-        count = len(pixels)
-        names = tuple(f"{i:03d}" for i in range(count))
-        return ImageSet(pixels.cpu().contiguous(), names, ("as given",) * count, (), ())
-    return open_target(images, generator.resolution, generator.img_channels, align)
-
-
-def judge_of(source: Source) -> str:
-    """Which discriminator a run starts from: the digest of its architecture and weights, or `none`."""
-    judge = source.discriminator
-    if judge is None:
-        return "none"
-    texts = {"config": tensorfile.to_json(judge.config, "the discriminator's config")}
-    return tensorfile.digest(dict(judge.named_parameters()), texts)
-
-
-def name_of(images: Any) -> str:
-    """What to call a target set in the domain file; never a path of this machine."""
-    if isinstance(images, (str, Path)):
-        return Path(images).stem
-    return "tensor" if isinstance(images, Tensor) else "images"
+# What it makes
+# ------------------------------------------------------------------------------------------------------
 
 
 def domain_of(state: State, config: dict[str, Any], averaged: bool = True) -> Domain:
     """The averaged deltas (or those that learn) as a domain; where the mapping moves, the change of w_avg with them."""
     told = {key: config[key] for key in ("space", "seed", "target")}
     told |= {"recipe": state.recipe.name, "preset": state.recipe.preset, "steps": state.step}
+    told |= {"guides": config["guides"]} if "guides" in config else {}
     told["changes"] = recipes.changed(state.recipe)
     domain = Domain(state.averaged() if averaged else state.trained(), told, config["source"])
     if state.keep is not None:

@@ -12,8 +12,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from stylegraft.adaptation import advice
+from stylegraft.adaptation import advice, rows
 from stylegraft.adaptation.choosing import labels, select
+from stylegraft.adaptation.guidance import prepare
 from stylegraft.adaptation.importance import source_fisher
 from stylegraft.adaptation.partition import divide, divisible, prune
 from stylegraft.adaptation.recipes import Recipe
@@ -46,17 +47,23 @@ def active(state: State, owner: str) -> dict[str, Tensor]:
         ("lead", "G"): recipe.lead_space,
         ("lead", "D"): recipe.lead_judge,
     }.get((stage_of(recipe, state.step), owner))
-    return select(learners, labels(state, owner), chosen) if chosen else learners
+    learners = select(learners, labels(state, owner), chosen) if chosen else learners
+    return rows.chosen(state, learners) if owner == "G" else learners
 
 
 def enter(state: State) -> None:
-    """What has to be settled before this step: EWC's Fisher information, the partition, the way back to the start.
+    """What has to be settled before this step: EWC's Fisher information, what guided terms look at, the rows that
+    learn, the partition, the way back to the start.
 
     Until it is found nothing is changed: where `State.between` raises, this step has not begun.
     """
     recipe, begun = state.recipe, state.step - state.recipe.warmup
     if recipe.ewc and not state.fisher:
         state.fisher = source_fisher(state, recipe.importance_samples)
+    if (recipe.guided or recipe.inverts) and not state.found:
+        state.found = prepare(state)
+    if begun >= 0 and recipe.choose_rows and begun % recipe.choose_every == 0:
+        state.recall["rows"] = rows.choose(state)
     if begun >= 0 and due(recipe, begun):
         divide(state)
     if recipe.lead_reset and recipe.lead and begun == recipe.lead:
@@ -106,6 +113,8 @@ def fault(state: State) -> tuple[str, str] | None:
     recipe = state.recipe
     if recipe.sparsify and state.keep is None:
         return "sparsify", f"={recipe.sparsify}: this space is not pruned"
+    if recipe.choose_rows and not any(rows.rows_of(state).values()):
+        return "choose_rows", f"={recipe.choose_rows}: nothing in this space belongs to a row of W+"
     if recipe.swap:
         if recipe.swap not in (there := advice.resolutions(state)):
             listed = ", ".join(map(str, there))

@@ -19,15 +19,18 @@ from stylegraft.adaptation import judges
 from stylegraft.adaptation.adam import Adam
 from stylegraft.adaptation.controller import AdaController, controller
 from stylegraft.adaptation.exits import PatchHead, patch_tap
+from stylegraft.adaptation.guidance import Coder, Guides, check_guides, load_coder, load_perceptual
 from stylegraft.adaptation.objectives import bsa, check
 from stylegraft.adaptation.projected import Judge, load_projected
 from stylegraft.adaptation.recipes import Recipe, fit, judge_rate, learning_rate
+from stylegraft.adaptation.request import Request
 from stylegraft.adaptation.sampling import anchor_points, seed_of
 from stylegraft.checkpoints.source import Source
 from stylegraft.domains import spaces
 from stylegraft.domains.deltas import Delta
 from stylegraft.domains.domain import base_tensors
 from stylegraft.domains.expression import find_space
+from stylegraft.encoders.lpips import LPIPS
 from stylegraft.encoders.vgg16 import VGG16Trunk
 from stylegraft.errors import StylegraftError
 from stylegraft.networks.discriminator import Discriminator, build_discriminator
@@ -36,8 +39,8 @@ from stylegraft.networks.generator import Generator, mean_w
 Deltas = dict[str, tuple[Delta, ...]]
 
 
-def unheard(owner: str, done: int, samples: int) -> None:
-    """An estimate that nobody listens to."""
+def unheard(what: str, done: int, count: int) -> None:
+    """For whom nobody listens to."""
 
 
 @dataclass
@@ -62,7 +65,13 @@ class State:
     anchors: Tensor | None  # [anchors, z_dim], with CDC
     latents: Tensor | None  # [N, z_dim], one a training image, learners of G but no part of the domain (BSA)
     eye: VGG16Trunk | None  # what BSA compares images in
-    source_discriminator: Judge | None  # the source's D as it was, where a term looks at it (MaskedD)
+    source_discriminator: (
+        Judge | None
+    )  # the source's D as it was, where a term looks at it (MaskedD, JoJoGAN)
+    request: Request  # a sentence, if there is one
+    guides: Guides  # what reads it and looks at images, each with its weight
+    coder: Coder | None  # the source's inversion encoder (DiFa)
+    perceptual: LPIPS | None  # where pictures are inverted
 
     step: int
     ema: dict[str, Tensor]
@@ -76,9 +85,11 @@ class State:
     filters: dict[
         str, Tensor
     ]  # "G/parameter" -> [O] state of each filter (`partition`); empty: all are tuned
+    found: dict[str, Tensor]  # what guided terms look at (`guidance`); empty until it is found
+    recall: dict[str, Tensor]  # what a term remembers of earlier steps: DiFa's window, NADA's rows
 
-    # Called before each sample of an estimate of Fisher information: of "G" or "D", how many are done, of how many. It
-    # may raise, and the step has not begun then.
+    # Called while something is found out before a step: what (of Fisher information "G" or "D"), how much is done, of
+    # how much. It may raise, and the step has not begun then.
     between: Callable[[str, int, int], None] = unheard
 
     @property
@@ -129,12 +140,15 @@ def begin(
     *,
     seed: int = 0,
     device: str = "cpu",
+    request: Request = Request(),  # noqa: B008
+    guides: Guides = (),
+    perceptual: LPIPS | None = None,
 ) -> State:
-    """The state before the first step; images [N, C, R, R] in [-1, 1]. The same arguments give the same
-    state, bit for bit.
+    """The state before the first step; images [N, C, R, R] in [-1, 1], N = 0 with a sentence alone. The same arguments
+    give the same state, bit for bit. perceptual: what inverts pictures; None loads it where the recipe does.
 
     Raises StylegraftError for a conditional source, images that do not fit it, an unknown space, group or
-    transform.
+    transform, a guided recipe without a guide, and a guide without what the recipe asks of it.
     """
     generator = source.generator.to(device).eval().requires_grad_(False)
     if generator.c_dim:
@@ -142,11 +156,12 @@ def begin(
             f"source {source.name!r} is conditional ({generator.c_dim} classes); adapt takes those without"
         )
     shape = (generator.img_channels, generator.resolution, generator.resolution)
-    if images.ndim != 4 or tuple(images.shape[1:]) != shape or not len(images):
+    if images.ndim != 4 or tuple(images.shape[1:]) != shape or not (len(images) or request.text):
         raise StylegraftError(
             f"training images of shape {list(images.shape)}, expected [N, *{list(shape)}] with N >= 1"
         )
     check(recipe, generator)
+    check_guides(recipe, guides)
     recipe = fit(recipe, len(images), judged=source.discriminator is not None)
     rng = torch.Generator().manual_seed(seed_of(seed, 0, "deltas", 0))
     deltas, leaves = on_device(spaces.start(space, generator, rng), device)
@@ -181,7 +196,11 @@ def begin(
         else {},
         latents=latents,
         eye=bsa.load_eye(recipe, device),
-        source_discriminator=copy.deepcopy(discriminator) if recipe.dist_d else None,
+        source_discriminator=copy.deepcopy(discriminator) if recipe.dist_d or recipe.jojo else None,
+        request=request,
+        guides=guides,
+        coder=load_coder(recipe, generator),
+        perceptual=perceptual or load_perceptual(recipe, device),
         anchors=anchor_points(seed, recipe.anchors, generator.z_dim).to(device) if recipe.cdc else None,
         step=0,
         ema={name: leaf.detach().clone() for name, leaf in leaves.items()},
@@ -194,6 +213,7 @@ def begin(
                 recipe.pl_every if recipe.adv and recipe.pl_weight else 0,
                 {} if latents is None else {bsa.LATENTS: latents},
                 recipe.bsa_lr,
+                (recipe.beta1, recipe.beta2),
             ),
             "D": adam(
                 {name: leaf for name, leaf in learners["D"].items() if "|" not in name},
@@ -201,6 +221,7 @@ def begin(
                 recipe.r1_every if recipe.r1_gamma else 0,
                 {name: leaf for name, leaf in learners["D"].items() if "|" in name},
                 judge_rate(recipe, judges.forms_that_learn(learners["D"])),
+                (0.0, recipe.beta2),
             ),
         },
         ada=controller(recipe),
@@ -208,6 +229,8 @@ def begin(
         real_sign=torch.tensor(0.0, device=device),
         fisher={},
         filters={},
+        found={},
+        recall={},
     )
 
 
@@ -296,6 +319,7 @@ def adam(
     lazy_every: int,
     others: Mapping[str, Tensor] | None = None,
     lr_others: float = 0.0,
+    betas: tuple[float, float] = (0.0, 0.99),
 ) -> torch.optim.Adam:
     """Fused Adam with StyleGAN2's correction for lazy regularisation: c = k / (k + 1), lr * c, betas^c.
 
@@ -304,7 +328,7 @@ def adam(
     c = lazy_every / (lazy_every + 1) if lazy_every else 1.0
     sets = [(parameters, lr)] + ([(others, lr_others)] if others else [])
     groups = [{"params": list(own.values()), "lr": rate * c} for own, rate in sets]
-    optimizer = Adam(groups, betas=(0.0, 0.99**c), eps=1e-8, fused=True)
+    optimizer = Adam(groups, betas=(betas[0] ** c, betas[1] ** c), eps=1e-8, fused=True)
     for group in optimizer.param_groups:
         group["full_lr"] = group["lr"]
     return optimizer

@@ -20,6 +20,7 @@ from stylegraft.adaptation import sampling
 from stylegraft.adaptation.augment import augment
 from stylegraft.adaptation.exits import EXITS, exit_of, head_features
 from stylegraft.adaptation.fields import Recipe
+from stylegraft.adaptation.guidance import embed
 from stylegraft.adaptation.judges import AdaptedJudge
 from stylegraft.adaptation.projected import Judge
 from stylegraft.domains.apply import Adapted
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 NEEDS = (
     "fake", "real", "shots", "real_fake_logits", "anchored_pair", "free_pair", "anchor_pair", "disturbed_pair", "paths",
-    "rows", "discriminator_features", "drift", "fitted",
+    "rows", "discriminator_features", "drift", "fitted", "guided_pair", "embedded", "referred", "mixture",
 )  # fmt: skip
 DISTURBANCE = 0.15  # share of each sample's own latent in `disturbed_pair` (RSSA's 0.85 / 0.15)
 
@@ -165,6 +166,72 @@ class Views:
         """Both generators at disturbances of one latent, with the anchor noise: images of one structure."""
         z = sampling.disturbed(self.keyed, "disturbed.z", self.generator.z_dim, DISTURBANCE).z
         return self._pair("disturbed_pair", z, self.generator.noise("const"))
+
+    @cached_property
+    def guided_pair(self) -> Pair:
+        """Both generators at the same style-mixed latents, with the same crossover and random noise: where the mapping
+        does not move, at the same w.
+        """
+        self._declared("guided_pair")
+        latents = sampling.mixed(self.keyed, "guided.z", self.generator, self.recipe.mixing)
+        noise, taps = self._random_noise("guided.noise"), self._taps("guided_pair")
+        with torch.no_grad():
+            source = self.generator(ws=latents.ws(self.generator), noise=noise, taps=taps)
+        with torch.set_grad_enabled(self.owner == "G"):
+            target = self.student(ws=latents.ws(self.student), noise=noise, taps=taps)
+        return Pair(target, source)
+
+    @cached_property
+    def embedded(self) -> list[tuple[Tensor, Tensor]]:
+        """For each guide the unit embeddings [B, dim] of the images of `guided_pair`: the student's, the source's."""
+        self._declared("embedded")
+        target, source = self.guided_pair
+        side = self.recipe.loss_resolution
+        with torch.no_grad():
+            known = [embed(guide, source.image, side) for guide, _ in self.state.guides]
+        moved = [embed(guide, target.image, side) for guide, _ in self.state.guides]
+        return list(zip(moved, known, strict=True))
+
+    @property
+    def weights(self) -> list[float]:
+        """Of the guides."""
+        return [weight for _, weight in self.state.guides]
+
+    def found(self, kind: str, guide: int) -> Tensor:
+        """What `guidance.prepare` found for a guide, one row a sample: that of the training image which its turn it is,
+        or the only one.
+        """
+        rows = self.state.found[f"{kind}/{guide}"]
+        return (
+            rows[self._picked()] if len(rows) > 1 else rows.expand(len(self.keyed.indices()), *rows.shape[1:])
+        )
+
+    @cached_property
+    def referred(self) -> tuple[Tensor, list[int]]:
+        """The student's images of the references' own codes, with its own noise, and which references: those whose turn
+        it is, each once.
+        """
+        self._declared("referred")
+        which = sorted(set(self._picked()))
+        with torch.set_grad_enabled(self.owner == "G"):
+            return self.student(
+                ws=self.state.found["ws"][which], noise=self.generator.noise("const")
+            ).image, which
+
+    @cached_property
+    def mixture(self) -> tuple[Tensor, Tensor]:
+        """The student's images of references whose finer rows of W+ are (1 - alpha) the reference's and alpha random
+        ones, with random noise; and these references: both [B, C, R, R].
+        """
+        self._declared("mixture")
+        recipe, picked = self.recipe, self._picked()
+        z = sampling.free(self.keyed, "mixture.z", self.generator.z_dim)
+        with torch.set_grad_enabled(self.owner == "G"):
+            ws = sampling.Latents(z).ws(self.student)
+            own, kept = self.state.found["ws"][picked], recipe.jojo_rows
+            ws = torch.cat((own[:, :kept], torch.lerp(own, ws, recipe.jojo_alpha)[:, kept:]), dim=1)
+            image = self.student(ws=ws, noise=self._random_noise("mixture.noise")).image
+        return image, self.state.images[picked]
 
     @cached_property
     def rows(self) -> tuple[Tensor, Tensor]:

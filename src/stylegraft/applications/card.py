@@ -109,6 +109,7 @@ def facts(domain: Domain) -> list[tuple[str, str]]:
         ("steps", config.get("steps", "")),
         ("seed", config.get("seed", "")),
         ("training pictures", target.get("count", "")),
+        ("sentence", target.get("text", "")),
         ("mix of", len(config["mix"]) if isinstance(config.get("mix"), list) else ""),
         ("numbers in the file", f"{domain.count:,}"),
         ("written by", f"stylegraft {__version__}"),

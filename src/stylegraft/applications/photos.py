@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from stylegraft.applications import invert as inversion
+from stylegraft.adaptation.inversion import descent
 from stylegraft.applications.invert import RECIPES, Start, default_start, invert_images, verdict
 from stylegraft.applications.latents import Latents
 from stylegraft.checkpoints.source import Source
@@ -72,8 +72,8 @@ def invert_photos(
         "start": start or default_start(generator, space),
         "seed": seed,
         "optimise_noise": optimise_noise,
-        "pull": inversion.PULL,
-        "seen": [inversion.SEEN_LEAST, inversion.SEEN_MOST],
+        "pull": descent.PULL,
+        "seen": [descent.SEEN_LEAST, descent.SEEN_MOST],
     }
     if recipe in RECIPES:
         settings |= asdict(RECIPES[recipe])

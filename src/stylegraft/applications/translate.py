@@ -18,8 +18,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from stylegraft.adaptation.inversion.encoder import row_sizes
 from stylegraft.applications.control import learnt_for_noise
-from stylegraft.applications.inversion_encoder import row_sizes
 from stylegraft.applications.latents import Latents, draw_codes
 from stylegraft.domains import Domain
 from stylegraft.errors import StylegraftError

@@ -1,4 +1,6 @@
-"""Learn a new domain from a few images: the same command resumes a run, a larger --steps extends it, Ctrl-C saves."""
+"""Learn a new domain from a few images, one image or a sentence: the same command resumes a run, a larger --steps
+extends it, Ctrl-C saves.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +24,21 @@ class Options:
 
     source: Annotated[Positional[str], arg(metavar="SOURCE")]
     """Name of a shipped source (`stylegraft sources`), or a source file."""
-    target: Annotated[Positional[str], arg(metavar="TARGET")]
-    """A folder of pictures, a zip, one picture, or a set that ships: pencil, lorelei."""
-    recipe: Annotated[str, arg(metavar="NAME")] = "dcl"
+    target: Annotated[Positional[str | None], arg(metavar="TARGET", help_behavior_hint="")] = None
+    """A folder of pictures, a zip, one picture, or a set that ships: pencil, lorelei; none with --text or --image."""
+    text: Annotated[str | None, arg(metavar="WORDS", help_behavior_hint="")] = None
+    """In place of TARGET: the domain in words, such as "pencil drawing" (docs/one-shot.md). Needs a guide."""
+    image: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
+    """In place of TARGET: one picture whose style every face gets."""
+    from_text: Annotated[str | None, arg(metavar="WORDS", help_behavior_hint='(default: "photo")')] = None
+    """With --text: what the source shows, in words."""
+    guide: Annotated[
+        str | None, arg(metavar="NAMES", help_behavior_hint="(default: the first that is here)")
+    ] = None
+    """Encoders that read the words and compare pictures, such as clip, or "clip:FOLDER, siglip=0.5" with weights."""
+    recipe: Annotated[
+        str | None, arg(metavar="NAME", help_behavior_hint="(default: dcl; --text: nada, --image: difa)")
+    ] = None
     """How it is learnt: `stylegraft recipes`."""
     space: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="(default: the recipe's)")] = None
     """What moves: a name of `stylegraft spaces`, or one's own such as "affine@32..64 + lowrank:8(conv@64)"."""
@@ -38,6 +52,10 @@ class Options:
     """`cpu` or `cuda`."""
     out: Annotated[Path | None, arg(metavar="FOLDER", help_behavior_hint="(default: runs/TARGET)")] = None
     """The run folder."""
+    resolution_for_loss: Annotated[
+        int | None, arg(metavar="R", help_behavior_hint="(default: as they are)")
+    ] = None
+    """Guides see pictures of at most R px, for less memory with large sources."""
     align: Annotated[str, arg(metavar="auto|off|CSV")] = "auto"
     """`auto` finds faces and frames them as FFHQ does, `off` crops the centre, a CSV gives the eyes of each picture."""
     preset: Annotated[
@@ -79,6 +97,7 @@ def run(options: Options) -> None:
     """Check the line, hand it to the library, and say where things are."""
     from stylegraft.adaptation.place import check_folder, default_folder
     from stylegraft.adaptation.recipes import preset_of, recipe
+    from stylegraft.adaptation.request import ask, default_recipe
     from stylegraft.adaptation.rules import eyes
     from stylegraft.adaptation.rules import parse as parse_rules
     from stylegraft.cli.check import check_target
@@ -86,17 +105,30 @@ def run(options: Options) -> None:
     from stylegraft.cli.settings import parse
     from stylegraft.domains.expression import find_space
 
-    asked = {"steps": options.steps, "batch": options.batch}
+    asked = {"steps": options.steps, "batch": options.batch, "loss_resolution": options.resolution_for_loss}
     changes: dict[str, Any] = parse(options.changes) | {
         field: value for field, value in asked.items() if value is not None
     }
     source = find(options.source, ["source"])
     preset = options.preset or preset_of(source.resolution)
-    row = recipe(options.recipe, preset=preset, **changes)
+    name = options.recipe or default_recipe(options.text, options.image)
+    row = recipe(name, preset=preset, **changes)
+    request = ask(
+        row,
+        text=options.text,
+        from_text=options.from_text,
+        pictures=options.target,
+        image=options.image,
+        guides=options.guide,
+    )
     find_space(options.space or row.space)
-    out = options.out or default_folder(options.target)
+    target = options.target or (str(options.image) if options.image else None)
+    out = options.out or default_folder(target or request.name)
     eyes(parse_rules(options.until, options.floor, options.patience, options.keep, options.hold_out))
-    check_target(options.target, options.align)
+    if options.image:
+        check_one(options.image)
+    if target:
+        check_target(target, options.align)
     check_folder(out, 0 if options.dry_run else source.path.stat().st_size)
     check_trace(options)
 
@@ -105,7 +137,10 @@ def run(options: Options) -> None:
     observer = tracer(options, out) if options.trace and not options.dry_run else None
     done = adapt(
         options.source,
-        options.target,
+        target,
+        text=options.text,
+        from_text=options.from_text,
+        guides=options.guide,
         recipe=row,
         space=options.space,
         seed=options.seed,
@@ -130,6 +165,12 @@ def run(options: Options) -> None:
         show_result(done, done.folder, options)
 
 
+def check_one(image: Path) -> None:
+    """Refuse a folder or zip where one picture is asked for."""
+    if image.is_dir() or image.suffix.lower() == ".zip":
+        raise StylegraftError(f"--image {image}: expected one picture; several go in place of TARGET")
+
+
 def check_trace(options: Options) -> None:
     """Refuse what a trace could not do, or lacks the weights for."""
     from stylegraft.adaptation.rules import probe
@@ -142,6 +183,10 @@ def check_trace(options: Options) -> None:
             raise StylegraftError(f"{flag} {value}: is for --trace, which is not there")
     if options.trace_every is not None and options.trace_every < 1:
         raise StylegraftError(f"--trace-every {options.trace_every}: expected at least 1 step between points")
+    if options.trace and options.text is not None:
+        raise StylegraftError(
+            "--trace: measures how near samples come to pictures of the target, and --text has none"
+        )
     if options.reference:
         check_target(options.reference, "off")
     if options.trace:
@@ -163,10 +208,11 @@ def show_result(done: Run, folder: Path, options: Options) -> None:
     from stylegraft.sources import SOURCES
 
     domain, shown = folder / "domain.safetensors", shlex.quote(str(folder))
+    named = options.target or options.image or options.text or ""
     base = "" if options.source in SOURCES else f" --source {shlex.quote(options.source)}"
     report = f"\nreport     {folder / 'report.html'}" if options.trace else ""
     print(f"""
-pictures   {folder / "grid.png"}     source above, {Path(options.target).stem} below
+pictures   {folder / "grid.png"}     source above, {named if options.text else Path(named).stem} below
            {folder / "previews"}     the same along the way
 domain     {domain}     {file_size(domain)}, {done.domain.count:,} numbers{report}
 

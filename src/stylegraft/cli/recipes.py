@@ -44,6 +44,11 @@ ADDS: dict[str, str] = {
     "maskedd": "D sees a part; distances",
     "freezesg": "coarse image kept",
     "weditgan": "an offset of w",
+    "nada": "no D: towards words",
+    "mtg": "no D: picture and inverse",
+    "jojogan": "D frozen: mixed codes",
+    "difa": "no D: style by places",
+    "hdn": "no D: words; gains, angles",
 }
 
 # CPU time of a mean step over tgan's in the same space: benchmarks/results/step-cost-recipes-faces-64.json.
@@ -72,7 +77,7 @@ COST: dict[str, float] = {
 LEGEND = (
     "space: what moves unless --space says otherwise. cost: the time of a step over tgan's in the same space, at batch "
     "4 on a CPU, measured on faces-64; what a method does once, before or between its steps, is not in it. freezesg "
-    "has none: faces-64 has no running images for its loss."
+    "has none: faces-64 has no running images for its loss; of nada, mtg, difa and hdn it is mostly the guide's."
 )
 MORE = (
     "`stylegraft recipes NAME` says what one moves and changes, with --all every field; `stylegraft recipes SOURCE` "

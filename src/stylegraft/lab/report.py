@@ -193,6 +193,9 @@ def _settings(config: dict[str, Any], trace: Trace | None) -> Section:
         "source": f"{source['name']} ({source['sha256'][:12]})",
         "licence": source.get("licence"),
         "target": f"{target['name']}: {target['count']} images ({target['sha256'][:12]}), align {target.get('align')}",
+        "asked for": f"{target['text']!r}, away from {target['from_text']!r}" if target.get("text") else None,
+        "guides": ", ".join(f"{one['name']} ({one['digest'][:12]})" for one in config.get("guides", []))
+        or None,
         "recipe": f"{recipe['name']} ({recipe.get('paper')}), {recipe.get('preset')}",
         "space": config["space"],
         "seed": config["seed"],

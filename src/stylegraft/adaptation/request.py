@@ -1,0 +1,84 @@
+"""What a run is asked for beside pictures: a sentence, and guides to read it. Without torch, so that what does not go
+together is refused at once.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from stylegraft.adaptation.fields import Recipe
+from stylegraft.adaptation.recipes import PAPER, recipe
+from stylegraft.errors import StylegraftError
+
+SOURCE = "photo"  # what a source shows, unless said otherwise
+
+
+@dataclass(frozen=True)
+class Request:
+    """text: the sentence, empty where pictures say it; from_text: what the source is, in words."""
+
+    text: str = ""
+    from_text: str = SOURCE
+
+    @property
+    def name(self) -> str:
+        """Of a run's folder: `pencil-drawing`."""
+        return re.sub(r"[^\w]+", "-", self.text.lower()).strip("-")[:60] or "text"
+
+    def __str__(self) -> str:
+        return f"{self.text!r}, away from {self.from_text!r}"
+
+
+def default_recipe(text: str | None, image: object) -> str:
+    """The method where none is named: `nada` for a sentence, `difa` for one picture, else `dcl`."""
+    return "nada" if text is not None else "difa" if image is not None else "dcl"
+
+
+def ask(
+    row: Recipe,
+    *,
+    text: str | None = None,
+    from_text: str | None = None,
+    pictures: object = None,
+    image: object = None,
+    guides: object = None,
+) -> Request:
+    """The request of a run, once all goes together; raises StylegraftError for what does not, in words of the CLI.
+
+    pictures: the target that was given; image: the single picture.
+    """
+    given = [
+        name for name, one in (("TARGET", pictures), ("--image", image), ("--text", text)) if one is not None
+    ]
+    if len(given) != 1:
+        found = " and ".join(given) if given else "none of them"
+        raise StylegraftError(
+            f"found {found}; expected one of TARGET (pictures), --image FILE or --text WORDS"
+        )
+    if text is None and from_text is not None:
+        raise StylegraftError(
+            f"--from-text {from_text!r}: says what the source is beside --text, which is not there"
+        )
+    if text is not None:
+        wanted, start = text.strip(), (SOURCE if from_text is None else from_text).strip()
+        if not wanted or not start:
+            raise StylegraftError(f"--{'from-' if wanted else ''}text: is empty; expected some words")
+        if wanted.lower() == start.lower():
+            raise StylegraftError(
+                f"--text {text!r}: the source is that already (--from-text); expected other words"
+            )
+        if not row.reads:
+            raise StylegraftError(
+                f"recipe {row.name} needs pictures and cannot use --text {text!r}; expected {_readers()}"
+            )
+    if guides and not row.guided:
+        raise StylegraftError(
+            f"recipe {row.name} looks through no guide; expected no --guide, or {_readers()}"
+        )
+    return Request() if text is None else Request(wanted, start)
+
+
+def _readers() -> str:
+    names = [name for name in PAPER if recipe(name).reads]
+    return f"--recipe {' or '.join(names)}"

@@ -1,0 +1,45 @@
+"""One sentence, one picture: what cannot be done is said in one line, before anything heavy is loaded or written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+NOWHERE = {"STYLEGRAFT_CLIP": "", "STYLEGRAFT_SIGLIP": "", "STYLEGRAFT_SPRIG": ""}
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ((), "found none of them; expected one of TARGET (pictures), --image FILE or --text WORDS"),
+        (("--text", "oil", "--image", "one.png"), "found --image and --text; expected one of TARGET"),
+        (("--text", "oil", "--recipe", "dcl"), "cannot use --text 'oil'; expected --recipe nada or hdn"),
+        (("--text", "photo"), "--text 'photo': the source is that already"),
+        (("--text", "oil", "--trace"), "--text has none"),
+        (("--image", "missing.png"), "missing.png"),
+        (("--image", "."), "expected one picture; several go in place of TARGET"),
+        (("--from-text", "face", "--image", "one.png"), "--from-text 'face': says what the source is beside --text"),
+        (("pencil", "--guide", "clip"), "recipe dcl looks through no guide"),
+        (("pencil", "--resolution-for-loss", "32"), "loss_resolution is 32, which does nothing without direction"),
+    ],
+)  # fmt: skip
+def test_one_line_at_once_and_no_run(
+    typed: tuple[str, ...], said: str, stylegraft, toy_file: Path, tmp_path: Path
+):
+    ran = stylegraft("adapt", toy_file, *typed, "--out", tmp_path / "run")
+    assert ran.status == 2, ran.err
+    (line,) = ran.err.splitlines()
+    assert line.startswith("error: ") and said in line
+    assert ran.seconds < 1.5
+    assert not (tmp_path / "run").exists()
+
+
+def test_without_a_guide_the_line_says_how_to_get_one(stylegraft, toy_file: Path, tmp_path: Path):
+    env = NOWHERE | {"STYLEGRAFT_CACHE": str(tmp_path / "empty")}
+    typed = ("--text", "oil painting", "--guide", "clip", "--out", tmp_path / "run")
+    ran = stylegraft("adapt", toy_file, *typed, env=env)
+    assert ran.status == 2, ran.err
+    (line,) = ran.err.splitlines()
+    assert "clip weights" in line and "To get them" in line
+    assert not (tmp_path / "run").exists()
