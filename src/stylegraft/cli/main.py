@@ -44,6 +44,9 @@ GROUPS: dict[str, dict[str, str]] = {
         "anatomy": "say what of a domain moved where, and how alike domains are",
         "encoders": "list the networks that metrics look through, and how to get them",
     },
+    "in the browser": {
+        "studio": "look, mix, adapt and compare in a local web app",
+    },
     "files": {
         "inspect": "say what is inside a source, a domain file or a run",
         "convert": "write a source, or a source with a domain in it, in another format",
