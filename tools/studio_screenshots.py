@@ -22,7 +22,7 @@ CHROMIUM = "/usr/bin/chromium"
 TABS = ("explore", "mix", "adapt", "translate", "morph", "closer", "library")
 SIZES = {"wide": (1280, 860), "phone": (390, 844)}
 SETTLED = (
-    "() => [...document.querySelectorAll('.grid')].every(g => g.dataset.shown && !g.querySelector('.old'))"
+    "() => [...document.querySelectorAll('.faces')].every(g => g.dataset.shown && !g.querySelector('.old'))"
 )
 
 

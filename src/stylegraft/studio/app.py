@@ -71,6 +71,8 @@ def build(workspace: str | Path, token: str | None = None) -> Starlette:
             Route("/api/directions", drawn(studio, drawing.directions), methods=["POST"]),
             Route("/api/preview", drawn(studio, drawing.preview), methods=["POST"]),
             Route("/api/translated", drawn(studio, drawing.translated), methods=["POST"]),
+            Route("/api/moment", drawn(studio, drawing.moment), methods=["POST"]),
+            Route("/api/target", drawn(studio, drawing.target), methods=["POST"]),
             Route("/api/mix", drawn(studio, drawing.save_mix), methods=["POST"]),
             Route("/api/upload", upload(studio), methods=["POST"]),
             Route("/file/{path:path}", file(studio)),

@@ -3,6 +3,7 @@ and no shell reads them."""
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Callable, Mapping
@@ -102,18 +103,17 @@ def morph(place: Workspace, form: Form) -> tuple[list[str], dict[str, Any]]:
     name, suffix = text(form, "name").strip(), choice(form, "kind", FILMS)
     film = place.fresh(name, suffix)
     keys = film.with_suffix(".toml")
-    source = text(form, "source")
-    stations = form.get("stations")
-    if not isinstance(stations, list) or not 2 <= len(stations) <= MOST_STATIONS:
-        raise StylegraftError(f"stations: expected 2 to {MOST_STATIONS}")
-    script, first = toml(place, form, source, stations)
+    script, names = toml(place, form)
     write_text(keys, script)
-    argv = ["morph", "--keys", keys.name, "--out", film.name, *(base(place, first) if first else [])]
+    argv = ["morph", "--keys", keys.name, "--out", film.name, *(base(place, next(iter(names))) if names else [])]
     return argv, {"title": film.name, "out": film.name, "keys": keys.name}
 
 
-def toml(place: Workspace, form: Form, source: str, stations: list[Any]) -> tuple[str, str]:
-    """The file of keys, and one of its domains."""
+def toml(place: Workspace, form: Form) -> tuple[str, dict[str, str]]:
+    """The file of keys, and what each domain is called in it."""
+    source, stations = text(form, "source"), form.get("stations")
+    if not isinstance(stations, list) or not 2 <= len(stations) <= MOST_STATIONS:
+        raise StylegraftError(f"stations: expected 2 to {MOST_STATIONS}")
     seconds = float(number(form, "seconds", 0.5, MOST_SECONDS, 6) or 6)
     fps = float(number(form, "fps", 1, 60, 24) or 24)
     loop = form.get("loop") is True
@@ -126,8 +126,8 @@ def toml(place: Workspace, form: Form, source: str, stations: list[Any]) -> tupl
             names.setdefault(domain, f"d{len(names)}")
     lines = [f"fps = {fps:g}", f"loop = {str(loop).lower()}", f"seconds = {seconds:g}"]
     if not names:
-        lines.append(f'source = "{named_source(place, source)}"')
-    lines += ["", "[domains]", *(f'{key} = "{domain}"' for domain, key in names.items())] if names else []
+        lines.append(f"source = {json.dumps(named_source(place, source))}")
+    lines += ["", "[domains]", *(f"{key} = {json.dumps(domain)}" for domain, key in names.items())] if names else []
     parts = len(stations) - (0 if loop else 1)
     for i, station in enumerate(stations):
         at = seconds * i / parts
@@ -146,7 +146,7 @@ def toml(place: Workspace, form: Form, source: str, stations: list[Any]) -> tupl
             *([f"domains = {{{mix}}}"] if mix else []),
         ]
         lines += [f'ease = "{ease}"'] if i else []
-    return "\n".join(lines) + "\n", next(iter(names), "")
+    return "\n".join(lines) + "\n", names
 
 
 def export(place: Workspace, form: Form) -> tuple[list[str], dict[str, Any]]:

@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from stylegraft.applications import Latents, translate_codes
+from stylegraft.applications import Latents, morph_frames, of_seeds, translate_codes
+from stylegraft.applications.keyfile import parse_keys
 from stylegraft.applications.translate import default_along
 from stylegraft.data.pixels import to_uint8
+from stylegraft.data.targets import load_target
 from stylegraft.errors import StylegraftError
+from stylegraft.studio import commands
 from stylegraft.studio.canvas import shaded, strip
-from stylegraft.studio.request import MOST_FACES, Picture, picture, whole
+from stylegraft.studio.request import LAST_SEED, MOST_FACES, Picture, picture, whole
 
 if TYPE_CHECKING:
     from stylegraft.studio.app import Studio
@@ -54,7 +57,8 @@ def translated(studio: Studio, told: dict[str, Any]) -> bytes:
     if not isinstance(degrees, list) or not 1 <= len(degrees) <= 12:
         raise StylegraftError("degrees: expected 1 to 12 numbers")
     canvas, base = studio.canvas, studio.workspace.base_of(studio.workspace.existing(name))
-    latents: Latents = canvas.codes(codes, base)
+    generator = canvas.source(base).generator
+    latents: Latents = canvas.codes(codes, base) if codes else of_seeds(generator, [whole(told, "seed", 0, LAST_SEED, 0)])
     index = whole(told, "index", 0, len(latents) - 1, 0)
     domain = canvas.domain(name, base)
     along = told.get("along") or default_along(domain)
@@ -62,13 +66,36 @@ def translated(studio: Studio, told: dict[str, Any]) -> bytes:
         raise StylegraftError(f"along {along!r}: expected strength or noise")
     with torch.inference_mode():
         images = translate_codes(
-            canvas.source(base).generator,
+            generator,
             domain,
             latents[index : index + 1],
             [float(degree) for degree in degrees],
             how=along,
         )
     return strip(to_uint8(images[0]))
+
+
+def moment(studio: Studio, told: dict[str, Any]) -> bytes:
+    """One frame of a morph, at `share` of its length: the very frame of the film."""
+    share = commands.number(told, "share", 0, 1, 0.0) or 0.0
+    script, names = commands.toml(studio.workspace, told)
+    keys = parse_keys(script, studio.workspace.root / "morph.toml")
+    source = commands.text(told, "source")
+    domains = [studio.canvas.domain(name, source) for name in names]
+    with torch.inference_mode():
+        frames = morph_frames(
+            studio.canvas.source(source),
+            domains,
+            keys.morph,
+            seeds=keys.seeds,
+            times=[min(share, 0.9999) * keys.morph.seconds],
+        )
+        return strip(next(frames))
+
+
+def target(studio: Studio, told: dict[str, Any]) -> bytes:
+    """The pictures of a set that ships, small."""
+    return strip(load_target(str(told.get("name", "")), 64).images)
 
 
 def save_mix(studio: Studio, told: dict[str, Any]) -> dict[str, str]:

@@ -1,7 +1,7 @@
 // Adapt: pictures (or a sentence), a recipe and a space; then a run that goes on whatever becomes of this page.
 
 import { page } from "./grid.js";
-import { chart, check, clear, dropZone, field, fileUrl, get, guarded, h, head, numbers, panel, post, select, send, toast } from "./ui.js";
+import { chart, check, clear, dropZone, field, fileUrl, get, guarded, h, head, numbers, panel, picture, post, select, send, toast } from "./ui.js";
 import * as jobs from "./jobs.js";
 import { look, open, refresh, studio } from "./main.js";
 
@@ -32,7 +32,13 @@ export function show(root) {
       clear(thumbs, found.pictures.slice(0, 24).map((p) => h("img", { src: fileUrl(p), alt: p.split("/").pop(), loading: "lazy" })));
       note.textContent = `${found.count} pictures${found.count < 5 ? "; about ten is what the methods were made for" : ""}`;
     });
-    else if (value) note.textContent = `${studio.hello.targets[value].count} pictures that ship with Stylegraft`;
+    else if (value) {
+      note.textContent = `${studio.hello.targets[value].count} pictures that ship with Stylegraft`;
+      await guarded(async () => {
+        const found = await picture("/api/target", { name: value, page: page("target"), number: 0 });
+        if (state.target === value) clear(thumbs, h("img", { src: URL.createObjectURL(found.blob), alt: studio.hello.targets[value].description, style: { "grid-column": "1 / -1", "aspect-ratio": "auto" } }));
+      });
+    }
     estimate();
   }
   const taken = () => new Set([...studio.library.map((e) => e.path.split("/").pop()), ...studio.jobs.map((j) => j.about.title.split("/").pop())]);
@@ -110,7 +116,7 @@ export function show(root) {
   const mine = () => studio.jobs.filter((j) => j.verb === "adapt");
   function tick() {
     jobs.list(queue, mine().slice(0, 12), { onopen: (j) => { watched = j.about.out; drawn = ""; run(); } });
-    watched ??= (mine().find((j) => j.state === "running") ?? mine()[0])?.about.out ?? null;
+    watched ??= (mine().find((j) => j.state === "running") ?? mine()[0])?.about.out ?? studio.library.find((e) => e.kind === "run" && e.facts.base?.name === "faces-64")?.path ?? null;
     const job = mine().find((j) => j.about.out === watched);
     if (watched && Date.now() - detailed > (job && ["running", "stopping"].includes(job.state) ? 2500 : 8000)) run();
   }
@@ -134,9 +140,8 @@ export function show(root) {
     h("div", { class: "even" },
       h("div", {}, panel("1 · What to learn", drop, target, sentence, thumbs, note), panel("2 · How", source, h("div", { class: "two" }, recipe, space), facts, h("details", {}, h("summary", {}, "More"), h("div", { class: "stack" }, words, h("div", { class: "two" }, steps, seed), off, trace))), panel("3 · Go", cost, name, h("div", { class: "row" }, start))),
       h("div", {}, queue, detail)));
-  fill();
   choices();
-  estimate();
+  pick(sets()[0]?.path ?? targets[0][0]);
   tick();
   return { tick, changed: () => { drawn = ""; run(); } };
 }

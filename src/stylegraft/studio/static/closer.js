@@ -9,7 +9,7 @@ export function show(root, told) {
   const sources = studio.hello.sources, runs = studio.library.filter((e) => e.kind === "run"), studies = studio.library.filter((e) => e.kind === "study");
   const all = domains(studio.library).map((e) => ({ ...e, source: sourceOf(e, sources, studio.library) })).filter((e) => e.source);
   const detail = h("div", { class: "stack" }), side = h("div", { class: "stack" });
-  const first = told.path || runs.find((e) => e.facts.traced)?.path || runs[0]?.path || studies[0]?.path;
+  const first = told.path || runs.find((e) => e.facts.traced)?.path || studies[0]?.path || all[0]?.path || runs[0]?.path;
   const which = select("Run or study", [...studies.map((e) => [e.path, `study: ${e.path}`]), ...runs.map((e) => [e.path, e.path])], first, look);
 
   async function look(path) {

@@ -8,8 +8,9 @@ const tab = Math.random().toString(36).slice(2, 10);
 let grids = 0;
 
 export class Grid {
-  constructor({ columns = 4, onpick, label = "Faces" } = {}) {
-    this.node = h("div", { class: "grid", role: "group", "aria-label": label, style: { "--columns": columns } });
+  constructor({ columns = 4, onpick, label = "Faces", path = "/api/draw" } = {}) {
+    this.path = path;
+    this.node = h("div", { class: "faces", role: "group", "aria-label": label, style: { "--columns": columns } });
     this.page = `${tab}-${++grids}`;
     this.number = 0;
     this.perFace = 0;
@@ -53,7 +54,7 @@ export class Grid {
     const count = now.names.length;
     for (let first = 0, size; first < count; first += size) {
       size = Math.max(1, Math.min(count - first, this.perFace ? Math.round(PIECE / this.perFace) : 4));
-      const answer = await picture("/api/draw", { ...now.told, page: this.page, number: now.number, first, count: size });
+      const answer = await picture(this.path, { ...now.told, page: this.page, number: now.number, first, count: size });
       if (!answer || answer.number !== this.number) return; // stale: something newer was asked meanwhile
       const image = await createImageBitmap(answer.blob);
       if (now.number !== this.number) return;

@@ -12,27 +12,17 @@ export function show(root) {
   const bases = [...new Set([...sources.map((s) => s.name).filter((n) => all.some((e) => e.source === n)), ...all.map((e) => e.source), sources[0].name])];
   const state = { source: bases[0], stations: [], seconds: 6, loop: true };
   const list = h("ol", { class: "stations" }), queue = h("div", { class: "stack" }), film = h("div");
-  const grid = new Grid({ columns: 1, label: "A moment of the film" });
+  const grid = new Grid({ columns: 1, path: "/api/moment", label: "A moment of the film" });
   const fitting = () => all.filter((e) => e.source === state.source);
   const source = select("Source", bases, state.source, (v) => { state.source = v; start(); });
-  const seconds = slider({ label: "Seconds", min: 1, max: 30, step: 0.5, value: 6, format: (v) => `${v} s`, onchange: (v) => { state.seconds = v; } });
+  const seconds = slider({ label: "Seconds", min: 1, max: 30, step: 0.5, value: 6, format: (v) => `${v} s`, onchange: (v) => { state.seconds = v; time.set(time.value); } });
   const loop = check("Come back to the beginning without a seam", true, (v) => { state.loop = v; seek(); });
   const name = field("Name of the film", { value: "morph" }), kind = select("As", [...(can.video ? [[".mp4", "film (.mp4)"]] : []), [".webp", "moving picture (.webp)"], [".gif", "GIF"]]);
   const time = slider({ label: "A moment of it", min: 0, max: 1, step: 0.005, value: 0, format: (v) => `${(v * state.seconds).toFixed(1)} s`, onchange: seek });
 
-  const amounts = (station, all) => all.map((d) => station.domains[d] ?? 0);
-  /** The two stations around a moment, and the eased share of the way. */
-  function moment(t) {
-    const n = state.stations.length, parts = state.loop ? n : n - 1, at = Math.min(t * parts, parts - 1e-9), i = Math.floor(at), u = at - i;
-    return [state.stations[i % n], state.stations[(i + 1) % n], (1 - Math.cos(Math.PI * u)) / 2];
-  }
-  function seek() {
-    if (state.stations.length < 2) return;
-    const [a, b, u] = moment(time.value), used = [...new Set(state.stations.flatMap((s) => Object.keys(s.domains)))];
-    const mixed = amounts(a, used).map((x, i) => x * (1 - u) + amounts(b, used)[i] * u);
-    // A walk between two faces is the film's own; here the nearer one stands for it.
-    grid.show({ source: state.source, domains: used, amounts: mixed, seeds: [u < 0.5 ? a.seed : b.seed], psi: 0.7 }, ["A moment of the film"]);
-  }
+  const told = () => ({ source: state.source, stations: state.stations.map(({ seed, domains }) => ({ seed, domains })), seconds: state.seconds, loop: state.loop, fps: 24 });
+  /** The very frame of the film at this moment. */
+  function seek() { if (state.stations.length > 1) grid.show({ ...told(), share: time.value }, ["A moment of the film"]); }
   function rows() {
     clear(list, state.stations.map((s, i) => {
       const canvas = h("canvas", { width: 64, height: 64, "aria-label": `Station ${i + 1}`, role: "img" });
@@ -67,8 +57,7 @@ export function show(root) {
     seek();
   }
   const render = h("button", { class: "main", type: "button", onclick: () => guarded(async () => {
-    const stations = state.stations.map(({ seed, domains }) => ({ seed, domains }));
-    await post("/api/jobs", { verb: "morph", source: state.source, stations, seconds: state.seconds, loop: state.loop, fps: 24, name: name.input.value, kind: kind.input.value });
+    await post("/api/jobs", { verb: "morph", ...told(), name: name.input.value, kind: kind.input.value });
     toast("The film begins");
     name.input.value = name.input.value.replace(/(-(\d+))?$/, (_, all, n) => `-${(+n || 1) + 1}`);
     await look();

@@ -50,17 +50,16 @@ export function show(root, told) {
   let turn = 0;
   async function rows() {
     const number = ++turn, entry = kept().find((e) => e.path === state.codes);
-    if (!entry) { clear(stage, h("p", { class: "quiet center" }, "The photo, its inversion, and all domains of its source appear here.")); return; }
-    if (face.codes !== state.codes) { names(); face.codes = state.codes; }
-    const fitting = all.filter((e) => e.facts.base?.sha256 === entry.facts.base);
+    if (entry && face.codes !== state.codes) { names(); face.codes = state.codes; }
+    const fitting = all.filter((e) => e.facts.base?.sha256 === (entry ? entry.facts.base : all[0].facts.base?.sha256));
     const axis = h("div", { class: "axis" }, DEGREES.map((d) => h("span", {}, d === 1 ? "all source" : d === 0 ? "all domain" : `${d * 100} %`)));
     const cells = fitting.map((e) => h("img", { alt: `In ${e.path}, from all of the source to none`, dataset: { domain: e.path } }));
     const table = h("div", { class: "degrees" }, h("span"), axis, fitting.flatMap((e, i) => [h("span", { class: "quiet" }, base(e.path)), cells[i]]));
     const sheet = state.codes.replace(/codes\.safetensors$/, "grid.png");
-    clear(stage, panel("Over the domains", h("div", { class: "wide" }, table)), h("details", { class: "panel" }, h("summary", {}, "Crop, inversion and first domain, as the command drew them"), h("img", { class: "picture", src: fileUrl(sheet), alt: "Photo, inversion, degrees", loading: "lazy" })));
+    clear(stage, panel("Over the domains", entry ? null : h("p", { class: "quiet" }, "A face of the source stands for yours, until a photo is inverted."), h("div", { class: "wide" }, table)), !entry ? null : h("details", { class: "panel" }, h("summary", {}, "Crop, inversion and first domain, as the command drew them"), h("img", { class: "picture", src: fileUrl(sheet), alt: "Photo, inversion, degrees", loading: "lazy" })));
     for (let i = 0; i < fitting.length && number === turn; i++) {
       await guarded(async () => {
-        const found = await picture("/api/translated", { domain: fitting[i].path, codes: state.codes, index: +face.input.value || 0, degrees: DEGREES, page: page("translate"), number });
+        const found = await picture("/api/translated", { domain: fitting[i].path, ...(entry ? { codes: state.codes } : { seed: 4 }), index: +face.input.value || 0, degrees: DEGREES, page: page("translate"), number });
         if (!found || number !== turn) return;
         cells[i].src = URL.createObjectURL(found.blob);
         cells[i].dataset.number = number;

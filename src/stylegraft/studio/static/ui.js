@@ -118,7 +118,11 @@ export const size = (n) => n < 1000 ? `${n} B` : n < 1e6 ? `${(n / 1e3).toFixed(
 export const numbers = (n) => n.toLocaleString("en");
 export const duration = (s) => s < 60 ? `${Math.round(s)} s` : s < 3600 ? `${Math.floor(s / 60)} min ${Math.round(s % 60)} s` : `${Math.floor(s / 3600)} h ${Math.round((s % 3600) / 60)} min`;
 export const base = (path) => path.split("/").pop().replace(/\.safetensors$/, "");
-export const domains = (library) => library.filter((e) => (e.kind === "domain" || (e.kind === "run" && e.size)) && !e.facts.damaged);
+/** Those that can be drawn, on the first shipped source before others. */
+export const domains = (library) => {
+  const rank = (e) => (e.facts.base?.name === "faces-64" ? 0 : 1);
+  return library.filter((e) => (e.kind === "domain" || (e.kind === "run" && e.size)) && !e.facts.damaged).sort((a, b) => rank(a) - rank(b));
+};
 /** The name of the source that an entry of the library stands on, as the studio finds it. */
 export function sourceOf(entry, sources, library) {
   const told = entry.facts.base || {};
