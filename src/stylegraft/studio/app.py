@@ -56,6 +56,7 @@ def build(workspace: str | Path, token: str | None = None) -> Starlette:
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         studio.jobs.start()
         yield
+        working.close()
         studio.jobs.close()
         studio.turns.close()
 
@@ -84,6 +85,7 @@ def build(workspace: str | Path, token: str | None = None) -> Starlette:
             Superseded: superseded,
             ClientDisconnect: superseded,
             OSError: refused,
+            Exception: fault,
         },
         lifespan=lifespan,
     )
@@ -205,6 +207,11 @@ async def refused(request: Request, error: Exception) -> Response:
     root = f"{request.app.state.studio.workspace.root}/"
     text = str(error) if isinstance(error, StylegraftError) else f"{type(error).__name__}: {error}"
     return JSONResponse({"error": plain(text.replace(root, ""))}, 400)
+
+
+async def fault(request: Request, error: Exception) -> Response:
+    """A fault of ours: named, and in full where the app was started."""
+    return JSONResponse({"error": f"a fault of the studio, not of what you did: {type(error).__name__}: {error}"}, 500)
 
 
 async def superseded(request: Request, error: Exception) -> Response:

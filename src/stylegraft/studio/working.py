@@ -104,6 +104,14 @@ def plan(studio: Studio, told: dict[str, Any]) -> dict[str, Any]:
     return {"lines": lines, "cost": next((line for line in reversed(lines) if line.startswith("about ")), "")}
 
 
+def close() -> None:
+    """End what is being planned: nobody will read it."""
+    with _planning:
+        for child in _plans.values():
+            child.kill()
+        _plans.clear()
+
+
 def submit(studio: Studio, told: dict[str, Any]) -> dict[str, Any]:
     """A new job."""
     verb = told.pop("verb", "")

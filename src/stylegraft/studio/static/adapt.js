@@ -10,6 +10,7 @@ const plain = (text) => text.replace(/[^\w.+ -]/g, "-").replace(/^[^A-Za-z0-9]+/
 export function show(root) {
   const can = studio.hello.can, targets = Object.entries(studio.hello.targets);
   const state = { source: studio.hello.sources[0].name, target: "", recipe: "dcl", space: "affine-light+", steps: null, text: "" };
+  const own = studio.library.filter((e) => e.kind === "source" && !e.facts.foreign && !e.facts.damaged);
   let recipes = [], spaces = [];
   const thumbs = h("div", { class: "thumbs" }), note = h("p", { class: "quiet" }), cost = h("div", { class: "stack", "aria-live": "polite" }), queue = h("div", { class: "stack" }), detail = h("div", { class: "stack" });
   const name = field("Name of the run", { value: "" });
@@ -61,7 +62,7 @@ export function show(root) {
   sentence?.input.addEventListener("change", () => { state.text = sentence.input.value.trim(); if (state.text && !name.touched) name.input.value = fresh(plain(state.text)); estimate(); });
 
   // 2 how
-  const source = select("Source", studio.hello.sources.map((s) => [s.name, `${s.name} · ${s.resolution} px`]), state.source, (v) => { state.source = v; choices(); });
+  const source = select("Source", [...studio.hello.sources.map((s) => [s.name, `${s.name} · ${s.resolution} px`]), ...own.map((e) => [e.path, e.path])], state.source, (v) => { state.source = v; choices(); });
   const recipe = select("Recipe", [], "", (v) => { state.recipe = v; about(); estimate(); }), space = select("What may move", [], "", (v) => { state.space = v; about(); estimate(); });
   const steps = field("Steps", { type: "number", min: "1", max: "100000", placeholder: "the recipe's" }), seed = field("Seed", { type: "number", min: "0", value: "0" });
   steps.input.addEventListener("change", () => { state.steps = +steps.input.value || null; about(); estimate(); });
@@ -70,11 +71,12 @@ export function show(root) {
   const facts = h("p", { class: "quiet", id: "facts" }), words = h("p", { class: "quiet" });
   async function choices() {
     await guarded(async () => {
-      const size = studio.hello.sources.find((s) => s.name === state.source).resolution;
+      const size = studio.hello.sources.find((s) => s.name === state.source)?.resolution ?? +own.find((e) => e.path === state.source).facts.resolution;
       [recipes, spaces] = await Promise.all([get("/api/recipes", { resolution: size }), get("/api/spaces", { source: state.source })]);
       clear(recipe.input, recipes.map((r) => h("option", { value: r.name }, `${r.name} · ${r.paper.match(/\d{4}/)?.[0] ?? ""}`)));
       clear(space.input, spaces.map((s) => h("option", { value: s.name }, `${s.name} · ${s.numbers >= 1e6 ? `${(s.numbers / 1e6).toFixed(1)} M` : `${(s.numbers / 1e3).toFixed(1)} K`}`)));
       recipe.input.value = state.recipe;
+      if (!spaces.some((s) => s.name === state.space)) state.space = spaces[0].name;
       space.input.value = state.space;
       about();
       estimate();

@@ -48,12 +48,14 @@ export function select(label, options, value, onchange) {
   const node = h("select", {}, options.map((o) => (Array.isArray(o) ? h("option", { value: o[0] }, o[1]) : h("option", { value: o }, o))));
   if (value !== undefined && value !== null) node.value = value;
   node.addEventListener("change", () => onchange?.(node.value));
-  return Object.assign(h("label", { class: "field" }, label, node), { input: node });
+  return named(label, node);
 }
 
-export function field(label, props = {}) {
-  const node = h("input", { type: "text", ...props });
-  return Object.assign(h("label", { class: "field" }, label, node), { input: node });
+export const field = (label, props = {}) => named(label, h("input", { type: "text", ...props }));
+
+function named(label, node) {
+  node.id ||= unique();
+  return Object.assign(h("div", { class: "field" }, h("label", { for: node.id }, label), node), { input: node });
 }
 
 export function check(label, checked, onchange) {
