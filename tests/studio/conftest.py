@@ -72,15 +72,14 @@ class Serving:
     def __init__(self, folder: Path) -> None:
         import socket
 
-        import uvicorn
-
         from stylegraft.studio.app import build
+        from stylegraft.studio.server import server
 
         self.folder = folder
         self.socket = socket.create_server(("127.0.0.1", 0))
         self.address = f"http://127.0.0.1:{self.socket.getsockname()[1]}/"
         self.app = build(folder)
-        self.server = uvicorn.Server(uvicorn.Config(self.app, log_level="error", timeout_graceful_shutdown=1))
+        self.server = server(self.app)
         self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [self.socket]}, daemon=True)
         self.thread.start()
         while not self.server.started:

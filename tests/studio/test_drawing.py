@@ -1,4 +1,4 @@
-"""What the studio draws is what the library draws for the same settings, and only the newest request of a page is drawn."""
+"""The studio draws what the library draws for the same settings, and of a page's requests only the newest."""
 
 from __future__ import annotations
 

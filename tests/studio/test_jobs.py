@@ -118,7 +118,8 @@ def test_forms_become_command_lines_that_no_shell_reads(pictures: Path):
     ]  # fmt: skip
     assert about["out"] == "runs/one"
     bad = [
-        ({"target": "/etc"}, "not a name inside"), ({"target": "--help"}, "not a name inside"), ({"name": "../x"}, "expected a name"),
+        ({"target": "/etc"}, "not a name inside"), ({"target": "--help"}, "not a name inside"),
+        ({"name": "../x"}, "expected a name"),
         ({"name": "a;b"}, "expected a name"), ({"recipe": "rm"}, "unknown"), ({"space": "everything"}, "everything"),
         ({"steps": 10**9}, "expected 1 to"), ({"source": "faces-46"}, "no such file"),
     ]  # fmt: skip

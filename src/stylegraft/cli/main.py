@@ -35,6 +35,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "morph": "make a film of faces, from domain to domain",
         "transfer": "apply a domain to another source of the same family",
         "prune": "keep the largest numbers of a domain, for a smaller file",
+        "studio": "look, mix, adapt and compare in the browser",
     },
     "look closer": {
         "trace": "record quality and diversity along a run, and write its report",
@@ -43,9 +44,6 @@ GROUPS: dict[str, dict[str, str]] = {
         "claims": "test the papers' claims on the runs of a study",
         "anatomy": "say what of a domain moved where, and how alike domains are",
         "encoders": "list the networks that metrics look through, and how to get them",
-    },
-    "in the browser": {
-        "studio": "look, mix, adapt and compare in a local web app",
     },
     "files": {
         "inspect": "say what is inside a source, a domain file or a run",

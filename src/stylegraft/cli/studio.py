@@ -65,9 +65,8 @@ def serve(options: Options, listening: socket.socket) -> None:
     import secrets
     import webbrowser
 
-    import uvicorn
-
     from stylegraft.studio.app import build
+    from stylegraft.studio.server import server
 
     token = secrets.token_urlsafe(24) if options.host else None
     host, port = listening.getsockname()[:2]
@@ -82,5 +81,4 @@ def serve(options: Options, listening: socket.socket) -> None:
         print("whoever has this address can read and write in that folder; it is not encrypted", flush=True)
     if not options.no_browser:
         webbrowser.open(address)
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2))
-    server.run(sockets=[listening])
+    server(app).run(sockets=[listening])

@@ -1,4 +1,4 @@
-"""The app: a table of routes over the workspace, the canvas and the jobs; errors are JSON in the library's own words."""
+"""The app: a table of routes over workspace, canvas and jobs; errors are JSON in the library's own words."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ def upload(studio: Studio) -> Callable[[Request], Awaitable[Response]]:
 
 
 def file(studio: Studio) -> Callable[[Request], Awaitable[Response]]:
-    """A file of the workspace: pictures and films to be seen, reports in a sandbox without a say, the rest to be kept."""
+    """A file of the workspace: pictures and films to be seen, reports in a sandbox, the rest as downloads."""
 
     async def handle(request: Request) -> Response:
         path = studio.workspace.existing(request.path_params["path"])
@@ -211,7 +211,9 @@ async def refused(request: Request, error: Exception) -> Response:
 
 async def fault(request: Request, error: Exception) -> Response:
     """A fault of ours: named, and in full where the app was started."""
-    return JSONResponse({"error": f"a fault of the studio, not of what you did: {type(error).__name__}: {error}"}, 500)
+    return JSONResponse(
+        {"error": f"a fault of the studio, not of what you did: {type(error).__name__}: {error}"}, 500
+    )
 
 
 async def superseded(request: Request, error: Exception) -> Response:

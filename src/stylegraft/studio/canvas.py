@@ -51,7 +51,7 @@ class Canvas:
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
         self._kept: dict[str, OrderedDict[Hashable, Any]] = {kind: OrderedDict() for kind in KEPT}
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
 
     # -- what is loaded
 
@@ -85,7 +85,7 @@ class Canvas:
 
     def directions(self, source: str) -> list[Direction]:
         """The first SeFa directions of a source, a step of each one standard deviation."""
-        with self._lock:
+        with self.lock:
             generator = self.source(source).generator
             return self._keep("directions", source, lambda: sefa(generator, DIRECTIONS, samples=STANDARD))
 
@@ -111,12 +111,12 @@ class Canvas:
 
     def draw(self, picture: Picture, first: int = 0, count: int = 64) -> Tensor:
         """Images [N, 3, R, R], uint8, of some of the faces."""
-        with self._lock, torch.inference_mode():
+        with self.lock, torch.inference_mode():
             return to_uint8(self._output(picture, first, count).image)
 
     def taps(self, picture: Picture) -> list[tuple[str, Tensor]]:
         """The network's maps of the first face: [(name, RMS over the channels [r, r])], in forward order."""
-        with self._lock, torch.inference_mode():
+        with self.lock, torch.inference_mode():
             names = self.source(picture.source).generator.tap_names
             found = self._output(picture, 0, 1, names).taps
             return [(name, found[name][0].square().mean(0).sqrt()) for name in names if name in found]
@@ -124,7 +124,7 @@ class Canvas:
     def png(self, picture: Picture, first: int, count: int) -> tuple[bytes, float]:
         """A strip of faces, one beside the other, and the seconds that drawing took, without what was loaded for it."""
         key = (picture, first, count, *(_stamp(self.workspace.path(n)) for n in picture.domains))
-        with self._lock:
+        with self.lock:
             if key not in self._kept["tiles"]:
                 self._mixer(picture.source, picture.domains)
                 _ = picture.edits and self.directions(picture.source)
@@ -191,7 +191,7 @@ class Canvas:
 
     def mixed(self, picture: Picture) -> Domain:
         """The mix as a domain of its own: sum_k a_k domain_k, at its strengths."""
-        with self._lock:
+        with self.lock:
             parts = [
                 self.domain(name, picture.source) * amount
                 if amount != 1
@@ -212,12 +212,12 @@ class Canvas:
 
     def inversion(self, codes: str, source: str) -> Tensor:
         """The source's drawing of codes, uint8 [N, 3, R, R]."""
-        with self._lock, torch.inference_mode():
+        with self.lock, torch.inference_mode():
             return to_uint8(draw_codes(self.source(source).generator, self.codes(codes, source)))
 
 
 def blocks(domain: Domain) -> dict[Place, Domain]:
-    """A domain cut into its blocks: {px of the block, 0 for what belongs to none: that part of it}; their sum is the whole."""
+    """A domain cut into its blocks: {px, 0 for what belongs to none: that part of it}; their sum is the whole."""
     found: dict[Place, dict[str, Any]] = {}
     for name, terms in domain.deltas.items():
         head = name.split(".")[1] if name.startswith("synthesis.b") else ""

@@ -1,4 +1,4 @@
-"""Charts of what was recorded, by the lab's own: quality and diversity along a traced run, and a study's three views."""
+"""Charts of what was recorded, by the lab's own: quality and diversity along a traced run, and a study's views."""
 
 from __future__ import annotations
 

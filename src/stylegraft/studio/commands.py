@@ -105,7 +105,14 @@ def morph(place: Workspace, form: Form) -> tuple[list[str], dict[str, Any]]:
     keys = film.with_suffix(".toml")
     script, names = toml(place, form)
     write_text(keys, script)
-    argv = ["morph", "--keys", keys.name, "--out", film.name, *(base(place, next(iter(names))) if names else [])]
+    argv = [
+        "morph",
+        "--keys",
+        keys.name,
+        "--out",
+        film.name,
+        *(base(place, next(iter(names))) if names else []),
+    ]
     return argv, {"title": film.name, "out": film.name, "keys": keys.name}
 
 
@@ -127,7 +134,11 @@ def toml(place: Workspace, form: Form) -> tuple[str, dict[str, str]]:
     lines = [f"fps = {fps:g}", f"loop = {str(loop).lower()}", f"seconds = {seconds:g}"]
     if not names:
         lines.append(f"source = {json.dumps(named_source(place, source))}")
-    lines += ["", "[domains]", *(f"{key} = {json.dumps(domain)}" for domain, key in names.items())] if names else []
+    lines += (
+        ["", "[domains]", *(f"{key} = {json.dumps(domain)}" for domain, key in names.items())]
+        if names
+        else []
+    )
     parts = len(stations) - (0 if loop else 1)
     for i, station in enumerate(stations):
         at = seconds * i / parts
@@ -171,7 +182,8 @@ def push(place: Workspace, form: Form) -> tuple[list[str], dict[str, Any]]:
     domain, repo = text(form, "domain"), text(form, "repo")
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", repo, re.ASCII):
         raise StylegraftError(f"{repo}: expected OWNER/NAME, a repository of the hub")
-    out = f"{repo.partition('/')[2]}-to-push"
+    (place.root / "shared").mkdir(exist_ok=True)
+    out = f"shared/{repo.partition('/')[2]}"
     argv = ["push", below(place, domain), repo, "--dry-run", "--out", out, *base(place, domain)]
     return argv, {"title": out, "out": out, "domain": domain}
 

@@ -58,7 +58,8 @@ def translated(studio: Studio, told: dict[str, Any]) -> bytes:
         raise StylegraftError("degrees: expected 1 to 12 numbers")
     canvas, base = studio.canvas, studio.workspace.base_of(studio.workspace.existing(name))
     generator = canvas.source(base).generator
-    latents: Latents = canvas.codes(codes, base) if codes else of_seeds(generator, [whole(told, "seed", 0, LAST_SEED, 0)])
+    seed = whole(told, "seed", 0, LAST_SEED, 0)  # a face of the source, until there is a photo's
+    latents: Latents = canvas.codes(codes, base) if codes else of_seeds(generator, [seed])
     index = whole(told, "index", 0, len(latents) - 1, 0)
     domain = canvas.domain(name, base)
     along = told.get("along") or default_along(domain)

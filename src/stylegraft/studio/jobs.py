@@ -1,4 +1,4 @@
-"""Long work, kept on the disk: a folder a job under `.studio/jobs`, a worker process of its own for each, one at a time.
+"""Long work, kept on the disk: a folder a job under `.studio/jobs`, a worker process for each, one at a time.
 
 job.json says what was asked, running.json which process does it, ended.json how it ended; a lock says whether it still
 lives. So a job goes on when the page or the app is closed, and the app finds it again. What waits in the queue is begun

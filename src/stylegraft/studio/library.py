@@ -30,7 +30,7 @@ def facts(studio: Studio, told: dict[str, Any]) -> dict[str, Any]:
     base = "its base was not found"
     try:
         source = studio.workspace.base_of(path)
-        with studio.canvas._lock:
+        with studio.canvas.lock:
             generator = studio.canvas.source(source).generator
             domain.check(generator)
         base = f"{source}: the very weights it was learnt on (sha256 {base_digest(generator)[:12]})"

@@ -1,4 +1,4 @@
-"""What the page asks to be drawn, checked: JSON from a browser becomes a frozen `Picture`, or a line that says why not."""
+"""What the page asks to be drawn, checked: a browser's JSON becomes a `Picture`, or a line that says why not."""
 
 from __future__ import annotations
 

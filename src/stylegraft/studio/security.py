@@ -19,8 +19,8 @@ COOKIE = "stylegraft-studio"
 LOCAL = ("127.0.0.1", "localhost", "::1", "[::1]")
 MOST_BODY = 600 << 20  # bytes of a request: an upload of pictures; others are refused far below
 HEADERS = {
-    "content-security-policy": "default-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; object-src 'none';"
-    " style-src 'self' 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
+    "content-security-policy": "default-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:;"
+    " object-src 'none'; style-src 'self' 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
     "referrer-policy": "no-referrer",

@@ -26,7 +26,7 @@ class Turns:
         self.newest: dict[str, int] = {}
 
     async def take(self, page: str, number: int, work: Callable[[], T]) -> T:
-        """Do `work` in the thread when its turn comes; raises Superseded when a newer one of this page has come by then.
+        """Do `work` in the thread when its turn comes; raises Superseded where a newer one of this page has come.
 
         Numbers of a page rise; equal ones are parts of one picture, none of which drops the others.
         """

@@ -1,5 +1,5 @@
-"""Pictures and files that the page hands over, one in a request: bounded in bytes, pixels and number, read before they are
-kept, and kept under `pictures/SET` of the workspace."""
+"""Pictures and files that the page hands over, one in a request: bounded in bytes, pixels and number, read before they
+are kept, and kept under `pictures/SET` of the workspace."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One long job, beside the app: runs `python -m stylegraft ...`, keeps what it says and how far it is, and how it ended.
+"""One long job, beside the app: runs `python -m stylegraft ...`, keeps what it says, how far it is and how it ended.
 
 It holds a lock on its folder as long as it or the command lives, in a session of its own: the app may close and come
 back. The command draws its bar as on a terminal; from that come the numbers of `progress.json`.

@@ -47,7 +47,7 @@ def recipes(studio: Studio, told: dict[str, Any]) -> list[dict[str, Any]]:
 
 def spaces(studio: Studio, told: dict[str, Any]) -> list[dict[str, Any]]:
     """What can be made to move in a source, with exact counts."""
-    with studio.canvas._lock:
+    with studio.canvas.lock:
         generator = studio.canvas.source(str(told.get("source", ""))).generator
     whole, found = sum(p.numel() for p in generator.parameters()), []
     for name, row in SPACES.items():

@@ -70,8 +70,8 @@ class Workspace:
         return found
 
     def fresh(self, name: str, suffix: str = "") -> Path:
-        """The path of a new file or folder in the workspace itself; raises StylegraftError where the name is no plain one
-        or is taken."""
+        """The path of a new file or folder in the workspace itself; raises StylegraftError for a name that is no plain
+        one, or taken."""
         name = name.strip().removesuffix(suffix)
         if not NAME.fullmatch(name):
             raise StylegraftError(f"{name!r}: expected a name of letters, digits, space and . + - _")
@@ -162,7 +162,7 @@ class Workspace:
         resolution = header.get("resolution") or config.get("generator", {}).get("resolution")
         return told | {
             "format": header.get("format", ""),
-            "base": {key: base[key] for key in ("name", "sha256") if key in base} or config.get("base"),
+            "base": {key: base[key] for key in ("name", "sha256") if base.get(key)} or config.get("base"),
             "licence": base.get("licence", ""),
             "resolution": resolution,
             "digest": header.get("digest", ""),
@@ -186,8 +186,8 @@ class Workspace:
             if entry.kind == "source" and (entry.facts.get("base") or {}).get("sha256") == base.get("sha256"):
                 return entry.path
         raise StylegraftError(
-            f"{self.name(domain)}: its base {base.get('name', 'unknown')!r} is neither shipped nor in the workspace; put the"
-            " file of that source there"
+            f"{self.name(domain)}: its base {base.get('name', 'unknown')!r} is neither shipped nor in the workspace;"
+            " put the file of that source there"
         )
 
 

@@ -31,7 +31,7 @@ export function show(root) {
     if (value.includes("/")) await guarded(async () => {
       const found = await get("/api/set", { path: value });
       clear(thumbs, found.pictures.slice(0, 24).map((p) => h("img", { src: fileUrl(p), alt: p.split("/").pop(), loading: "lazy" })));
-      note.textContent = `${found.count} pictures${found.count < 5 ? "; about ten is what the methods were made for" : ""}`;
+      note.textContent = `${found.count} picture${found.count === 1 ? "" : "s"}${found.count < 5 ? "; about ten is what the methods were made for" : ""}`;
     });
     else if (value) {
       note.textContent = `${studio.hello.targets[value].count} pictures that ship with Stylegraft`;
@@ -140,10 +140,10 @@ export function show(root) {
 
   root.append(head("Adapt", "Learn a look from about ten pictures. The run goes on if you close this page; stop it and go on whenever you like."),
     h("div", { class: "even" },
-      h("div", {}, panel("1 · What to learn", drop, target, sentence, thumbs, note), panel("2 · How", source, h("div", { class: "two" }, recipe, space), facts, h("details", {}, h("summary", {}, "More"), h("div", { class: "stack" }, words, h("div", { class: "two" }, steps, seed), off, trace))), panel("3 · Go", cost, name, h("div", { class: "row" }, start))),
+      h("div", {}, panel("1 · What to learn", drop, target, sentence, thumbs, note), panel("2 · How", source, recipe, space, facts, h("details", {}, h("summary", {}, "More"), h("div", { class: "stack" }, words, h("div", { class: "two" }, steps, seed), off, trace))), panel("3 · Go", cost, name, h("div", { class: "row" }, start))),
       h("div", {}, queue, detail)));
   choices();
-  pick(sets()[0]?.path ?? targets[0][0]);
+  pick(sets().find((e) => e.facts.count >= 5)?.path ?? targets[0][0]);
   tick();
   return { tick, changed: () => { drawn = ""; run(); } };
 }

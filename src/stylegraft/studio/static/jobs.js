@@ -11,7 +11,7 @@ export function card(job, { onopen, extra } = {}) {
   const act = (what, words, style = "") => h("button", { type: "button", class: style, onclick: () => guarded(async () => { await post(`/api/jobs/${what}`, { id: job.id }); await look(); }) }, words);
   const bar = active(job) && job.state !== "waiting" ? h("progress", { max: String(Math.max(1, p?.total ?? 1)), "aria-label": `Progress of ${job.about.title}` }) : null;
   if (bar && p) bar.value = p.done;
-  const told = p && job.state !== "waiting" ? `${p.done} of ${p.total}${active(job) && p.left != null ? ` · ${duration(p.left)} left` : ""}` : "";
+  const told = p && !["waiting", "done"].includes(job.state) ? `${p.done} of ${p.total}${active(job) && p.left != null ? ` · ${duration(p.left)} left` : ""}` : "";
   return h("section", { class: "panel", dataset: { job: job.id, state: job.state } },
     h("header", {}, h("div", { class: "grow" }, h("strong", {}, job.about.title), " ", h("span", { class: "quiet" }, job.verb)), h("span", { class: `tag ${kind}` }, WORDS[job.state])),
     bar, told ? h("p", { class: "quiet num" }, told) : null,

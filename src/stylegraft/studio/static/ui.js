@@ -119,7 +119,7 @@ export const download = (path) => `${fileUrl(path)}?download`;
 export const size = (n) => n < 1000 ? `${n} B` : n < 1e6 ? `${(n / 1e3).toFixed(1)} KB` : `${(n / 1e6).toFixed(1)} MB`;
 export const numbers = (n) => n.toLocaleString("en");
 export const duration = (s) => s < 60 ? `${Math.round(s)} s` : s < 3600 ? `${Math.floor(s / 60)} min ${Math.round(s % 60)} s` : `${Math.floor(s / 3600)} h ${Math.round((s % 3600) / 60)} min`;
-export const base = (path) => path.split("/").pop().replace(/\.safetensors$/, "");
+export const base = (path) => path.replace(/(.)\/domain\.safetensors$/, "$1").split("/").pop().replace(/\.safetensors$/, "");
 /** Those that can be drawn, on the first shipped source before others. */
 export const domains = (library) => {
   const rank = (e) => (e.facts.base?.name === "faces-64" ? 0 : 1);
