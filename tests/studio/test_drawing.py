@@ -228,3 +228,21 @@ def test_the_app_draws_saves_and_explains(client, workspace: Path):
     }
     found = client.post("/api/delete", json={"path": "both.safetensors"}).json()
     assert (workspace / found["to"]).is_file() and not (workspace / "both.safetensors").exists()
+
+
+def test_the_number_of_threads_follows_what_is_fastest_now():
+    from stylegraft.studio.pace import AGAIN, Pace
+
+    def drawn(pace: Pace, times: dict[int, float], count: int) -> list[int]:
+        chosen = []
+        for _ in range(count):
+            chosen.append(pace.choose())
+            pace.note(chosen[-1], times[chosen[-1]])
+        return chosen
+
+    pace = Pace(2)
+    assert drawn(pace, {1: 0.02, 2: 0.01}, 6) == [2, 1, 2, 2, 2, 2]  # alone
+    busy = drawn(pace, {1: 0.05, 2: 0.4}, 3 * AGAIN)  # a training begins
+    assert busy.count(1) > 2.8 * AGAIN and 2 in busy[AGAIN:]
+    assert drawn(pace, {1: 0.02, 2: 0.01}, 2 * AGAIN)[-1] == 2  # and ends
+    assert drawn(Pace(1), {1: 0.02}, 3) == [1, 1, 1]

@@ -32,11 +32,12 @@ from stylegraft.domains.domain import LEVELS
 from stylegraft.errors import StylegraftError
 from stylegraft.networks.generator import Generator, Noise, Output, blend_noise
 from stylegraft.sources import load_source
+from stylegraft.studio.pace import Pace
 from stylegraft.studio.request import Picture
 from stylegraft.studio.workspace import Workspace
 
 T = TypeVar("T")
-KEPT = {"source": 3, "domain": 24, "mixer": 4, "directions": 4, "codes": 8, "tiles": 400}
+KEPT = {"source": 3, "domain": 24, "mixer": 4, "directions": 4, "codes": 8, "tiles": 400, "pace": 8}
 DIRECTIONS = 8
 LEAST_PSI = 1e-6  # an edit is a step beside the truncated w, which at psi 0 alone could not carry one
 STANDARD = 2_000  # samples behind a direction's unit; the command's 10,000 take four seconds
@@ -49,7 +50,7 @@ class Canvas:
     """Draws, one request after the other: the networks are shared, and a base must not be called from two threads."""
 
     def __init__(self, workspace: Workspace) -> None:
-        self.workspace = workspace
+        self.workspace, self.threads = workspace, torch.get_num_threads()
         self._kept: dict[str, OrderedDict[Hashable, Any]] = {kind: OrderedDict() for kind in KEPT}
         self.lock = threading.RLock()
 
@@ -129,8 +130,17 @@ class Canvas:
                 self._mixer(picture.source, picture.domains)
                 _ = picture.edits and self.directions(picture.source)
             began = perf_counter()
-            found = self._keep("tiles", key, lambda: strip(self.draw(picture, first, count)))
+            found = self._keep("tiles", key, lambda: strip(self._paced(picture, first, count)))
             return found, perf_counter() - began
+
+    def _paced(self, picture: Picture, first: int, count: int) -> Tensor:
+        """`draw` with as many threads as are fastest now."""
+        pace = self._keep("pace", picture.source, lambda: Pace(self.threads))
+        threads, began = pace.choose(), perf_counter()
+        torch.set_num_threads(threads)
+        images = self.draw(picture, first, count)
+        pace.note(threads, (perf_counter() - began) / len(images))
+        return images
 
     def _output(self, picture: Picture, first: int, count: int, taps: tuple[str, ...] = ()) -> Output:
         generator = self.source(picture.source).generator

@@ -1,9 +1,10 @@
 // A grid of faces that follows the sliders: one request under way, the newest wins, and no picture is shown but the one
-// whose number is the newest. Big grids come in pieces of about 90 ms each, so that the first faces answer at once.
+// whose number is the newest. Big grids come in pieces: about 90 ms of drawing at first, so that some faces follow the
+// hand, then twice as much each time up to 250, since few large batches are drawn sooner than many small ones.
 
 import { h, picture, guarded, toast } from "./ui.js";
 
-const PIECE = 90; // ms
+const PIECE = 90, MOST = 250; // ms
 const tab = Math.random().toString(36).slice(2, 10);
 let grids = 0;
 
@@ -52,8 +53,9 @@ export class Grid {
 
   async pieces(now) {
     const count = now.names.length;
-    for (let first = 0, size; first < count; first += size) {
-      size = Math.max(1, Math.min(count - first, this.perFace ? Math.round(PIECE / this.perFace) : 4));
+    for (let first = 0, size, time = PIECE; first < count; first += size, time = Math.min(2 * time, MOST)) {
+      size = this.perFace ? Math.round(time / this.perFace) : 4;
+      size = Math.max(1, Math.min(count - first, size));
       const answer = await picture(this.path, { ...now.told, page: this.page, number: now.number, first, count: size });
       if (!answer || answer.number !== this.number) return; // stale: something newer was asked meanwhile
       const image = await createImageBitmap(answer.blob);

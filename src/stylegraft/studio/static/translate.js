@@ -59,7 +59,7 @@ export function show(root, told) {
     clear(stage, panel("Over the domains", entry ? null : h("p", { class: "quiet" }, "A face of the source stands for yours, until a photo is inverted."), h("div", { class: "wide" }, table)), !entry ? null : h("details", { class: "panel" }, h("summary", {}, "Crop, inversion and first domain, as the command drew them"), h("img", { class: "picture", src: fileUrl(sheet), alt: "Photo, inversion, degrees", loading: "lazy" })));
     for (let i = 0; i < fitting.length && number === turn; i++) {
       await guarded(async () => {
-        const found = await picture("/api/translated", { domain: fitting[i].path, ...(entry ? { codes: state.codes } : { seed: 4 }), index: +face.input.value || 0, degrees: DEGREES, page: page("translate"), number });
+        const found = await picture("/api/translated", { domain: fitting[i].path, ...(entry ? { codes: state.codes } : { seed: 4 }), index: +face.input.value || 0, degrees: DEGREES, along: "strength", page: page("translate"), number });
         if (!found || number !== turn) return;
         cells[i].src = URL.createObjectURL(found.blob);
         cells[i].dataset.number = number;
