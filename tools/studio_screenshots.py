@@ -92,6 +92,7 @@ def shoot(address: str, options: argparse.Namespace) -> None:
 
 def take(page: Page, address: str, path: Path) -> None:
     """Wait until nothing moves, and write the page."""
+    page.goto("about:blank")  # or the old tab would be taken for the new one
     page.goto(address)
     page.wait_for_selector("[role=tabpanel]", timeout=120_000)
     page.wait_for_function(SETTLED, timeout=120_000)

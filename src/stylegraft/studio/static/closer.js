@@ -18,7 +18,7 @@ export function show(root, told) {
     await guarded(async () => {
       if (studies.some((e) => e.path === path)) {
         const s = await get("/api/study", { path });
-        clear(detail, panel(s.name, s.answers.map((a) => h("p", {}, a)), s.page ? h("div", { class: "row" }, h("a", { class: "button", href: fileUrl(s.page), target: "_blank", rel: "noopener" }, "The whole page")) : null),
+        clear(detail, panel(s.name, s.answers.length ? h("details", {}, h("summary", {}, "Which method, which space, when to stop"), h("div", { class: "stack" }, s.answers.map((a) => h("p", {}, a)))) : null, s.page ? h("div", { class: "row" }, h("a", { class: "button", href: fileUrl(s.page), target: "_blank", rel: "noopener" }, "The whole page")) : null),
           s.problems.map((p) => panel(p.title, h("div", { class: "charts" }, p.charts.map((c) => chart(c.svg))))), s.pictures.map((p) => panel(p.split("/").pop(), h("img", { class: "picture", src: fileUrl(p), alt: p, loading: "lazy" }))));
         return;
       }
