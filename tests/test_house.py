@@ -16,7 +16,8 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = [
     {"__main__"},
     {"cli"},
-    {"studio", "lab", "applications"},
+    {"studio"},
+    {"lab", "applications"},
     {"adaptation"},
     {"metrics"},
     {"encoders"},

@@ -24,7 +24,7 @@ def test_a_page_states_the_defaults_of_its_row(page: Path):
     assert (
         re.findall(r"^(?:\*\*|\| )(When to use it|When not|Equation|default)", text, re.MULTILINE) == SKELETON
     )
-    assert text.splitlines()[-1].startswith("Measured on faces-64:")
+    assert "\nMeasured " in text  # `python benchmarks/measured.py` writes what follows
     rows = re.findall(r"^\| `(\w+)` \| (.+?) \| (.+?) \| .+ \|$", text, re.MULTILINE)
     assert len(rows) >= 3
     for field, *values in rows:

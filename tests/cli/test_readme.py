@@ -26,6 +26,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = [line.split("#")[0].strip() for line in re.findall(r"^    (\S.*)$", README, re.MULTILINE)]
 STYLEGRAFT = [re.sub(r"^\S*/stylegraft", "stylegraft", line) for line in COMMANDS if "stylegraft " in line]
 FEW = ["--steps", "2", "--batch", "2", "--set", "warmup=0"]
+ELSEWHERE = {"export": "tests/applications/test_export.py", "studio": "tests/studio"}
 SHORT = {
     "adapt": FEW,
     "morph": ["--seconds", "0.1"],
@@ -65,8 +66,8 @@ def test_the_readme_has_commands():
 def test_every_command_of_the_readme_runs_in_its_order(home: Path, capsys: pytest.CaptureFixture[str]):
     for line in STYLEGRAFT:
         verb, *rest = shlex.split(line)[1:]
-        # export is run in tests/applications/test_export.py; the demo is what runs/pencil is learnt by
-        if "VERB" in line or looks(line) or verb == "export" or "runs/demo" in line:
+        # the demo is what runs/pencil is learnt by
+        if "VERB" in line or looks(line) or verb in ELSEWHERE or "runs/demo" in line:
             continue
         status = main([verb, *rest, *SHORT.get(verb, [])])
         assert status == 0, f"{line}\n{capsys.readouterr().err}"

@@ -6,7 +6,11 @@ from importlib.util import find_spec
 
 from stylegraft.errors import StylegraftError
 
-MODULES = {"hub": ("huggingface_hub",), "onnx": ("onnx", "onnxscript", "onnxruntime")}
+MODULES = {
+    "hub": ("huggingface_hub",),
+    "onnx": ("onnx", "onnxscript", "onnxruntime"),
+    "studio": ("starlette", "uvicorn"),
+}
 
 
 def require(extra: str, shown: str) -> None:

@@ -35,6 +35,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "morph": "make a film of faces, from domain to domain",
         "transfer": "apply a domain to another source of the same family",
         "prune": "keep the largest numbers of a domain, for a smaller file",
+        "studio": "look, mix, adapt and compare in the browser",
     },
     "look closer": {
         "trace": "record quality and diversity along a run, and write its report",
