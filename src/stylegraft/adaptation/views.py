@@ -172,25 +172,43 @@ class Views:
         """Both generators at the same style-mixed latents, with the same crossover and random noise: where the mapping
         does not move, at the same w.
         """
+        return Pair(self._guided_target, self._guided_source)
+
+    @cached_property
+    def _guided_target(self) -> Output:
+        latents, noise, taps = self._guided_draws
+        with torch.set_grad_enabled(self.owner == "G"):
+            return self.student(ws=latents.ws(self.student), noise=noise, taps=taps)
+
+    @cached_property
+    def _guided_source(self) -> Output:
+        latents, noise, taps = self._guided_draws
+        with torch.no_grad():
+            return self.generator(ws=latents.ws(self.generator), noise=noise, taps=taps)
+
+    @cached_property
+    def _guided_draws(self) -> tuple[sampling.Latents, Noise, tuple[str, ...]]:
         self._declared("guided_pair")
         latents = sampling.mixed(self.keyed, "guided.z", self.generator, self.recipe.mixing)
-        noise, taps = self._random_noise("guided.noise"), self._taps("guided_pair")
-        with torch.no_grad():
-            source = self.generator(ws=latents.ws(self.generator), noise=noise, taps=taps)
-        with torch.set_grad_enabled(self.owner == "G"):
-            target = self.student(ws=latents.ws(self.student), noise=noise, taps=taps)
-        return Pair(target, source)
+        return latents, self._random_noise("guided.noise"), self._taps("guided_pair")
 
     @cached_property
     def embedded(self) -> list[tuple[Tensor, Tensor]]:
-        """For each guide the unit embeddings [B, dim] of the images of `guided_pair`: the student's, the source's."""
+        """For each guide the unit embeddings [B, dim] of the images of `guided_pair`: the student's, the source's.
+
+        Runs that share their draws share the latter (`State.embedded`), and the source draws nothing for it again.
+        """
         self._declared("embedded")
-        target, source = self.guided_pair
-        side = self.recipe.loss_resolution
-        with torch.no_grad():
-            known = [embed(guide, source.image, side) for guide, _ in self.state.guides]
-        moved = [embed(guide, target.image, side) for guide, _ in self.state.guides]
-        return list(zip(moved, known, strict=True))
+        side, keyed = self.recipe.loss_resolution, self.keyed
+        shared = {} if self.state.embedded is None else self.state.embedded
+        place = (keyed.prefix, keyed.seed, keyed.step, *keyed.indices())
+        if place not in shared:
+            with torch.no_grad():
+                shared[place] = [
+                    embed(guide, self._guided_source.image, side) for guide, _ in self.state.guides
+                ]
+        moved = [embed(guide, self._guided_target.image, side) for guide, _ in self.state.guides]
+        return list(zip(moved, shared[place], strict=True))
 
     @property
     def weights(self) -> list[float]:
