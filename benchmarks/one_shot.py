@@ -5,11 +5,12 @@
     python benchmarks/one_shot.py --only nada --spaces full      # some rows anew, the others are kept
     python benchmarks/one_shot.py --table                        # docs/one-shot.md alone, from what is kept
 
-Quality and diversity are those of `metrics.similarity` on 500 samples at psi 1, the same for every row, in the guide,
-whose name they carry; the words stand in the table of templates `TEMPLATES`. Whether the guide was pleased only is judged by
-the probe (`style_probe`), which shares nothing with it: the share of samples that it calls the style, and the tint, that was asked
-for. An image is asked for by one picture under the filters of the same look, of a face that no sample shows. Every row is a
-process of its own, as the peak of a process never falls. Writes benchmarks/results/one-shot.json and a table.
+Quality and diversity are those of `metrics.similarity` on 500 samples at psi 1, the same for every row, in the guide
+whose name they carry; the words stand in the table of templates `TEMPLATES`. Whether only the guide was pleased is
+judged by the probe (`style_probe`), which shares nothing with it: the share of samples in which it sees the style, and
+the tint, that was asked for. An image is one picture under the filters of the same look, of a face that no sample
+shows. Every row is a process of its own, as the peak of a process never falls. Writes benchmarks/results/one-shot.json
+and the table.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ from stylegraft.networks.generator import Generator
 from stylegraft.sources import load_source
 
 sys.path.insert(0, str(ROOT / "tools"))
-from build_sprig import looks  # noqa: E402
+from build_sprig import looks  # pyright: ignore
 
 REQUESTS = [
     ("lines", "orange"),
@@ -124,21 +125,21 @@ def one(row: dict[str, Any]) -> dict[str, Any]:
 
 def table(rows: list[dict[str, Any]], guide: str) -> str:
     """The rows in Markdown."""
-    lines = [
-        f"| recipe | space | asked for, by | quality-{guide} / diversity-{guide} | probe: style | probe: tint | steps | CPU s | peak MiB "
-        "| file |",
-        "|---" * 10 + "|",
-    ]
+    both = f"quality-{guide} / diversity-{guide}"
+    head = ("recipe", "space", "asked for, by", both, "style", "tint", "steps", "CPU s", "peak MiB", "KiB")
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for row in rows:
-        cost = (
-            f"{row['steps']} | {row['cpu_seconds']:.0f} | {row['peak_mib']} | {row['bytes'] / 1024:,.0f} KiB"
-            if "steps" in row
-            else "| | | "
-        )
-        lines.append(
-            f"| {row['recipe']} | {row['space']} | {words(*row['request'])}, {row['by']} | "
-            f"{row[f'quality-{guide}']:.3f} / {row[f'diversity-{guide}']:.3f} | {row['style']:.2f} | {row['tint']:.2f} | {cost} |"
-        )
+        cells = [row["recipe"], row["space"], f"{words(*row['request'])}, {row['by']}"]
+        cells += [f"{row[f'quality-{guide}']:.3f} / {row[f'diversity-{guide}']:.3f}"]
+        cells += [f"{row['style']:.2f}", f"{row['tint']:.2f}"]
+        if "steps" in row:
+            cells += [
+                f"{row['steps']}",
+                f"{row['cpu_seconds']:.0f}",
+                f"{row['peak_mib']}",
+                f"{row['bytes'] / 1024:,.0f}",
+            ]
+        lines.append(f"| {' | '.join(cells + [''] * (len(head) - len(cells)))} |")
     return "\n".join(lines)
 
 
@@ -184,7 +185,7 @@ def main() -> None:
         print(json.dumps(one(json.loads(args.row))))
         return
     path = args.out / "one-shot.json"
-    kept = json.loads(path.read_text()) if path.exists() else {"rows": []}
+    kept: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"rows": []}
     guide = args.guide or kept.get("guide") or guide_in_reach()
     for row in [] if args.table else asked_for(args, guide):
         command = [sys.executable, __file__, "--row", json.dumps(row)]

@@ -42,8 +42,8 @@ def adapt_many(
     """
     names = names_of(requests)
     source = source if isinstance(source, Source) else load_source(source)
-    asked = [{"image": one} if isinstance(one, Path) else {"text": one} for one in requests]
-    name = recipe or default_recipe(asked[0].get("text"), asked[0].get("image"))
+    sentence, picture = (None, requests[0]) if isinstance(requests[0], Path) else (requests[0], None)
+    name = recipe or default_recipe(sentence, picture)
     if isinstance(name, str):
         name = recipes.recipe(name, preset=preset or recipes.preset_of(source.generator.resolution))
     if name.guided:
@@ -51,5 +51,11 @@ def adapt_many(
     shared: Embedded = {}
     told = {"guides": guides, "recipe": name, "device": device, "embedded": shared} | settings
     return [
-        adapt(source, **one, out=Path(out) / folder, **told) for one, folder in zip(asked, names, strict=True)
+        adapt(
+            source,
+            out=Path(out) / folder,
+            **({"image": one} if isinstance(one, Path) else {"text": one}),
+            **told,
+        )
+        for one, folder in zip(requests, names, strict=True)
     ]

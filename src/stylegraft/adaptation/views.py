@@ -20,7 +20,7 @@ from stylegraft.adaptation import sampling
 from stylegraft.adaptation.augment import augment
 from stylegraft.adaptation.exits import EXITS, exit_of, head_features
 from stylegraft.adaptation.fields import Recipe
-from stylegraft.adaptation.guidance import embed
+from stylegraft.adaptation.guidance import embed, embed_once
 from stylegraft.adaptation.judges import AdaptedJudge
 from stylegraft.adaptation.projected import Judge
 from stylegraft.domains.apply import Adapted
@@ -176,39 +176,26 @@ class Views:
 
     @cached_property
     def _guided_target(self) -> Output:
-        latents, noise, taps = self._guided_draws
         with torch.set_grad_enabled(self.owner == "G"):
-            return self.student(ws=latents.ws(self.student), noise=noise, taps=taps)
+            return self._guided(self.student)
 
     @cached_property
     def _guided_source(self) -> Output:
-        latents, noise, taps = self._guided_draws
         with torch.no_grad():
-            return self.generator(ws=latents.ws(self.generator), noise=noise, taps=taps)
+            return self._guided(self.generator)
 
-    @cached_property
-    def _guided_draws(self) -> tuple[sampling.Latents, Noise, tuple[str, ...]]:
+    def _guided(self, network: Generator | Adapted) -> Output:
         self._declared("guided_pair")
-        latents = sampling.mixed(self.keyed, "guided.z", self.generator, self.recipe.mixing)
-        return latents, self._random_noise("guided.noise"), self._taps("guided_pair")
+        ws = sampling.mixed(self.keyed, "guided.z", self.generator, self.recipe.mixing).ws(network)
+        return network(ws=ws, noise=self._random_noise("guided.noise"), taps=self._taps("guided_pair"))
 
     @cached_property
     def embedded(self) -> list[tuple[Tensor, Tensor]]:
-        """For each guide the unit embeddings [B, dim] of the images of `guided_pair`: the student's, the source's.
-
-        Runs that share their draws share the latter (`State.embedded`), and the source draws nothing for it again.
-        """
+        """For each guide the unit embeddings [B, dim] of the images of `guided_pair`: the student's, the source's."""
         self._declared("embedded")
-        side, keyed = self.recipe.loss_resolution, self.keyed
-        shared = {} if self.state.embedded is None else self.state.embedded
-        place = (keyed.prefix, keyed.seed, keyed.step, *keyed.indices())
-        if place not in shared:
-            with torch.no_grad():
-                shared[place] = [
-                    embed(guide, self._guided_source.image, side) for guide, _ in self.state.guides
-                ]
-        moved = [embed(guide, self._guided_target.image, side) for guide, _ in self.state.guides]
-        return list(zip(moved, shared[place], strict=True))
+        known = embed_once(self.state, self.keyed, lambda: self._guided_source.image)
+        moved, side = self._guided_target.image, self.recipe.loss_resolution
+        return [(embed(g, moved, side), one) for (g, _), one in zip(self.state.guides, known, strict=True)]
 
     @property
     def weights(self) -> list[float]:
