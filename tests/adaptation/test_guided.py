@@ -322,7 +322,7 @@ def test_a_space_without_rows_cannot_choose_among_them():
 def test_a_run_lowers_its_loss(name: str):
     state = fresh(name, "stylespace", lr=0.0005)
     terms = {f"G/{term.name}": term.scale for term in objectives(state.recipe) if term.name != "scc"}
-    losses = [sum(scale * one[key] for key, scale in terms.items()) for one in train(state, 16)]
+    losses = [sum(scale * one[key] for key, scale in terms.items()) for one in train(state, 48)]
     assert np.mean(losses[-5:]) < 0.9 * np.mean(losses[:2])
 
 
