@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from functools import cached_property
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from stylegraft.adaptation import guidance, rows
 from stylegraft.adaptation.checks import CHOICES
 from stylegraft.adaptation.keeping import pack
 from stylegraft.adaptation.loop import train
+from stylegraft.adaptation.many import adapt_many
 from stylegraft.adaptation.objectives import difa, hdn, jojogan, mtg, nada, objectives
 from stylegraft.adaptation.plan import describe
 from stylegraft.adaptation.recipes import PAPER, learning_rate, recipe
@@ -25,6 +28,7 @@ from stylegraft.adaptation.run import adapt
 from stylegraft.adaptation.state import State, begin
 from stylegraft.adaptation.views import Views
 from stylegraft.checkpoints import Source
+from stylegraft.data.pixels import to_uint8
 from stylegraft.domains import Domain
 from stylegraft.encoders import guides as encoders
 from stylegraft.encoders.guides import encode_texts
@@ -91,7 +95,7 @@ def test_the_global_term_is_the_cosine_to_the_sentence_itself():
     (term,) = [term for term in objectives(state.recipe) if term.name == "near"]
     views, expected = views_of(state), 0.0
     for i, (guide, weight) in enumerate(GUIDES):
-        wanted = encode_texts(guide, ["pencil"])[0].numpy()
+        wanted = encode_texts(guide, ["pencil"], state.recipe.templates)[0].numpy()
         found = views.embedded[i][0].detach().numpy()
         expected += weight * np.mean([1 - cosine(row, wanted) for row in found])
     assert float(term.loss(views).detach()) == pytest.approx(expected, rel=1e-5)
@@ -240,7 +244,7 @@ def test_guides_count_by_their_weights():
     both, first, second = prepared("hdn", "full"), prepared("hdn", "full"), prepared("hdn", "full")
     for state, kept in ((first, 0), (second, 1)):
         state.guides = (GUIDES[kept],)
-        state.found = {"direction/0": both.found[f"direction/{kept}"]}
+        state.found = {f"{kind}/0": both.found[f"{kind}/{kept}"] for kind in ("direction", "wanted")}
     for state in (both, first, second):
         with torch.no_grad():
             for leaf in state.learners["G"].values():
@@ -297,7 +301,7 @@ def test_the_score_of_a_row_is_its_mean_gradient():
     image = state.generator(ws=ws, noise=noise).image
     loss: Any = 0
     for guide, weight in GUIDES:
-        wanted = encode_texts(guide, ["pencil"])[0]
+        wanted = encode_texts(guide, ["pencil"], state.recipe.templates)[0]
         loss = loss + weight * (1 - torch.cosine_similarity(guide.encode_image(image), wanted[None])).sum()
     (gradient,) = torch.autograd.grad(loss, ws)
     assert torch.allclose(found, gradient.abs().mean((0, 2)), rtol=1e-3)
@@ -318,7 +322,7 @@ def test_a_space_without_rows_cannot_choose_among_them():
 def test_a_run_lowers_its_loss(name: str):
     state = fresh(name, "stylespace", lr=0.0005)
     terms = {f"G/{term.name}": term.scale for term in objectives(state.recipe) if term.name != "scc"}
-    losses = [sum(scale * one[key] for key, scale in terms.items()) for one in train(state, 16)]
+    losses = [sum(scale * one[key] for key, scale in terms.items()) for one in train(state, 48)]
     assert np.mean(losses[-5:]) < 0.9 * np.mean(losses[:2])
 
 
@@ -362,6 +366,38 @@ def test_a_stopped_run_goes_on_bit_for_bit_without_looking_again(
             torch.equal(a.parts["D"], b.parts["D"])
             for a, b in zip(terms, run.domain.deltas[name], strict=True)
         )
+
+
+@pytest.mark.parametrize("name", ["nada", "difa"])
+def test_many_at_once_are_the_runs_on_their_own_and_the_source_is_looked_at_once(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    told: dict[str, Any] = {
+        "guides": GUIDES,
+        "recipe": small(name, steps=2),
+        "space": "stylespace",
+        "quiet": True,
+    }
+    requests: list[str | Path] = ["pencil", "oil painting"]
+    if name == "difa":
+        requests = [tmp_path / "a.png", tmp_path / "b.png"]
+        for path, picture in zip(requests, to_uint8(pictures(2)), strict=True):
+            Image.fromarray(picture.permute(1, 2, 0).numpy()).save(path)
+    looked = list[int]()
+    pass_ = Views._guided_source.func
+    seen = cached_property(lambda views: looked.append(views.state.step) or pass_(views))
+    seen.__set_name__(Views, "_guided_source")
+    monkeypatch.setattr(Views, "_guided_source", seen)
+    done = adapt_many(toy(), requests, out=tmp_path / "many", **told)
+    assert looked == ([0, 1] if name == "nada" else [0, 1, 0, 1]), "DiFa's codes are of the source's own maps"
+    assert [run.folder for run in done] == [
+        tmp_path / "many" / Request(str(one)).name for one in requests
+    ] or name == "difa"
+    for run, one in zip(done, requests, strict=True):
+        alone = adapt(toy(), **({"text": one} if name == "nada" else {"image": one}), **told)
+        assert run.folder is not None and (run.folder / "domain.safetensors").is_file()
+        for parameter, terms in alone.domain.deltas.items():
+            assert torch.equal(terms[0].parts["D"], run.domain.deltas[parameter][0].parts["D"])
 
 
 def test_a_run_says_what_it_was_asked_and_is_refused_under_other_words(tmp_path: Path):

@@ -20,6 +20,9 @@ NOWHERE = {"STYLEGRAFT_CLIP": "", "STYLEGRAFT_SIGLIP": "", "STYLEGRAFT_SPRIG": "
         (("--image", "missing.png"), "missing.png"),
         (("--image", "."), "expected one picture; several go in place of TARGET"),
         (("--from-text", "face", "--image", "one.png"), "--from-text 'face': says what the source is beside --text"),
+        (("--texts", "missing.txt"), "--texts missing.txt: cannot be read"),
+        (("--images", "missing"), "--images missing: is no folder"),
+        (("--images", "missing", "--text", "oil"), "--images missing: found --text beside it"),
         (("pencil", "--guide", "clip"), "recipe dcl looks through no guide"),
         (("pencil", "--resolution-for-loss", "32"), "loss_resolution is 32, which does nothing without direction"),
     ],
@@ -43,3 +46,22 @@ def test_without_a_guide_the_line_says_how_to_get_one(stylegraft, toy_file: Path
     (line,) = ran.err.splitlines()
     assert "clip weights" in line and "To get them" in line
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ("oil painting\n\nOil, painting!\n", "'Oil, painting!' would both be the domain oil-painting"),
+        ("oil painting\nphoto\n", "--text 'photo': the source is that already"),
+        ("\n", "holds no words"),
+    ],
+)  # fmt: skip
+def test_of_many_sentences_none_is_begun_when_one_is_wrong(
+    lines: str, said: str, stylegraft, toy_file: Path, tmp_path: Path
+):
+    (tmp_path / "all.txt").write_text(lines)
+    ran = stylegraft("adapt", toy_file, "--texts", tmp_path / "all.txt", "--out", tmp_path / "many")
+    assert ran.status == 2, ran.err
+    (line,) = ran.err.splitlines()
+    assert line.startswith("error: ") and said in line
+    assert not (tmp_path / "many").exists()

@@ -28,7 +28,7 @@ from torch.nn import functional as F
 from stylegraft.adaptation.fields import Recipe
 from stylegraft.adaptation.inversion import descent
 from stylegraft.adaptation.inversion.encoder import find_encoder, levels, load_encoder
-from stylegraft.adaptation.sampling import Draws, seed_of
+from stylegraft.adaptation.sampling import Draws, Keyed, seed_of
 from stylegraft.checkpoints import assets, tensorfile
 from stylegraft.checkpoints.identity import base_digest
 from stylegraft.encoders.guides import Guide, Patchwise, encode_texts, tokens
@@ -104,6 +104,18 @@ def reduced(images: Tensor, side: int) -> Tensor:
 def embed(guide: Guide, images: Tensor, side: int = 0) -> Tensor:
     """Unit embeddings [B, dim] of images [B, C, H, W] in [-1, 1], seen at no more than `side` px."""
     return F.normalize(guide.encode_image(reduced(images, side)), dim=1)
+
+
+@torch.no_grad()
+def embed_once(state: State, keyed: Keyed, images: Callable[[], Tensor]) -> list[Tensor]:
+    """What each guide sees in these images of the source, [B, dim]: where runs share it (`State.embedded`), the first
+    asks for the images, and the others do not.
+    """
+    shared = {} if state.embedded is None else state.embedded
+    place = (keyed.prefix, keyed.seed, keyed.step, *keyed.indices())
+    if place not in shared:
+        shared[place] = [embed(guide, images(), state.recipe.loss_resolution) for guide, _ in state.guides]
+    return shared[place]
 
 
 # Before the first step

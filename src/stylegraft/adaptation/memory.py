@@ -122,6 +122,7 @@ def on_meta(state: State) -> State:
         guides=tuple((module_on_meta(guide), weight) for guide, weight in state.guides),  # pyright: ignore
         coder=None if state.coder is None else module_on_meta(state.coder),
         perceptual=None if state.perceptual is None else module_on_meta(state.perceptual),
+        embedded=None,
         ema={},
         discriminator=discriminator,
         patch=patch,

@@ -215,9 +215,11 @@ SCALED: dict[str, dict[str, Any]] = {
     "ui2i":     _SMALL | dict(swap=16),
     "freezesg": _SMALL | dict(ada_kimg=5.0, space="late@16", structure_levels=2),
     "weditgan": _SMALL | dict(steps=500, ada_kimg=5.0),
-    # Of 10 rows of W+ those below 32 px, as 7 of 18 are at 1024.
-    "nada":     dict(source_samples=200),
+    # The global term, and slower: by the direction alone sprig left faces photographs after 60 steps, and at 0.002 with
+    # near=1 style offsets went past orange to a saturated red (docs/one-shot.md).
+    "nada":     dict(steps=120, lr=0.0012, near=3.0, source_samples=200),
     "mtg":      dict(),
+    # Of 10 rows of W+ those below 32 px, as 7 of 18 are at 1024.
     "jojogan":  dict(jojo_rows=4),
     "difa":     dict(batch=4, scc_rows=4, source_samples=200),
     "hdn":      dict(source_samples=200),

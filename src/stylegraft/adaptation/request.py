@@ -5,7 +5,9 @@ together is refused at once.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from stylegraft.adaptation.fields import Recipe
 from stylegraft.adaptation.recipes import PAPER, recipe
@@ -28,6 +30,22 @@ class Request:
 
     def __str__(self) -> str:
         return f"{self.text!r}, away from {self.from_text!r}"
+
+
+def names_of(requests: Sequence[str | Path]) -> list[str]:
+    """The folder of each of many requests, sentences or paths of pictures; raises StylegraftError for none, and where
+    two would have the same.
+    """
+    names = [one.stem if isinstance(one, Path) else Request(one).name for one in requests]
+    if not names:
+        raise StylegraftError("found no request; expected at least one sentence or picture")
+    for first, name in enumerate(names):
+        if name in names[:first]:
+            both = f"{str(requests[names.index(name)])!r} and {str(requests[first])!r}"
+            raise StylegraftError(
+                f"{both} would both be the domain {name}; expected each once, under other names"
+            )
+    return names
 
 
 def default_recipe(text: str | None, image: object) -> str:

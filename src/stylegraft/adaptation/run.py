@@ -30,7 +30,7 @@ from stylegraft.adaptation.progress import Progress, Voice, estimating, introduc
 from stylegraft.adaptation.recipes import Recipe
 from stylegraft.adaptation.request import ask, default_recipe
 from stylegraft.adaptation.rules import Rules, check_images, eyes, parse, verdict
-from stylegraft.adaptation.state import State, begin
+from stylegraft.adaptation.state import Embedded, State, begin
 from stylegraft.adaptation.watch import Watch, set_aside
 from stylegraft.checkpoints.identity import describe_base
 from stylegraft.checkpoints.source import Source
@@ -101,6 +101,7 @@ def adapt(
     quiet: bool = False,
     progress: Callable[[Stats], None] | None = None,
     observer: Observer | None = None,
+    embedded: Embedded | None = None,
     **changes: Any,
 ) -> Run:
     """Adapt a source to a few images, to one image, or to a sentence.
@@ -114,6 +115,7 @@ def adapt(
     change (`cdc=False`). out: the run folder; None writes nothing. every: steps between previews. until
     ("p_target>=0.9"), floor, patience, keep ("last" or "best"), hold_out: see `rules.Rules`. progress: called with the
     numbers of each step. observer: looks at the run at steps of its own choice.
+    embedded: what runs that differ in the request alone share (`many.adapt_many`).
 
     The same call continues a run that was stopped; more `steps` extend it. Ctrl-C saves, then raises
     KeyboardInterrupt. Raises StylegraftError for anything that does not fit, before the first step;
@@ -161,6 +163,7 @@ def adapt(
         device=device,
         request=request,
         guides=looks,
+        embedded=embedded,
     )
     stages.check(state, space)
     config["recipe"] = dataclasses.asdict(state.recipe)

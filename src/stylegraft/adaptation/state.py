@@ -37,6 +37,9 @@ from stylegraft.networks.discriminator import Discriminator, build_discriminator
 from stylegraft.networks.generator import Generator, mean_w
 
 Deltas = dict[str, tuple[Delta, ...]]
+Embedded = dict[
+    tuple[str | int, ...], list[Tensor]
+]  # (phase, seed, step, *samples) -> of each guide [B, dim]
 
 
 def unheard(what: str, done: int, count: int) -> None:
@@ -72,6 +75,7 @@ class State:
     guides: Guides  # what reads it and looks at images, each with its weight
     coder: Coder | None  # the source's inversion encoder (DiFa)
     perceptual: LPIPS | None  # where pictures are inverted
+    embedded: Embedded | None  # the source's side of guided pairs, where runs of the same draws share it
 
     step: int
     ema: dict[str, Tensor]
@@ -143,9 +147,11 @@ def begin(
     request: Request = Request(),  # noqa: B008
     guides: Guides = (),
     perceptual: LPIPS | None = None,
+    embedded: Embedded | None = None,
 ) -> State:
     """The state before the first step; images [N, C, R, R] in [-1, 1], N = 0 with a sentence alone. The same arguments
     give the same state, bit for bit. perceptual: what inverts pictures; None loads it where the recipe does.
+    embedded: what runs of the same source, recipe, seed and guides share, filled by the first.
 
     Raises StylegraftError for a conditional source, images that do not fit it, an unknown space, group or
     transform, a guided recipe without a guide, and a guide without what the recipe asks of it.
@@ -201,6 +207,7 @@ def begin(
         guides=guides,
         coder=load_coder(recipe, generator),
         perceptual=perceptual or load_perceptual(recipe, device),
+        embedded=embedded,
         anchors=anchor_points(seed, recipe.anchors, generator.z_dim).to(device) if recipe.cdc else None,
         step=0,
         ema={name: leaf.detach().clone() for name, leaf in leaves.items()},

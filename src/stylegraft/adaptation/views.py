@@ -20,7 +20,7 @@ from stylegraft.adaptation import sampling
 from stylegraft.adaptation.augment import augment
 from stylegraft.adaptation.exits import EXITS, exit_of, head_features
 from stylegraft.adaptation.fields import Recipe
-from stylegraft.adaptation.guidance import embed
+from stylegraft.adaptation.guidance import embed, embed_once
 from stylegraft.adaptation.judges import AdaptedJudge
 from stylegraft.adaptation.projected import Judge
 from stylegraft.domains.apply import Adapted
@@ -172,25 +172,30 @@ class Views:
         """Both generators at the same style-mixed latents, with the same crossover and random noise: where the mapping
         does not move, at the same w.
         """
-        self._declared("guided_pair")
-        latents = sampling.mixed(self.keyed, "guided.z", self.generator, self.recipe.mixing)
-        noise, taps = self._random_noise("guided.noise"), self._taps("guided_pair")
-        with torch.no_grad():
-            source = self.generator(ws=latents.ws(self.generator), noise=noise, taps=taps)
+        return Pair(self._guided_target, self._guided_source)
+
+    @cached_property
+    def _guided_target(self) -> Output:
         with torch.set_grad_enabled(self.owner == "G"):
-            target = self.student(ws=latents.ws(self.student), noise=noise, taps=taps)
-        return Pair(target, source)
+            return self._guided(self.student)
+
+    @cached_property
+    def _guided_source(self) -> Output:
+        with torch.no_grad():
+            return self._guided(self.generator)
+
+    def _guided(self, network: Generator | Adapted) -> Output:
+        self._declared("guided_pair")
+        ws = sampling.mixed(self.keyed, "guided.z", self.generator, self.recipe.mixing).ws(network)
+        return network(ws=ws, noise=self._random_noise("guided.noise"), taps=self._taps("guided_pair"))
 
     @cached_property
     def embedded(self) -> list[tuple[Tensor, Tensor]]:
         """For each guide the unit embeddings [B, dim] of the images of `guided_pair`: the student's, the source's."""
         self._declared("embedded")
-        target, source = self.guided_pair
-        side = self.recipe.loss_resolution
-        with torch.no_grad():
-            known = [embed(guide, source.image, side) for guide, _ in self.state.guides]
-        moved = [embed(guide, target.image, side) for guide, _ in self.state.guides]
-        return list(zip(moved, known, strict=True))
+        known = embed_once(self.state, self.keyed, lambda: self._guided_source.image)
+        moved, side = self._guided_target.image, self.recipe.loss_resolution
+        return [(embed(g, moved, side), one) for (g, _), one in zip(self.state.guides, known, strict=True)]
 
     @property
     def weights(self) -> list[float]:

@@ -14,6 +14,7 @@ from tyro.conf import FlagCreatePairsOff, Positional, UseAppendAction, arg
 from stylegraft.errors import StylegraftError
 
 if TYPE_CHECKING:
+    from stylegraft.adaptation.recipes import Recipe
     from stylegraft.adaptation.run import Run
     from stylegraft.lab.trace import Tracer
 
@@ -30,6 +31,10 @@ class Options:
     """In place of TARGET: the domain in words, such as "pencil drawing" (docs/one-shot.md). Needs a guide."""
     image: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
     """In place of TARGET: one picture whose style every face gets."""
+    texts: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
+    """A domain for each line of a text file, in a folder of its own in --out; they share the source's passes."""
+    images: Annotated[Path | None, arg(metavar="FOLDER", help_behavior_hint="")] = None
+    """The same for each picture of a folder, as --image for one."""
     from_text: Annotated[str | None, arg(metavar="WORDS", help_behavior_hint='(default: "photo")')] = None
     """With --text: what the source shows, in words."""
     guide: Annotated[
@@ -95,6 +100,55 @@ class Options:
 
 def run(options: Options) -> None:
     """Check the line, hand it to the library, and say where things are."""
+    if options.texts or options.images:
+        from stylegraft.cli.many import run_many
+
+        run_many(options)
+        return
+    row, target, out = checked(options)
+
+    from stylegraft.adaptation.run import adapt
+
+    observer = tracer(options, out) if options.trace and not options.dry_run else None
+    done = adapt(
+        options.source,
+        target,
+        text=options.text,
+        recipe=row,
+        out=None if options.dry_run else out,
+        observer=observer,
+        dry_run=options.dry_run,
+        **settings(options),
+    )
+    if observer and done.folder:
+        from stylegraft.lab.report import write_report
+
+        observer.finish()
+        write_report(done.folder)
+    if done.folder:
+        show_result(done, done.folder, options)
+
+
+def settings(options: Options) -> dict[str, Any]:
+    """What the line says of a run, whatever is asked for."""
+    names = (
+        "from_text",
+        "space",
+        "seed",
+        "device",
+        "align",
+        "every",
+        "until",
+        "floor",
+        "patience",
+        "keep",
+        "hold_out",
+    )
+    return {name: getattr(options, name) for name in names} | {"guides": options.guide}
+
+
+def checked(options: Options) -> tuple[Recipe, str | None, Path]:
+    """The recipe, the target and the folder of one run, once all goes together; torch is not imported yet."""
     from stylegraft.adaptation.place import check_folder, default_folder
     from stylegraft.adaptation.recipes import preset_of, recipe
     from stylegraft.adaptation.request import ask, default_recipe
@@ -131,38 +185,7 @@ def run(options: Options) -> None:
         check_target(target, options.align)
     check_folder(out, 0 if options.dry_run else source.path.stat().st_size)
     check_trace(options)
-
-    from stylegraft.adaptation.run import adapt
-
-    observer = tracer(options, out) if options.trace and not options.dry_run else None
-    done = adapt(
-        options.source,
-        target,
-        text=options.text,
-        from_text=options.from_text,
-        guides=options.guide,
-        recipe=row,
-        space=options.space,
-        seed=options.seed,
-        out=None if options.dry_run else out,
-        device=options.device,
-        align=options.align,
-        every=options.every,
-        until=options.until,
-        floor=options.floor,
-        patience=options.patience,
-        keep=options.keep,
-        hold_out=options.hold_out,
-        dry_run=options.dry_run,
-        observer=observer,
-    )
-    if observer and done.folder:
-        from stylegraft.lab.report import write_report
-
-        observer.finish()
-        write_report(done.folder)
-    if done.folder:
-        show_result(done, done.folder, options)
+    return row, target, out
 
 
 def check_one(image: Path) -> None:

@@ -1,0 +1,211 @@
+"""One image or one sentence in each recipe and space, as StyleDomain's Tables 1 and 3 (Alanov et al., ICCV 2023).
+
+    stylegraft assets get effnet && stylegraft assets get minilm && stylegraft assets get lpips
+    python benchmarks/one_shot.py                                # hours on two cores
+    python benchmarks/one_shot.py --only nada --spaces full      # some rows anew, the others are kept
+    python benchmarks/one_shot.py --table                        # docs/one-shot.md alone, from what is kept
+
+Quality and diversity are those of `metrics.similarity` on 500 samples at psi 1, the same for every row, in the guide
+whose name they carry; the words stand in the table of templates `TEMPLATES`. Whether only the guide was pleased is
+judged by the probe (`style_probe`), which shares nothing with it: the share of samples in which it sees the style, and
+the tint, that was asked for. An image is one picture under the filters of the same look, of a face that no sample
+shows. Every row is a process of its own, as the peak of a process never falls. Writes benchmarks/results/one-shot.json
+and the table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from heading import RESULTS, ROOT, heading, write
+from style_probe import Probe
+
+from stylegraft.adaptation.recipes import recipe
+from stylegraft.adaptation.run import adapt
+from stylegraft.atomic import write_text
+from stylegraft.checkpoints.source import Source
+from stylegraft.data.pixels import to_uint8
+from stylegraft.encoders.guides import Guide, encode_texts, guide_in_reach, load_guide
+from stylegraft.metrics.similarity import similarity
+from stylegraft.networks.generator import Generator
+from stylegraft.sources import load_source
+
+sys.path.insert(0, str(ROOT / "tools"))
+from build_sprig import looks  # pyright: ignore
+
+REQUESTS = [
+    ("lines", "orange"),
+    ("relief", "pink"),
+]  # of `looks.HELD_OUT`: sprig was never shown them together
+SPACES = ["stylespace", "affine-light+", "hdn-before", "full"]
+RECIPES = ["nada", "hdn", "difa", "mtg", "jojogan"]
+SAMPLES, AT_ONCE, TEMPLATES = 500, 50, "a"
+SEED, PICTURE, FIRST = 0, 7, 1000  # of training, of the picture's face, of the first sample
+KEY = ["recipe", "space", "by", "request"]  # what a row is known by
+DOC = ROOT / "docs/one-shot.md"
+BEGIN, END = "<!-- measured -->", "<!-- /measured -->"
+
+
+def words(style: str, tint: str) -> str:
+    """`line drawing in orange`."""
+    return f"{looks.STYLES[style].words[0]} in {tint}"
+
+
+@torch.no_grad()
+def faces(generator: Generator, first: int, count: int) -> torch.Tensor:
+    """Images [count, 3, R, R] of the seeds from `first` on, psi 1, the network's own noise."""
+    seeds = range(first, first + count)
+    z = torch.cat(
+        [torch.randn(1, generator.z_dim, generator=torch.Generator().manual_seed(i)) for i in seeds]
+    )
+    return torch.cat([generator(few).image for few in z.split(AT_ONCE)])
+
+
+def picture(source: Source, style: str, tint: str) -> torch.Tensor:
+    """One picture of a look, uint8 [1, 3, R, R]."""
+    drawn = looks.STYLES[style].draw(to_uint8(faces(source.generator, PICTURE, 1)), SEED)
+    return looks.wear(drawn, [tint], torch.ones(1))
+
+
+def judged(generator: Generator, guide: Guide, wanted: torch.Tensor, style: str, tint: str) -> dict[str, Any]:
+    """Quality and diversity in the guide, and the probe's shares, of `SAMPLES` samples."""
+    images = to_uint8(faces(generator, FIRST, SAMPLES)).float() / 127.5 - 1
+    with torch.no_grad():
+        features = torch.cat([guide.encode_image(few) for few in images.split(AT_ONCE)])
+    pair, probe = similarity(features, wanted, encoder=guide.name), Probe()
+    return {
+        f"quality-{guide.name}": round(pair.quality, 3),
+        f"diversity-{guide.name}": round(pair.diversity, 3),
+        "style": round(probe.share(images, "style", style), 3),
+        "tint": round(probe.share(images, "tint", tint), 3),
+    }
+
+
+def one(row: dict[str, Any]) -> dict[str, Any]:
+    """Train and judge one row in this process; of the recipe "source", judge the source as it is."""
+    source, guide = load_source(row["source"]), load_guide(row["guide"])
+    style, tint = row["request"]
+    shown = picture(source, style, tint) if row["by"] == "image" else None
+    with torch.no_grad():
+        wanted = (
+            encode_texts(guide, [words(style, tint)], TEMPLATES)[0]
+            if shown is None
+            else guide.encode_image(shown.float() / 127.5 - 1)
+        )
+    if row["recipe"] == "source":
+        return judged(source.generator, guide, wanted, style, tint)
+    asked: dict[str, Any] = {"text": words(style, tint)} if shown is None else {"image": shown}
+    if recipe(row["recipe"]).guided:
+        asked["guides"] = row["guide"]
+    started, cpu = time.perf_counter(), time.process_time()
+    done = adapt(
+        source, **asked, recipe=row["recipe"], space=row["space"], steps=row["steps"], seed=SEED, quiet=True
+    )
+    cost = {
+        "steps": row["steps"] or recipe(row["recipe"]).steps,
+        "cpu_seconds": round(time.process_time() - cpu, 1),
+        "seconds": round(time.perf_counter() - started, 1),
+        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        done.domain.save(Path(folder) / "domain.safetensors")
+        cost["bytes"] = (Path(folder) / "domain.safetensors").stat().st_size
+    return judged(done.domain.merge(source.generator), guide, wanted, style, tint) | cost
+
+
+def table(rows: list[dict[str, Any]], guide: str) -> str:
+    """The rows in Markdown."""
+    both = f"quality-{guide} / diversity-{guide}"
+    head = ("recipe", "space", "asked for, by", both, "style", "tint", "steps", "CPU s", "peak MiB", "KiB")
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    for row in rows:
+        cells = [row["recipe"], row["space"], f"{words(*row['request'])}, {row['by']}"]
+        cells += [f"{row[f'quality-{guide}']:.3f} / {row[f'diversity-{guide}']:.3f}"]
+        cells += [f"{row['style']:.2f}", f"{row['tint']:.2f}"]
+        if "steps" in row:
+            cells += [
+                f"{row['steps']}",
+                f"{row['cpu_seconds']:.0f}",
+                f"{row['peak_mib']}",
+                f"{row['bytes'] / 1024:,.0f}",
+            ]
+        lines.append(f"| {' | '.join(cells + [''] * (len(head) - len(cells)))} |")
+    return "\n".join(lines)
+
+
+def asked_for(args: argparse.Namespace, guide: str) -> list[dict[str, Any]]:
+    """The rows to measure: what goes together of recipes, spaces, ways of asking and requests."""
+    fixed = {"source": args.source, "guide": guide, "steps": args.steps}
+    return [
+        fixed | dict(zip(KEY, (name, space, by, list(request)), strict=True))
+        for by in args.by
+        for request in REQUESTS[: args.requests]
+        for name in args.only
+        for space in (args.spaces if name != "source" else ["none"])
+        if by == "image" or name == "source" or recipe(name).reads
+    ]
+
+
+def place(row: dict[str, Any]) -> tuple[int, ...]:
+    """Where a row stands in the table."""
+    request, recipes, spaces = [list(one) for one in REQUESTS], ["source", *RECIPES], ["none", *SPACES]
+    by = ["text", "image"].index(row["by"])
+    return by, request.index(row["request"]), recipes.index(row["recipe"]), spaces.index(row["space"])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--source", default="faces-64")
+    parser.add_argument("--guide", help="default: the first that is here")
+    parser.add_argument("--only", nargs="*", default=["source", *RECIPES])
+    parser.add_argument("--spaces", nargs="*", default=SPACES)
+    parser.add_argument("--by", nargs="*", default=["text", "image"], choices=["text", "image"])
+    parser.add_argument("--requests", type=int, default=len(REQUESTS), help="so many of them, the first")
+    parser.add_argument("--steps", type=int, help="default: the recipe's")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument(
+        "--table", action="store_true", help="write the table of what is kept, and measure nothing"
+    )
+    parser.add_argument("--row", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    if args.row:
+        print(json.dumps(one(json.loads(args.row))))
+        return
+    path = args.out / "one-shot.json"
+    kept: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"rows": []}
+    guide = args.guide or kept.get("guide") or guide_in_reach()
+    for row in [] if args.table else asked_for(args, guide):
+        command = [sys.executable, __file__, "--row", json.dumps(row)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+        found = {key: row[key] for key in KEY} | json.loads(done.stdout.splitlines()[-1])
+        print(found, flush=True)
+        others = [old for old in kept["rows"] if [old[key] for key in KEY] != [found[key] for key in KEY]]
+        about = {
+            "source": args.source,
+            "guide": guide,
+            "templates": TEMPLATES,
+            "samples": SAMPLES,
+            "seed": SEED,
+        }
+        kept = heading() | about | {"rows": sorted([*others, found], key=place)}
+        write(path, kept)
+    doc = DOC.read_text(encoding="utf-8")
+    inner = f"{BEGIN}\n{table(kept['rows'], guide)}\n{END}"
+    write_text(DOC, re.sub(f"{BEGIN}.*{END}", lambda _: inner, doc, flags=re.S))
+
+
+if __name__ == "__main__":
+    main()
