@@ -16,6 +16,12 @@ from stylegraft.cli.recipes import field_docs
 HELP_SECONDS = 0.5
 
 
+def at_once(stylegraft, verb: str = "", first: float = HELP_SECONDS) -> bool:
+    """Whether help answers in time; a busy machine doubles a processor's seconds, so the best of six counts."""
+    tries = (stylegraft(*filter(None, (verb, "--help"))).seconds for _ in range(5))
+    return first < HELP_SECONDS or any(seconds < HELP_SECONDS for seconds in tries)
+
+
 def test_help_never_imports_torch():
     code = f"""
 import sys
@@ -33,7 +39,7 @@ for line in {[["--help"], ["--version"], *([verb, "--help"] for verb in VERBS)]!
 
 
 def test_help_of_all_verbs_answers_in_half_a_second(stylegraft):
-    assert stylegraft("--help").seconds < HELP_SECONDS
+    assert at_once(stylegraft)
 
 
 def test_importing_the_package_does_not_import_torch():
@@ -64,8 +70,7 @@ def test_help_lists_every_verb_with_its_purpose(capsys: pytest.CaptureFixture[st
 def test_help_of_a_verb_answers_at_once_fits_80_columns_and_documents_every_flag(verb: str, stylegraft):
     ran = stylegraft(verb, "--help")
     assert ran.status == 0
-    # a busy machine doubles the seconds of a processor: the best of three counts
-    assert ran.seconds < HELP_SECONDS or min(stylegraft(verb, "--help").seconds for _ in "12") < HELP_SECONDS
+    assert at_once(stylegraft, verb, ran.seconds)
     assert ran.out.startswith(f"usage: stylegraft {verb}")
     boxes = [line for line in ran.out.splitlines() if line.startswith(("│", "╭", "╰"))]
     assert boxes
