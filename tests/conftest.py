@@ -111,3 +111,16 @@ def stylegraft():
         return Ran(done.returncode, done.stdout, done.stderr, seconds)
 
     return call
+
+
+@pytest.fixture(scope="session")
+def at_once(stylegraft):
+    """Whether a command takes less than so many seconds of the processor: `at_once(0.5, "--help")`.
+
+    A busy machine doubles them, so the best of five tries counts.
+    """
+
+    def answers(seconds: float, *args: object) -> bool:
+        return any(stylegraft(*args).seconds < seconds for _ in range(5))
+
+    return answers
