@@ -14,9 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from stylegraft.checkpoints.assets import digest
-from stylegraft.encoders.protocol import Frozen
-from stylegraft.encoders.published import Published, build, find_published, framing
-from stylegraft.encoders.towers import BLOCK, block_tokens, in_its_precision, in_words, rows_of, tokenizer_of
+from stylegraft.encoders.published import Published, build, find_published
+from stylegraft.encoders.towers import Towers, block_tokens, in_its_precision, rows_of, tokenizer_of
 from stylegraft.errors import StylegraftError
 
 WIDTHS = {768: "b", 1024: "l", 1152: "so400m", 1536: "g"}  # of the image tower
@@ -28,51 +27,27 @@ VISION = (*_BOTH, "image_size", "patch_size", "num_channels", "vision_use_head")
 TEXT = (*_BOTH, "vocab_size", "max_position_embeddings", "projection_size")
 
 
-class SigLIP(Frozen):
+class SigLIP(Towers):
     """`siglip-vit-b-16` or `siglip2-vit-b-16` and their like (`@384` behind it for another input than 224 px).
 
     Features are the pooled head, not normalised. `preprocess`, the digest and `half` are as `clip.CLIP` has them.
     """
 
     def __init__(self, files: Published, config: dict) -> None:
-        super().__init__()
-        self.files, self.config = files, config
+        super().__init__(files, config)
         weights = files.tensors(("vision_model.",))
-        vision, self.text = self._tower("vision_config"), self._tower("text_config")
-        width, self.size = vision.get("hidden_size", 768), vision.get("image_size", 224)
+        vision, self.text = self.tower("vision_config"), self.tower("text_config")
         kind = "siglip" if self.text.get("vocab_size", FIRST_VOCABULARY) == FIRST_VOCABULARY else "siglip2"
-        self.name = f"{kind}-vit-{WIDTHS.get(width, width)}-{vision.get('patch_size', 16)}"
-        if self.size != 224:
-            self.name += f"@{self.size}"
-        self.framing = framing(files.settings("preprocessor_config.json"), self.name)
-        if self.framing.crop != self.size:
-            raise StylegraftError(
-                f"{self.name}: its preprocessing gives {self.framing.crop} px, its network takes {self.size}"
-            )
+        self.frame(kind, vision, WIDTHS, patch=16)
         self.network = build(self.name, "SiglipVisionModel", "SiglipVisionConfig", VISION, vision, weights)
-        self.dim: int = width
-        self.sees, self.patches = in_words(self.framing), f"block {BLOCK}"
+        self.dim: int = vision.get("hidden_size", 768)
         self.digest = digest(weights)
         self.freeze()
         self._reader: tuple[nn.Module, Any, int] | None = None  # a tuple, so no part of the state
 
-    def _tower(self, field: str) -> dict[str, Any]:
-        tower = self.config.get(field)
-        if not isinstance(tower, dict):
-            raise StylegraftError(f"{self.files.root}: config.json has no {field}")
-        return tower
-
-    def preprocess(self, images: Tensor) -> Tensor:
-        """[B, 1 or 3, H, W] in [-1, 1] -> [B, 3, size, size], normalised."""
-        return self.framing(images)
-
     def encode(self, x: Tensor) -> Tensor:
         """Preprocessed images -> embeddings [B, dim]."""
         return in_its_precision(self.network, x, lambda x: self.network(pixel_values=x).pooler_output)
-
-    def encode_image(self, images: Tensor) -> Tensor:
-        """Images [B, 1 or 3, H, W] in [-1, 1] -> embeddings [B, dim]."""
-        return self.encode(self.preprocess(images))
 
     def tokens(self, images: Tensor) -> Tensor:
         """Images [B, 1 or 3, H, W] in [-1, 1] -> tokens after `BLOCK` [B, T, width]; there is no class token."""
@@ -109,10 +84,6 @@ class SigLIP(Frozen):
                 )
             self._reader = network, tokenizer, filler
         return self._reader
-
-    def forward(self, images: Tensor) -> Tensor:
-        """As `encode_image`."""
-        return self.encode_image(images)
 
 
 def load_siglip(where: str = "", device: torch.device | str = "cpu") -> SigLIP:

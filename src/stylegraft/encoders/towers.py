@@ -2,17 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from stylegraft.encoders.published import Framing, Published
+from stylegraft.encoders.protocol import Frozen
+from stylegraft.encoders.published import Framing, Published, framing
 from stylegraft.errors import StylegraftError
 
 BLOCK = 3  # whose output are the tokens, counted from 0, as in DiFa (Zhang et al., NeurIPS 2022)
 SCALE = 256.0  # of gradients inside a network in half precision, whose smallest step is 6e-8
+
+
+class Towers(Frozen):
+    """What `clip.CLIP` and `siglip.SigLIP` do alike: their towers' settings, and pictures through their own framing."""
+
+    encode: Callable[[Tensor], Tensor]  # preprocessed images -> embeddings [B, dim]
+
+    def __init__(self, files: Published, config: dict[str, Any]) -> None:
+        super().__init__()
+        self.files, self.config = files, config
+
+    def tower(self, field: str) -> dict[str, Any]:
+        """The settings of a tower; raises StylegraftError where config.json has none."""
+        found = self.config.get(field)
+        if not isinstance(found, dict):
+            raise StylegraftError(f"{self.files.root}: config.json has no {field}")
+        return found
+
+    def frame(self, kind: str, vision: Mapping[str, Any], widths: Mapping[int, str], patch: int) -> None:
+        """Set size, name, framing and what is told of them; patch: in pixels, where the settings say none."""
+        width, self.size = vision.get("hidden_size", 768), vision.get("image_size", 224)
+        self.name = f"{kind}-vit-{widths.get(width, width)}-{vision.get('patch_size', patch)}"
+        if self.size != 224:
+            self.name += f"@{self.size}"
+        self.framing = framing(self.files.settings("preprocessor_config.json"), self.name)
+        if self.framing.crop != self.size:
+            raise StylegraftError(
+                f"{self.name}: its preprocessing gives {self.framing.crop} px, its network takes {self.size}"
+            )
+        self.sees, self.patches = in_words(self.framing), f"block {BLOCK}"
+
+    def preprocess(self, images: Tensor) -> Tensor:
+        """[B, 1 or 3, H, W] in [-1, 1] -> [B, 3, size, size], normalised."""
+        return self.framing(images)
+
+    def encode_image(self, images: Tensor) -> Tensor:
+        """Images [B, 1 or 3, H, W] in [-1, 1] -> embeddings [B, dim]."""
+        return self.encode(self.preprocess(images))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """As `encode_image`."""
+        return self.encode_image(images)
 
 
 def in_its_precision(network: nn.Module, x: Tensor, run: Callable[[Tensor], Tensor]) -> Tensor:
