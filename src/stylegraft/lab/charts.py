@@ -192,24 +192,28 @@ def save_chart(svg: str, path: str | Path) -> None:
 # ------------------------------------------------------------------------------------------------------------
 
 
-def _colours(colours: Sequence[str], ink: str, grid: str, paper: str) -> str:
-    hues = " ".join(f".c{i}{{--c:{colour}}}" for i, colour in enumerate(colours))
-    return f".chart{{--ink:{ink};--grid:{grid};--paper:{paper}}} {hues}"
+def _theme(colours: Sequence[str], ink: str, grid: str, paper: str) -> str:
+    hues = " ".join(f".c{i}{{color:{colour}}}" for i, colour in enumerate(colours))
+    return (
+        f".chart,.chart .front{{color:{ink}}} .chart .grid{{stroke:{grid}}} .chart .over{{fill:{paper}}} "
+        f".chart .hit:hover + .dot{{stroke:{ink}}} {hues}"
+    )
 
 
+# `currentColor` and no variables: programs that are no browsers (librsvg, Inkscape) draw what has a variable black.
 STYLE = f"""
-{_colours(LIGHT, "#222", "#ddd", "#fff")}
-@media (prefers-color-scheme: dark) {{ {_colours(DARK, "#ddd", "#3a3a3a", "#181818")} }}
-.chart text {{ font: 13px system-ui, sans-serif; fill: var(--ink) }} .chart .small {{ font-size: 12px }}
+.chart text {{ font: 13px system-ui, sans-serif; fill: currentColor }} .chart .small {{ font-size: 12px }}
 .chart .head {{ font-weight: 600; font-size: 14px }} .chart .end {{ text-anchor: end }}
-.chart .middle {{ text-anchor: middle }} .chart .over {{ fill: var(--paper) }}
-.chart polyline {{ fill: none; stroke: var(--c); stroke-width: 1.8; stroke-linejoin: round }}
+.chart .middle {{ text-anchor: middle }}
+.chart polyline {{ fill: none; stroke: currentColor; stroke-width: 1.8; stroke-linejoin: round }}
 .chart .thin {{ stroke-width: 1 }} .chart .dash {{ stroke-dasharray: 5 3 }}
-.chart .front {{ --c: var(--ink); stroke-dasharray: 2 3; stroke-width: 1.2 }}
-.chart .band {{ fill: var(--c); fill-opacity: .18; stroke: none }} .chart .cell {{ fill: var(--c) }}
-.chart .dot {{ fill: var(--c); stroke: none }} .chart .hit {{ fill: transparent }}
-.chart .hit:hover + .dot {{ stroke: var(--ink); stroke-width: 2 }}
-.chart .grid {{ stroke: var(--grid); stroke-width: 1 }} .chart .ref {{ stroke: var(--ink); stroke-dasharray: 1 3 }}
+.chart .front {{ stroke-dasharray: 2 3; stroke-width: 1.2 }}
+.chart .band {{ fill: currentColor; fill-opacity: .18; stroke: none }} .chart .cell {{ fill: currentColor }}
+.chart .dot {{ fill: currentColor; stroke: none }} .chart .hit {{ fill: transparent }}
+.chart .hit:hover + .dot {{ stroke-width: 2 }}
+.chart .grid {{ stroke-width: 1 }} .chart .ref {{ stroke: currentColor; stroke-dasharray: 1 3 }}
+{_theme(LIGHT, "#222", "#ddd", "#fff")}
+@media (prefers-color-scheme: dark) {{ {_theme(DARK, "#ddd", "#3a3a3a", "#181818")} }}
 """.strip()
 
 
