@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 
@@ -243,7 +244,9 @@ def room(runs: Runs, target: str, suffix: str = "", least: float = 0.1) -> list[
         found = over(runs.of("dcl" + suffix, target), taken("diversity", runs.end, kind))
         if found is None:
             return missing(where, f"intra-LPIPS{kind} of dcl at step 0 and at {runs.end}")
-        return Judged(where, more(found) and found.value >= least, f"dcl has lost {found} of the source's")
+        text = "has lost" if found.value >= 0 else "has gained"
+        text = f"dcl {text} {replace(found, value=abs(found.value))} of the source's"
+        return Judged(where, more(found) and found.value >= least, text)
 
     return diversities(target, judge)
 
