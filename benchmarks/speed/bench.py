@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import contenders
 import extras
 import flops
+import peers
 import textbook
 import torch
 from cells import MODES, Cell
@@ -188,7 +189,8 @@ def timed(
     work = flops.phases(bench.config, cell.batch, cell.space) if bench.sides else {}
     for phase, sides in row.items():
         for numbers in sides.values():
-            numbers["img/s"] = measure.digits(cell.batch / numbers["ms"] * 1e3)
+            count = int(phase.split()[1]) if " " in phase else cell.batch  # "infer 8"
+            numbers["img/s"] = measure.digits(count / numbers["ms"] * 1e3)
             if phase in work and cell.space != "affine-light+":  # whose work depends on the form
                 numbers["of roof"] = round(work[phase] / numbers["ms"] * 1e3 / best, 3)
     memory: dict[str, dict[str, float | None]] = {}
@@ -201,6 +203,23 @@ def timed(
             errors[f"memory of {phase}, {who}"] = measure.told(error)
     gflop = {phase: measure.digits(n) for phase, n in work.items() if phase in row}
     return {"phases": row, "extra MiB": memory, "GFLOP": gflop, "errors": errors}
+
+
+def others(bench: Bench, cell: Cell, best: float) -> dict[str, Any]:
+    """Packages that a user could install; nothing but time can be compared (`peers`)."""
+    settle(cell.mode)
+    config = bench.config
+    sides = {"ours": peers.ours(bench.source)} | peers.peers(config, bench.device)
+    tasks = {
+        (phase, who): task
+        for who, peer in sides.items()
+        for phase, task in peers.phases(peer, cell.batch, config["resolution"], bench.device).items()
+    }
+    tasks = dict(
+        sorted(tasks.items(), key=lambda item: item[0][0])
+    )  # the sides of a phase one after the other
+    taken, errors = measure.in_turns(tasks, bench.device, **bench.limits._asdict())
+    return timed(bench, cell, best, taken, tasks, errors)
 
 
 def profile(bench: Bench, cell: Cell, best: float) -> dict[str, Any]:
@@ -237,6 +256,7 @@ def compiled(bench: Bench, cell: Cell, best: float) -> dict[str, Any]:
 KINDS = {
     "infer": infer,
     "train": train,
+    "peers": others,
     "profile": profile,
     "bf16": bf16,
     "graphs": graphs,

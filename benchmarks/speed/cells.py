@@ -27,7 +27,7 @@ MODES = {  # TF32 in matrix products, in convolutions; cuDNN tries its algorithm
 
 @dataclass(frozen=True)
 class Cell:
-    """One measurement. kind: infer, train, profile, bf16, graphs or compile; space: of those that train."""
+    """One measurement. kind: infer, train, peers, profile, bf16, graphs or compile; space: of those that train."""
 
     name: str
     kind: str
@@ -67,6 +67,9 @@ def cells(device: str, chosen: str, modes: list[str]) -> Iterator[Cell]:
             for name, batches in TRAINED.items():
                 for batch in batches[column]:
                     yield Cell(name, "train", batch, mode, space)
+    for name, batches in TRAINED.items():
+        if "/" in name:  # late: it learns, where the cells above have a frozen generator
+            yield Cell(name, "peers", batches[column][0], fast)
     if device == "cuda":
         for name, _ in quick:
             yield Cell(name, "compile", 8, fast)

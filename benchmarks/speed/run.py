@@ -3,7 +3,7 @@
     python benchmarks/speed/run.py --device cpu --cells quick              # a minute; one thread, CPU time
     python benchmarks/speed/run.py --device cuda --cells quick --minutes 3
     python benchmarks/speed/run.py --device cpu --cells all                # an hour and more: the same command goes on
-    python benchmarks/speed/run.py --show benchmarks/results/speed-cpu.json
+    python benchmarks/speed/run.py --show benchmarks/results/speed-cpu.json --chart docs/images/speed-cpu.svg
 
 Contenders take turns, phase by phase: "ours", the library's own step as `adapt` takes it; "textbook" and "textbook,
 grouped" (`textbook.py`), from the same weights. Before a cell is timed their images, logits, losses and gradients have
@@ -32,6 +32,7 @@ from cells import MODES, cells
 from heading import RESULTS, heading, write
 
 import measure
+from stylegraft.lab.charts import save_chart
 
 
 def described(device: str) -> dict[str, Any]:
@@ -88,6 +89,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--again", action="store_true", help="measure cells anew that are there")
     parser.add_argument("--list", action="store_true", help="name the cells")
     parser.add_argument("--show", type=Path, help="print a result file as tables")
+    parser.add_argument("--chart", type=Path, help="with --show: write what it holds as SVG")
     parser.add_argument("--out", type=Path)
     return parser.parse_args()
 
@@ -95,7 +97,10 @@ def options() -> argparse.Namespace:
 def main() -> None:
     args = options()
     if args.show:
-        print(table.text(json.loads(args.show.read_text())))
+        file = json.loads(args.show.read_text())
+        print(table.text(file))
+        if args.chart:
+            save_chart(table.chart(file), args.chart)
         return
     gpu = args.device.startswith("cuda")
     modes = (args.modes or ("tf32,fp32" if gpu else "fp32")).split(",")

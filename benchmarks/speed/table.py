@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from stylegraft.lab.charts import heat_map
+
+SHOWN = ("infer", "G", "D", "R1", "PL", "iteration")
+
 
 def line(key: str, row: dict[str, Any]) -> str:
     """One cell in a few words."""
@@ -42,7 +46,7 @@ def text(file: dict[str, Any]) -> str:
         if "error" in row:
             lines.append(f"{key:<46}{row['error']}")
             continue
-        if " | infer " not in f"{key} " and " | train " not in f"{key} ":
+        if not any(f" | {kind} " in key for kind in ("infer", "train", "peers")):
             lines.append(line(key, row))
             continue
         for phase, sides in row["phases"].items():
@@ -54,3 +58,19 @@ def text(file: dict[str, Any]) -> str:
                 lines.append(f"{key:<46}{phase:<11}{who:<20}{cells}")
         lines += [f"{key:<46}{name}: {said}" for name, said in row["errors"].items()]
     return "\n".join(lines)
+
+
+def chart(file: dict[str, Any]) -> str:
+    """How many times as fast ours is as the faster of the textbook's two forms, as an SVG: cells against phases."""
+    found = {key: row["phases"] for key, row in file["rows"].items() if "error" not in row}
+    lead = {
+        key.removesuffix(" | fp32"): [_lead(phases.get(phase, {})) for phase in SHOWN]
+        for key, phases in found.items()
+        if any(f" | {kind} " in key for kind in ("infer", "train"))
+    }
+    lead = {key: row for key, row in lead.items() if any(row)}
+    return heat_map("Times as fast as the textbook", list(lead), list(SHOWN), list(lead.values()), top=3.0)
+
+
+def _lead(sides: dict[str, Any]) -> float | None:
+    return min((n["over ours"][0] for who, n in sides.items() if who.startswith("textbook")), default=None)
