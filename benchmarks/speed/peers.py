@@ -7,8 +7,8 @@
 Neither can be imported on a machine without a GPU. stylegan2-torch (P. Yuen) builds CUDA kernels at its import, and has
 no FIR filter but one of them: the builder is replaced while it is imported, and the filter by the textbook's, which is
 what its kernel computes. stylegan2-pytorch (P. Wang) asserts that there is a CUDA device and imports torchvision,
-kornia, aim and more: XX
-`filter2d`, a padded depthwise convolution, written here.
+kornia, aim and more: while it is imported the first is said to be there and the rest are placeholders, but for
+kornia's `filter2d`, a padded depthwise convolution, written here.
 
 What they draw is not what we draw, so that nothing but time can be compared. stylegan2-torch is StyleGAN2 in one
 colour channel. stylegan2-pytorch resamples bilinearly where StyleGAN2 has FIR filters, its layers have no gains, and
