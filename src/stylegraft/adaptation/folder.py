@@ -140,9 +140,7 @@ class Folder:
         self.save(state, config)
         self.write(domain, best, hypernet)
 
-    def write(
-        self, domain: Domain, best: Domain | None = None, hypernet: Hypernetwork | None = None
-    ) -> None:
+    def write(self, domain: Domain, best: Domain | None = None, hypernet: Hypernetwork | None = None) -> None:
         """The domain of this step, as `domain`, or where that is the best one, as `last`; and the hypernetwork."""
         if hypernet:
             hypernet.save(self.hypernet)

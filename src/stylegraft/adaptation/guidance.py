@@ -133,9 +133,7 @@ def prepare(state: State) -> dict[str, Tensor]:
         inverses = drawn(state.generator, found["ws"])
     for i, (guide, _) in enumerate(state.guides):
         if state.request.sentences:
-            wanted, start = (
-                one.to(state.device) for one in read(guide, state.request, recipe.templates)
-            )
+            wanted, start = (one.to(state.device) for one in read(guide, state.request, recipe.templates))
             found[f"wanted/{i}"], found[f"direction/{i}"] = wanted, wanted - start
             if recipe.domains:
                 found[f"start/{i}"] = start[None]
@@ -161,9 +159,12 @@ def prepare(state: State) -> dict[str, Tensor]:
 
 
 def read(guide: Guide, request: Request, templates: str) -> tuple[Tensor, Tensor]:
-    """What a guide reads in the sentences [N, dim], and in what the source is [dim]."""
-    rows = encode_texts(guide, [*request.sentences, request.from_text], templates)
-    return rows[:-1], rows[-1]
+    """What a guide reads in the sentences [N, dim], and in what the source is [dim].
+
+    One after the other: many at once take memory, and are padded to the longest, which changes the last digits.
+    """
+    rows = [encode_texts(guide, [text], templates)[0] for text in (*request.sentences, request.from_text)]
+    return torch.stack(rows[:-1]), rows[-1]
 
 
 @torch.no_grad()

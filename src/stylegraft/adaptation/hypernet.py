@@ -1,9 +1,9 @@
-"""What a hypernetwork learns in a step: sentences in turn, mixed with each other and moved a little, so that it meets more
-than the list (HyperDomainNet, Alanov et al., NeurIPS 2022).
+"""What a hypernetwork learns in a step: sentences in turn, mixed and moved a little, to meet more than the list
+(HyperDomainNet, Alanov et al., NeurIPS 2022); and what it gives afterwards.
 
-Mixtures have weights of Dirichlet(hull / K, ...) over the step's K sentences; around a mixture an embedding is drawn at a
-cosine between `cone` and 1. Both keep their length. The second is done in the first guide alone, which is the one that
-is read; the paper then looks through no other.
+Mixtures have weights of Dirichlet(hull / K, ...) over the step's K sentences; around a mixture an embedding is drawn at
+a cosine between `cone` and 1. Both keep their length. The second is done in the first guide alone, which is the one
+that is read; the paper then looks through no other.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -48,10 +49,9 @@ def shares_of(keyed: Keyed, hull: float) -> Tensor:
     count = keyed.batch
     if not hull:
         return torch.eye(count, device=keyed.device)
-    alone = torch.full((count,), hull / count, dtype=torch.float64)
-    draws = keyed.samples("hull").generators
-    gamma = torch.stack([torch._standard_gamma(alone, generator=one) for one in draws]).clamp_min(1e-30)
-    return (gamma / gamma.sum(1, keepdim=True)).float().to(keyed.device)
+    seeds = [one.initial_seed() for one in keyed.samples("hull").generators]
+    shares = [np.random.default_rng(seed).dirichlet(np.full(count, hull / count)) for seed in seeds]
+    return torch.from_numpy(np.stack(shares)).float().to(keyed.device)
 
 
 def mixed(rows: Tensor, shares: Tensor) -> Tensor:
@@ -91,8 +91,8 @@ def domains_of(
     known = hypernet.config["guides"][0]
     if guide.digest != known["digest"]:
         raise StylegraftError(
-            f"the hypernetwork reads through {known['name']} (digest {known['digest'][:12]}), and this guide is another "
-            f"one: {guide.name} ({guide.digest[:12]}); expected that one, as --guide"
+            f"the hypernetwork reads through {known['name']} (digest {known['digest'][:12]}), and this guide is another"
+            f" one: {guide.name} ({guide.digest[:12]}); expected that one, as --guide"
         )
     made = []
     for text in texts:

@@ -109,13 +109,13 @@ def adapt(
 
     source: a `Source`, a shipped name or a file. images: a folder, zip, file or list, the name of a
     packaged set, an `ImageSet`, or a tensor [N, C, R, R] (uint8, or float in [-1, 1]). text, from_text: a sentence in
-    place of them, and what the source is ("photo"). texts: the sentences of a hypernetwork. image: one picture in place of them. guides: what reads the
-    sentence and compares images, such as "clip:/my/folder, siglip=0.5", or encoders with weights; None takes the first
-    that is here. recipe: None is "nada" for a sentence, "difa" for `image`, else "dcl". preset: "paper" or "scaled";
-    None takes the paper's settings from 256 px on. steps, batch, changes: fields of the recipe to
-    change (`cdc=False`). out: the run folder; None writes nothing. every: steps between previews. until
-    ("p_target>=0.9"), floor, patience, keep ("last" or "best"), hold_out: see `rules.Rules`. progress: called with the
-    numbers of each step. observer: looks at the run at steps of its own choice.
+    place of them, and what the source is ("photo"). texts: the sentences of a hypernetwork's run. image: one picture in
+    place of them. guides: what reads the sentence and compares images, such as "clip:/my/folder, siglip=0.5", or
+    encoders with weights; None takes the first that is here. recipe: None is "nada" for a sentence, "difa" for `image`,
+    else "dcl". preset: "paper" or "scaled"; None takes the paper's settings from 256 px on. steps, batch, changes:
+    fields of the recipe to change (`cdc=False`). out: the run folder; None writes nothing. every: steps between
+    previews. until ("p_target>=0.9"), floor, patience, keep ("last" or "best"), hold_out: see `rules.Rules`. progress:
+    called with the numbers of each step. observer: looks at the run at steps of its own choice.
     embedded: what runs that differ in the request alone share (`many.adapt_many`).
 
     The same call continues a run that was stopped; more `steps` extend it. Ctrl-C saves, then raises
@@ -127,7 +127,9 @@ def adapt(
         raise StylegraftError(f"--every {every}: expected at least 1 step between previews")
     rules = parse(until, floor, patience, keep, hold_out)
     if rules.active and texts is not None:
-        raise StylegraftError(f"{rules}: judges one domain, and a hypernetwork gives many; expected --steps alone")
+        raise StylegraftError(
+            f"{rules}: judges one domain, and a hypernetwork gives many; expected --steps alone"
+        )
     eyes(rules)  # missing weights are found now
     device = check_device(device, "adapt")
     source = source if isinstance(source, Source) else load_source(source)
@@ -280,9 +282,7 @@ def _run(
                     break
         except Stopped:  # while something was estimated, before the next step had begun
             if folder:
-                folder.keep(
-                    state, config, domain_of(state, config), kept, hypernetwork_of(state, config)
-                )
+                folder.keep(state, config, domain_of(state, config), kept, hypernetwork_of(state, config))
         except Diverged:
             if folder and stats:
                 folder.flush()

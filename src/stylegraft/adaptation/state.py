@@ -286,8 +286,8 @@ def hypernet_of(
     count = sum(leaf.numel() for leaf in leaves.values())
     if count > MOST:
         raise StylegraftError(
-            f"recipe {recipe.name}: this space moves {count:,} numbers, and a hypernetwork gives each of them for every "
-            f"sentence; expected a space of at most {MOST:,}, such as --space stylespace"
+            f"recipe {recipe.name}: this space moves {count:,} numbers, and a hypernetwork gives each of them for every"
+            f" sentence; expected a space of at most {MOST:,}, such as --space stylespace"
         )
     for leaf in leaves.values():
         leaf.requires_grad_(False)

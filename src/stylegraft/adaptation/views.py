@@ -8,10 +8,10 @@ step, stream, sample).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,6 +23,7 @@ from stylegraft.adaptation.fields import Recipe
 from stylegraft.adaptation.guidance import embed, embed_once
 from stylegraft.adaptation.hypernet import asked
 from stylegraft.adaptation.judges import AdaptedJudge
+from stylegraft.adaptation.objective import Objective
 from stylegraft.adaptation.projected import Judge
 from stylegraft.domains.apply import Adapted
 from stylegraft.domains.deltas import effective
@@ -32,47 +33,7 @@ from stylegraft.networks.generator import Generator, Noise, Output
 if TYPE_CHECKING:
     from stylegraft.adaptation.state import State
 
-NEEDS = (
-    "fake", "real", "shots", "real_fake_logits", "anchored_pair", "free_pair", "anchor_pair", "disturbed_pair", "paths",
-    "rows", "discriminator_features", "drift", "fitted", "guided_pair", "embedded", "referred", "mixture",
-)  # fmt: skip
 DISTURBANCE = 0.15  # share of each sample's own latent in `disturbed_pair` (RSSA's 0.85 / 0.15)
-
-
-def no_taps(views: Views) -> tuple[str, ...]:
-    """An objective that looks at no feature map of the generators."""
-    return ()
-
-
-def any_network(generator: Generator) -> None:
-    """An objective that every generator can be asked for."""
-
-
-@dataclass(frozen=True)
-class Objective:
-    """One term: weight * loss, taught to its owner every `every` steps.
-
-    A lazy term has a phase and an optimiser step of its own, and is multiplied by `every`. `taps` names the
-    feature maps that it will read from the pairs of this step; `check` refuses a generator without them.
-    """
-
-    name: str
-    owner: Literal["G", "D"]
-    loss: Callable[[Views], Tensor]
-    needs: tuple[str, ...] = ()
-    weight: float = 1.0
-    every: int = 1
-    lazy: bool = False
-    taps: Callable[[Views], tuple[str, ...]] = no_taps
-    check: Callable[[Generator], None] = any_network
-
-    def __post_init__(self) -> None:
-        assert set(self.needs) <= set(NEEDS), f"{self.name}: unknown view in {self.needs}"
-
-    @property
-    def scale(self) -> float:
-        """What the loss is multiplied by."""
-        return self.weight * self.every if self.lazy else self.weight
 
 
 def exit_at(recipe: Recipe, acting: Sequence[Objective], step: int) -> str:
@@ -208,8 +169,8 @@ class Views:
 
     @cached_property
     def embedded(self) -> list[tuple[Tensor, Tensor]]:
-        """For each guide the unit embeddings [B, dim] of the images of `guided_pair`: the student's, the source's. With a
-        hypernetwork B counts the images of all sentences, and each has its source.
+        """For each guide the unit embeddings [B, dim] of the images of `guided_pair`: the student's, the source's, with
+        a hypernetwork once for each sentence.
         """
         self._declared("embedded")
         known = embed_once(self.state, self.keyed, lambda: self._guided_source.image)

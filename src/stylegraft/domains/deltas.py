@@ -206,9 +206,7 @@ class Delta:
 
 
 def leaves_of(deltas: Mapping[str, Iterable[Delta]]) -> Parts:
-    """Their tensors by name `parameter|form|part`; one that several deltas share stands under the name where it is first
-    met.
-    """
+    """Their tensors by name `parameter|form|part`; one that several share under the name where it is met first."""
     found: Parts = {}
     met: set[int] = set()
     for parameter, terms in deltas.items():

@@ -149,7 +149,9 @@ class Hypernetwork:
         leaves = {name: kept.get(name, leaf) for name, leaf in leaves_of(deltas).items()}
         net = self.network()
         if (count := sum(leaf.numel() for leaf in leaves.values())) != net.count:
-            raise StylegraftError(f"damaged hypernetwork: it gives {net.count:,} numbers, its space has {count:,}")
+            raise StylegraftError(
+                f"damaged hypernetwork: it gives {net.count:,} numbers, its space has {count:,}"
+            )
         deltas = refilled(deltas, added(leaves, net.of(direction.to(net.head.weight))))
         told = {key: self.config[key] for key in ("space", "seed", "recipe", "preset", "steps", "guides")}
         domain = Domain(deltas, told | {"target": dict(target)}, dict(self.base))
@@ -160,8 +162,8 @@ class Hypernetwork:
 def finished(
     domain: Domain, generator: Generator, keep: float | None, swap: int, mean_w: Tensor | None = None
 ) -> Domain:
-    """A domain as a run keeps it: of a sparse space the largest `keep` of the offsets, nothing below `swap` px, and where
-    the mapping moves, the change of w_avg with it. mean_w: that of the generator, where the caller has it.
+    """A domain as a run keeps it: of a sparse space the largest `keep` of the offsets, nothing below `swap` px, and the
+    change of w_avg where the mapping moves. mean_w: that of the generator, where the caller has it.
     """
     if keep is not None:
         domain = prune(domain, keep)
