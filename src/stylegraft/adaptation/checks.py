@@ -57,7 +57,6 @@ EFFECTLESS: list[tuple[str, Any, tuple[str, ...]]] = [
     ("prune_below", 0, _SORTED),
     ("bsa_emd", 0, ("bsa_pixel", "bsa_vgg")),  # without, no latents learn
     ("cl_latents", "free", ("cdc",)),
-    ("tt_direction", 0, ("domains",)),
     ("choose_rows", 0, ("direction", "near", "ref_clip", "attentive")),
 ]
 # These are refused only where they are asked for: what a row brings may idle when its term is switched off. Periods are
@@ -74,7 +73,7 @@ IDLE: dict[str, tuple[str, ...]] = {
     "direction_from": ("direction",), "source_samples": ("direction",), "templates": ("direction", "near"),
     "choose_every": ("choose_rows",), "loss_resolution": _GUIDED, "jojo_rows": ("jojo",), "jojo_alpha": ("jojo",),
     "invert_steps": ("within", "ref_clip", "ref_l2", "ref_lpips", "jojo"),
-    "hull": ("domains",), "cone": ("domains",), "width": ("domains",), "depth": ("domains",),
+    "tt_direction": ("domains",), "hull": ("domains",), "cone": ("domains",), "width": ("domains",), "depth": ("domains",),
     "scc_rows": ("scc",), "scc_share": ("scc",), "scc_window": ("scc",), "scc_full": ("scc",),
 }  # fmt: skip
 

@@ -34,10 +34,11 @@ def asked(state: State, keyed: Keyed) -> dict[str, Tensor]:
     recipe, count = state.recipe, len(state.request.texts)
     keyed = replace(keyed, batch=recipe.domains, part=(0, 1))
     turn = data_order(state.seed, state.step, recipe.domains, count)
-    shares = shares_of(keyed, recipe.hull)
     found = dict[str, Tensor]()
     for i in range(len(state.guides)):
-        rows = mixed(state.found[f"wanted/{i}"][turn], shares)
+        rows = state.found[f"wanted/{i}"][turn]
+        if recipe.hull:
+            rows = mixed(rows, shares_of(keyed, recipe.hull))
         if i == 0 and recipe.cone < 1:
             rows = near(keyed, rows, recipe.cone)
         found[f"wanted/{i}"], found[f"direction/{i}"] = rows, rows - state.found[f"start/{i}"]
@@ -45,10 +46,8 @@ def asked(state: State, keyed: Keyed) -> dict[str, Tensor]:
 
 
 def shares_of(keyed: Keyed, hull: float) -> Tensor:
-    """Weights [K, K] of K mixtures of K sentences, each row's sum 1; hull 0: each sentence alone."""
+    """Weights [K, K] of K mixtures of K sentences, each row's sum 1."""
     count = keyed.batch
-    if not hull:
-        return torch.eye(count, device=keyed.device)
     seeds = [one.initial_seed() for one in keyed.samples("hull").generators]
     shares = [np.random.default_rng(seed).dirichlet(np.full(count, hull / count)) for seed in seeds]
     return torch.from_numpy(np.stack(shares)).float().to(keyed.device)

@@ -53,9 +53,10 @@ def told_apart(views: Views) -> Tensor:
 
 
 def terms(recipe: Recipe) -> list[Objective]:
-    """Both, as far as the recipe gives them weight."""
+    """Both, as far as the recipe gives them weight; the second where there are several domains."""
+    weight = recipe.tt_direction if recipe.domains else 0.0
     both = [
         Objective("indomain", "G", kept_angles, ("guided_pair", "embedded"), recipe.indomain),
-        Objective("tt_direction", "G", told_apart, ("guided_pair", "embedded"), recipe.tt_direction),
+        Objective("tt_direction", "G", told_apart, ("guided_pair", "embedded"), weight),
     ]
     return [term for term in both if term.weight]
