@@ -73,7 +73,7 @@ IDLE: dict[str, tuple[str, ...]] = {
     "direction_from": ("direction",), "source_samples": ("direction",), "templates": ("direction", "near"),
     "choose_every": ("choose_rows",), "loss_resolution": _GUIDED, "jojo_rows": ("jojo",), "jojo_alpha": ("jojo",),
     "invert_steps": ("within", "ref_clip", "ref_l2", "ref_lpips", "jojo"),
-    "tt_direction": ("domains",), "hull": ("domains",), "cone": ("domains",), "width": ("domains",), "depth": ("domains",),
+    **dict.fromkeys(("tt_direction", "hull", "cone", "width", "depth"), ("domains",)),
     "scc_rows": ("scc",), "scc_share": ("scc",), "scc_window": ("scc",), "scc_full": ("scc",),
 }  # fmt: skip
 

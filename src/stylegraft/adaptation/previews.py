@@ -51,12 +51,12 @@ class Previews:
                 self._sentences(path, source[:8])
 
     def _sentences(self, path: Path, source: Tensor) -> None:
-        """The source's row, and one of each of a hypernetwork's first sentences."""
-        state = self.state
-        rows, labels = [source], ["source"]
-        for i, text in enumerate(state.request.texts[:SENTENCES]):
-            rows.append(self._adapted(Domain(state.averaged(i)), self.z[:8]))
-            labels.append(text)
+        """The source's row, and one of each of some of a hypernetwork's sentences, spread over the list."""
+        state, texts = self.state, self.state.request.texts
+        count = min(SENTENCES, len(texts))
+        chosen = [i * len(texts) // count for i in range(count)]
+        rows = [source, *(self._adapted(Domain(state.averaged(i)), self.z[:8]) for i in chosen)]
+        labels = ["source", *(texts[i] for i in chosen)]
         save_grid(torch.cat(rows), path, len(source), labels=labels)
 
     def _adapted(self, domain: Domain, z: Tensor) -> Tensor:

@@ -273,7 +273,7 @@ def show_hypernet(done: Run, folder: Path) -> None:
     assert done.hypernet is not None
     network, shown = folder / "hypernet.safetensors", shlex.quote(str(folder))
     print(f"""
-pictures   {folder / "grid.png"}     source above, its first sentences below
+pictures   {folder / "grid.png"}     source above, some of its sentences below
 network    {network}     {file_size(network)}, gives {done.domain.count:,} numbers
 
 next       stylegraft hypernet {shown} "WORDS" --out domain.safetensors
