@@ -95,6 +95,7 @@ def measured(source, images, name: str, rounds: int, guides: Guides) -> dict[str
     ratios = [own / base for base, own in taken]
     return {
         "space": row.space,
+        "rounds": rounds,
         "ratio": round(median(ratios), 2),
         "lowest": round(min(ratios), 2),
         "highest": round(max(ratios), 2),
@@ -129,7 +130,6 @@ def main() -> None:
         result = heading() | {
             "source": source.name,
             "batch": 4,
-            "rounds": args.rounds,
             "guide": guides[0][0].name if guides else before.get("guide"),
             "recipes": {name: rows[name] for name in PAPER if name in rows},
         }

@@ -49,7 +49,7 @@ ADDS: dict[str, str] = {
     "jojogan": "D frozen: mixed codes",
     "difa": "no D: style by places",
     "hdn": "no D: words; gains, angles",
-    "hypernet": "no D: any words, in one pass",
+    "hypernet": "no D: any words, one pass",
 }
 
 # CPU time of a mean step over tgan's in the same space: benchmarks/results/step-cost-recipes-faces-64.json.
