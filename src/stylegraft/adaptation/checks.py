@@ -46,6 +46,12 @@ GAME: dict[str, Any] = {
     "warmup_judge": "", "lead_judge": "", "partition": "", "partition_judge": "",
 }  # fmt: skip
 
+# What sees the deltas or the images of one domain, where a hypernetwork gives several.
+ONE_DOMAIN = (
+    "adv", "fm", "cl1", "cl2", "dist", "dist_d", "self_corr", "cross_corr", "structure", "l2sp", "ewc", "perp", "scc",
+    "choose_rows", "sparsify",
+)  # fmt: skip
+
 # Fields that say how another one works: (field, the value at which it does nothing, those of which it needs one). These
 # promise what the run would not do, so they are refused whoever says them.
 _SORTED = ("partition", "partition_judge")
@@ -130,9 +136,8 @@ def check(row: Recipe, said: Collection[str] = ()) -> Recipe:
 
 
 def check_hypernet(row: Recipe) -> None:
-    """Refuse beside a hypernetwork what looks at pictures, or at the numbers of one domain."""
-    odd = {"choose_rows": 0, "sparsify": 0, "l2sp": 0, "perp": 0, "scc": 0, "adv": 0}
-    found = {field: value for field, value in odd.items() if getattr(row, field)}
+    """Refuse beside a hypernetwork what looks at pictures, or at one domain."""
+    found = {field: 0 for field in ONE_DOMAIN if getattr(row, field)}
     if found or not row.reads:
         beside = settings(found) if found else "no term that looks at pictures"
         raise StylegraftError(

@@ -84,8 +84,8 @@ COST: dict[str, float] = {
 LEGEND = (
     "space: what moves unless --space says otherwise. cost: the time of a step over tgan's in the same space, at batch "
     "4 on a CPU, measured on faces-64; what a method does once, before or between its steps, is not in it. freezesg "
-    "has none: faces-64 has no running images for its loss. nada, mtg, difa, hdn and hypernet looked through sprig, and "
-    "a larger guide costs more; hdn was in hdn-before; hypernet's step is two faces in each of four sentences."
+    "has none: faces-64 has no running images for its loss. nada, mtg, difa, hdn and hypernet looked through sprig, "
+    "and a larger guide costs more; hdn was in hdn-before; hypernet's step is two faces in each of four sentences."
 )
 MORE = (
     "`stylegraft recipes NAME` says what one moves and changes, with --all every field; `stylegraft recipes SOURCE` "
