@@ -24,7 +24,7 @@ from typing import Any
 
 import torch
 from heading import RESULTS, ROOT, heading, write
-from one_shot import AT_ONCE, FIRST, TEMPLATES, faces, looks, words
+from one_shot import AT_ONCE, FIRST, TEMPLATES, faces, looks, words  # pyright: ignore
 from style_probe import Probe
 
 from stylegraft.adaptation.hypernet import domains_of
@@ -46,7 +46,7 @@ TRAINED = [
     for tint in (looks.PLAIN, *looks.TINTS)
     if (style, tint) not in [*HELD_OUT, ("photo", looks.PLAIN)]
 ]
-SAMPLES, SHOWN, GUIDE = 100, 8, "sprig"
+SAMPLES, SHOWN, GUIDE = 64, 8, "sprig"
 ALONE = [("relief", "pink"), ("oil", "pink"), ("neon", "blue")]  # also learnt by `nada`, each by itself
 DOC = ROOT / "docs/methods/hypernet.md"
 BEGIN, END = "<!-- held out -->", "<!-- /held out -->"
@@ -57,19 +57,26 @@ def sentence(style: str, tint: str) -> str:
     return looks.STYLES[style].words[0] if tint == looks.PLAIN else words(style, tint)
 
 
+Seen = tuple[torch.Tensor, dict[str, torch.Tensor]]
+
+
 @torch.no_grad()
-def judged(generator: Generator, guide: Guide, probe: Probe, style: str, tint: str) -> dict[str, float]:
-    """Quality and diversity in the guide, and the probe's shares."""
+def seen(generator: Generator, guide: Guide, probe: Probe) -> Seen:
+    """What the guide and the probe see in the samples of a generator."""
     images = to_uint8(faces(generator, FIRST, SAMPLES)).float() / 127.5 - 1
+    return torch.cat([guide.encode_image(few) for few in images.split(AT_ONCE)]), probe(images)
+
+
+def judged(found: Seen, guide: Guide, probe: Probe, style: str, tint: str) -> dict[str, float]:
+    """Quality and diversity in the guide, and the probe's shares."""
     wanted = encode_texts(guide, [sentence(style, tint)], TEMPLATES)[0]
-    features = torch.cat([guide.encode_image(few) for few in images.split(AT_ONCE)])
-    pair, seen = similarity(features, wanted, encoder=guide.name), probe(images)
+    pair, likeliest = similarity(found[0], wanted, encoder=guide.name), found[1]
     shares = {
-        head: (seen[head].argmax(1) == probe.heads[head].index(name)).float().mean().item()
+        head: (likeliest[head].argmax(1) == probe.heads[head].index(name)).float().mean().item()
         for head, name in (("style", style), ("tint", tint))
     }
-    found = {"quality": pair.quality, "diversity": pair.diversity} | shares
-    return {key: round(value, 3) for key, value in found.items()}
+    numbers = {"quality": pair.quality, "diversity": pair.diversity} | shares
+    return {key: round(value, 3) for key, value in numbers.items()}
 
 
 def table(result: dict[str, Any]) -> str:
@@ -140,8 +147,8 @@ def measured(args: argparse.Namespace) -> dict[str, Any]:
     assert run.hypernet is not None
     rows = list[dict[str, Any]]()
 
-    def note(kind: str, look: tuple[str, str], generator: Generator) -> None:
-        rows.append({"kind": kind, "look": look} | judged(generator, guide, probe, *look))
+    def note(kind: str, look: tuple[str, str], found: Seen) -> None:
+        rows.append({"kind": kind, "look": list(look)} | judged(found, guide, probe, *look))
         print(rows[-1], flush=True)
 
     pictures, labels = [faces(source.generator, FIRST, SHOWN)], ["source"]
@@ -150,15 +157,17 @@ def measured(args: argparse.Namespace) -> dict[str, Any]:
         made = domains_of(run.hypernet, source.generator, [sentence(*look) for look in chosen], guide)
         for look, domain in zip(chosen, made, strict=True):
             merged = domain.merge(source.generator)
-            note(kind, look, merged)
+            note(kind, look, seen(merged, guide, probe))
             pictures.append(faces(merged, FIRST, SHOWN))
             labels.append(f"{sentence(*look)}{'' if kind == 'held out' else ' (trained)'}")
     save_grid(torch.cat(pictures), args.run / "held-out.png", SHOWN, labels=labels)
+    before = seen(source.generator, guide, probe)
     for look in HELD_OUT:
-        note("source", look, source.generator)
+        note("source", look, before)
     for look in ALONE[: args.alone]:
-        alone = adapt(source, text=sentence(*look), recipe="nada", guides=GUIDE, quiet=True)
-        note("nada", look, alone.domain.merge(source.generator))
+        out = args.run.with_name(f"{args.run.name}-nada-{'-'.join(look)}")
+        alone = adapt(source, text=sentence(*look), recipe="nada", guides=GUIDE, out=out, quiet=True)
+        note("nada", look, seen(alone.domain.merge(source.generator), guide, probe))
     about = {"source": "faces-64", "guide": GUIDE, "samples": SAMPLES, "templates": TEMPLATES}
     about |= {"trained_on": len(TRAINED)}
     own = {"steps": args.steps or recipe("hypernet").steps}

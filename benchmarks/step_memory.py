@@ -74,6 +74,11 @@ def one(source: str, index: int, measure: bool) -> dict[str, Any]:
     return found
 
 
+def extra(row: dict[str, Any], asked: dict[str, Any]) -> set[str]:
+    """What a kept row was asked for beyond these."""
+    return row.keys() - asked.keys() - {"forecast_gib", "peak_gib", "seconds"}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -92,7 +97,13 @@ def main() -> None:
         return
     path = args.out / f"step-memory-{args.source}.json"
     kept = json.loads(path.read_text())["rows"] if path.exists() else []
-    rows: dict[int, Any] = dict(enumerate(kept))
+    known = [{"recipe": name, "space": space} | changes for name, space, changes in ROWS]
+    rows: dict[int, Any] = {
+        i: row
+        for row in kept
+        for i, asked in enumerate(known)
+        if asked.items() <= row.items() and not extra(row, asked)
+    }
     for index in range(len(ROWS)) if args.only is None else args.only:
         command = [sys.executable, __file__, "--source", args.source, "--row", str(index)]
         command += ["--measure"] if args.measure else []

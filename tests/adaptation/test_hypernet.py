@@ -63,6 +63,7 @@ def test_the_direction_between_domains_is_the_equation():
 def test_angles_are_kept_within_a_domain_and_not_between_domains():
     state = fresh("hypernet", "stylespace", indomain=1.0)
     state.found = guidance.prepare(state)
+    assert state.hypernet is not None
     with torch.no_grad():
         state.hypernet.head.bias.add_(0.3 * torch.randn(64, generator=torch.Generator().manual_seed(0)))
     views = Views(state, objectives(state.recipe))
@@ -145,7 +146,7 @@ def test_a_domain_does_not_depend_on_what_else_is_asked_for():
 
 def test_the_domain_of_a_sentence_draws_what_the_hypernetwork_drew():
     """A step's images of a sentence are those of the domain that it gives for that sentence afterwards."""
-    changes = {"hull": 0.0, "cone": 1.0, "ema_kimg": 0.0}
+    changes: dict[str, Any] = {"hull": 0.0, "cone": 1.0, "ema_kimg": 0.0}
     state = fresh("hypernet", "stylespace", **changes)
     for _ in train(state, 4):
         pass
@@ -260,6 +261,7 @@ def test_what_does_not_go_together_is_said_at_once(asked_for: dict[str, Any], sa
     [
         ({"scc": 1.0}, "a hypernetwork, .* expected scc=0, or domains=0"),
         ({"choose_rows": 2}, "expected choose_rows=0, or domains=0"),
+        ({"fm": 1.0}, "expected fm=0, or domains=0"),
         ({"attentive": 1.0}, "expected no term that looks at pictures"),
         ({"domains": 1}, "tt_direction is 0.4 and domains 1: it compares two domains"),
     ],
