@@ -46,7 +46,7 @@ TRAINED = [
     for tint in (looks.PLAIN, *looks.TINTS)
     if (style, tint) not in [*HELD_OUT, ("photo", looks.PLAIN)]
 ]
-SAMPLES, SHOWN, GUIDE = 64, 8, "sprig"
+SAMPLES, SHOWN, GUIDE = 32, 8, "sprig"
 ALONE = [("relief", "pink"), ("oil", "pink"), ("neon", "blue")]  # also learnt by `nada`, each by itself
 DOC = ROOT / "docs/methods/hypernet.md"
 BEGIN, END = "<!-- held out -->", "<!-- /held out -->"
