@@ -5,7 +5,9 @@
 One thread, process CPU time, batch 4, the scaled settings and each recipe's own space. The kinds of a recipe's phases
 (which terms act, at which exit) are counted over a cycle of all periods; each round times one of each kind, of tgan
 and of the recipe in turn, and the ratio is the median over the rounds. What comes every `partition_every` steps is
-spread over them; what comes once (EWC's Fisher information, warm-up, lead) is not in it. Writes
+spread over them; what comes once (EWC's Fisher information, warm-up, lead, what is found of a request) is not in it.
+Recipes that look through a guide look through the first that is here, whose name the file gives, at a sentence or else
+one picture; hypernet's step is two faces in each of four sentences, its batch. Writes
 benchmarks/results/step-cost-recipes-SOURCE.json, of which `stylegraft recipes` prints the ratios.
 """
 
@@ -14,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 
@@ -21,26 +24,44 @@ import torch
 from heading import RESULTS, heading, write
 
 from stylegraft.adaptation import loop
+from stylegraft.adaptation.guidance import Guides
 from stylegraft.adaptation.objectives import objectives
 from stylegraft.adaptation.recipes import PAPER, Recipe, recipe
+from stylegraft.adaptation.request import Request
 from stylegraft.adaptation.stages import enter
 from stylegraft.adaptation.state import State, begin
 from stylegraft.adaptation.timing import Kind, acting_at, kinds
 from stylegraft.data.pixels import to_float
 from stylegraft.data.targets import load_target
+from stylegraft.encoders.guides import guide_in_reach, load_guide
 from stylegraft.errors import StylegraftError
 from stylegraft.sources import load_source
 
 ONCE = {"batch": 4, "warmup": 0, "lead": 0, "lead_reset": False}  # the main stage from the first step on
+OWN = {  # what is found once, before the first step, is found quickly; and where the scaled settings have another batch
+    "mtg": {"invert_steps": 1},
+    "jojogan": {"invert_steps": 1},
+    "difa": {"source_samples": 8},
+    "hypernet": {"batch": 2},
+}
+ELSEWHERE = {"hdn": "hdn-before"}  # its kernels hold their demodulation
+WORDS = ("pencil drawing", "oil painting", "line drawing in orange", "stone relief in pink", "neon outline")
 
 
-def prepared(source, images, row: Recipe) -> State:
-    """A state whose importance, if any, is found, and whose augmentations are on."""
-    state = begin(source, images, row, row.space)
+def prepared(source, images, row: Recipe, guides: Guides) -> State:
+    """A state whose importance, if any, is found, and what it asks for, and whose augmentations are on."""
+    request = Request(texts=WORDS) if row.domains else Request(WORDS[0]) if row.reads else Request()
+    images = images[:0] if request.sentences else images[:1] if row.guided or row.inverts else images
+    state = begin(source, images, row, row.space, request=request, guides=guides if row.guided else ())
     enter(state)
     if state.ada and not state.ada.p:
         state.ada.p = 0.4
     return state
+
+
+def guided(name: str) -> bool:
+    """Whether a recipe looks through a guide."""
+    return recipe(name).guided
 
 
 def step_seconds(state: State, often: dict[Kind, float]) -> float:
@@ -61,17 +82,20 @@ def step_seconds(state: State, often: dict[Kind, float]) -> float:
     return total
 
 
-def measured(source, images, name: str, rounds: int) -> dict[str, object]:
+def measured(source, images, name: str, rounds: int, guides: Guides) -> dict[str, object]:
     """Medians over the rounds of a recipe and of tgan, which take turns, and of their ratio."""
-    row = recipe(name, **ONCE)
+    row = recipe(name, **{**ONCE, **OWN.get(name, {})})
     if not row.partition_every:
-        row = recipe(name, **ONCE, importance_samples=1)  # found once, before the first step
+        row = replace(row, importance_samples=1)  # found once, before the first step
+    if source.generator.config["architecture"] == "mobile":
+        row = replace(row, space=ELSEWHERE.get(row.space, row.space))
     plain = recipe("tgan", **ONCE, space=row.space)
-    pair = [(prepared(source, images, one), kinds(one)) for one in (plain, row)]
+    pair = [(prepared(source, images, one, guides), kinds(one)) for one in (plain, row)]
     taken = [[step_seconds(*one) for one in pair] for _ in range(rounds + 1)][1:]  # the first warms up
     ratios = [own / base for base, own in taken]
     return {
         "space": row.space,
+        "rounds": rounds,
         "ratio": round(median(ratios), 2),
         "lowest": round(min(ratios), 2),
         "highest": round(max(ratios), 2),
@@ -92,11 +116,13 @@ def main() -> None:
     torch.set_num_threads(1)
     source = load_source(args.source)
     images = to_float(load_target("pencil", source.generator.resolution).images)
+    guides: Guides = ((load_guide(guide_in_reach()), 1.0),) if any(map(guided, args.only)) else ()
     path = args.out / f"step-cost-recipes-{source.name}.json"
-    rows = json.loads(path.read_text())["recipes"] if path.exists() else {}
+    before = json.loads(path.read_text()) if path.exists() else {}
+    rows = before.get("recipes", {})
     for name in args.only:
         try:
-            rows[name] = measured(source, images, name, args.rounds)
+            rows[name] = measured(source, images, name, args.rounds, guides)
         except StylegraftError as error:  # MobileStyleGAN lacks what FreezeSG looks at
             print(f"{name} is not measured: {error}", flush=True)
             continue
@@ -104,7 +130,7 @@ def main() -> None:
         result = heading() | {
             "source": source.name,
             "batch": 4,
-            "rounds": args.rounds,
+            "guide": guides[0][0].name if guides else before.get("guide"),
             "recipes": {name: rows[name] for name in PAPER if name in rows},
         }
         write(path, result)

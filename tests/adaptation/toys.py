@@ -61,8 +61,16 @@ OWN: dict[str, dict[str, Any]] = {
     "jojogan": {"lr_warmup": 0, "invert_steps": 2, "jojo_rows": 2},
     "difa": {"lr_warmup": 0, "batch": 4, "source_samples": 4, "scc_rows": 3, "scc_window": 2, "scc_full": 4},
     "hdn": {},
+    "hypernet": {"width": 16},
 }
-GUIDED = ("nada", "mtg", "jojogan", "difa", "hdn")  # they look through a guide, or at a picture's code
+GUIDED = (
+    "nada",
+    "mtg",
+    "jojogan",
+    "difa",
+    "hdn",
+    "hypernet",
+)  # they look through a guide, or at a picture's code
 guidance.CANDIDATES = 4
 guidance.means_folder = lambda: MEANS
 MEANS = Path(tempfile.mkdtemp(prefix="stylegraft-means-"))
@@ -197,9 +205,14 @@ class Pixels(torch.nn.Module):
 GUIDES: Any = ((ToyGuide(0), 1.0), (ToyGuide(1), 0.5))
 
 
+SENTENCES = ("pencil", "oil painting", "red", "stone in blue", "ink")
+
+
 def request_of(row: Recipe) -> tuple[Request, Tensor]:
-    """A sentence and no images for those that read, else no sentence and a picture, or ten."""
+    """A sentence (a hypernetwork: some) and no images for those that read, else no sentence and a picture, or ten."""
     images = pictures().float() / 127.5 - 1
+    if row.domains:
+        return Request(texts=SENTENCES), images[:0]
     return (
         (Request("pencil"), images[:0])
         if row.reads

@@ -36,7 +36,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "source_samples": (1, math.inf), "choose_every": (1, math.inf), "scc_window": (1, math.inf),
     "scc_rows": (1, math.inf), "scc_share": (0, 1), "jojo_alpha": (0, 1), "beta1": (0, 0.999), "beta2": (0, 0.9999),
     "mixing": (0, 1), "pl_decay": (0, 1), "ada_p": (0, 1), "ada_max": (0, 1), "ada_target": (-1, 1),
-    "freeze_above": (0, 100), "prune_below": (0, 100),
+    "cone": (0, 1), "width": (1, math.inf), "freeze_above": (0, 100), "prune_below": (0, 100),
 }  # fmt: skip
 POSITIVE = ("lr", "tau", "ada_kimg")
 
@@ -45,6 +45,12 @@ GAME: dict[str, Any] = {
     "augment": "none", "cdc": False, "cl2": 0, "dist_d": 0, "mask": 0, "judge": "stylegan2", "warmup": 0,
     "warmup_judge": "", "lead_judge": "", "partition": "", "partition_judge": "",
 }  # fmt: skip
+
+# What sees the deltas or the images of one domain, where a hypernetwork gives several.
+ONE_DOMAIN = (
+    "adv", "fm", "cl1", "cl2", "dist", "dist_d", "self_corr", "cross_corr", "structure", "l2sp", "ewc", "perp", "scc",
+    "choose_rows", "sparsify",
+)  # fmt: skip
 
 # Fields that say how another one works: (field, the value at which it does nothing, those of which it needs one). These
 # promise what the run would not do, so they are refused whoever says them.
@@ -73,6 +79,7 @@ IDLE: dict[str, tuple[str, ...]] = {
     "direction_from": ("direction",), "source_samples": ("direction",), "templates": ("direction", "near"),
     "choose_every": ("choose_rows",), "loss_resolution": _GUIDED, "jojo_rows": ("jojo",), "jojo_alpha": ("jojo",),
     "invert_steps": ("within", "ref_clip", "ref_l2", "ref_lpips", "jojo"),
+    **dict.fromkeys(("tt_direction", "hull", "cone", "width", "depth"), ("domains",)),
     "scc_rows": ("scc",), "scc_share": ("scc",), "scc_window": ("scc",), "scc_full": ("scc",),
 }  # fmt: skip
 
@@ -95,6 +102,8 @@ def check(row: Recipe, said: Collection[str] = ()) -> Recipe:
             f"recipe field choose_rows is {row.choose_rows} and adv {row.adv:g}: rows are chosen by guides alone; "
             "expected choose_rows=0, or adv=0"
         )
+    if row.domains:
+        check_hypernet(row)
     if not row.adv:
         check_gameless(row)
     if found := effectless(row, said):
@@ -124,6 +133,22 @@ def check(row: Recipe, said: Collection[str] = ()) -> Recipe:
             )
     check_batch(row)
     return row
+
+
+def check_hypernet(row: Recipe) -> None:
+    """Refuse beside a hypernetwork what looks at pictures, or at one domain."""
+    found = {field: 0 for field in ONE_DOMAIN if getattr(row, field)}
+    if found or not row.reads:
+        beside = settings(found) if found else "no term that looks at pictures"
+        raise StylegraftError(
+            f"recipe field domains is {row.domains}, a hypernetwork, which learns from sentences alone: expected "
+            f"{beside}, or domains=0"
+        )
+    if row.domains < 2 and row.tt_direction:
+        raise StylegraftError(
+            f"recipe field tt_direction is {row.tt_direction:g} and domains 1: it compares two domains; expected at "
+            "least domains=2, or tt_direction=0"
+        )
 
 
 def allowed(row: Recipe) -> bool:

@@ -228,6 +228,18 @@ class Recipe:
     """Table of prompt templates that sentences are put in: `imagenet`, `a` or `plain`."""
     indomain: float = term(guided=True, least=2, why="it compares the images of a batch")
     """Weight of HyperDomainNet's angle consistency: images of a batch keep their angles in a guide."""
+    domains: int = 0
+    """Sentences a step of a hypernetwork, which learns to give any sentence its domain; 0: there is none."""
+    tt_direction: float = term(guided=True)
+    """Weight of HyperDomainNet's direction between domains: images of two sentences differ as these do."""
+    hull: float = 2.0
+    """Concentration of the mixtures (Dirichlet) in which a step's sentences are learnt, in all; 0: each as it is."""
+    cone: float = 0.95
+    """Least cosine of what is learnt to such a mixture, around which it is drawn; 1: none is drawn."""
+    width: int = 512
+    """Of the hypernetwork's layers."""
+    depth: int = 3
+    """Its residual blocks."""
     choose_rows: int = 0
     """NADA's adaptive layers: only what reads this many rows of W+ learns in a step, those that the guides ask most
     of; 0: all.

@@ -8,6 +8,7 @@ stats.jsonl          one line a step
 previews/            fixed latents, source above target, the step in the name
 state.safetensors    everything a resume needs
 domain.safetensors   the averaged domain so far; with `--keep best` that of the best point
+hypernet.safetensors the averaged hypernetwork, where one learns; the domain is that of its first sentence
 last.safetensors     with `--keep best`, that of the last save
 grid.png             the end
 """
@@ -34,6 +35,7 @@ from stylegraft.atomic import write_error, write_json, write_text
 from stylegraft.checkpoints import headers, tensorfile
 from stylegraft.data.pixels import to_float
 from stylegraft.domains.domain import Domain
+from stylegraft.domains.hypernet import FILE, Hypernetwork
 from stylegraft.errors import StylegraftError
 
 STATE, TARGETS = "stylegraft-run", "stylegraft-targets"  # formats of the two files
@@ -41,7 +43,7 @@ VERSIONS = range(1, 2)
 FREE = ("preset", "paper", "steps")  # recipe fields that may differ on resume: they change no step
 IDENTITY = {
     "source": ("fingerprint", "sha256"),
-    "target": ("count", "align", "sha256", "held_out", "text", "from_text"),
+    "target": ("count", "align", "sha256", "held_out", "text", "texts", "from_text"),
 }  # names may change
 
 
@@ -63,6 +65,11 @@ class Folder:
     def domain(self) -> Path:
         """The averaged domain: of the last save, or of the best point."""
         return self.path / "domain.safetensors"
+
+    @property
+    def hypernet(self) -> Path:
+        """The averaged hypernetwork of the last save."""
+        return self.path / FILE
 
     @property
     def last(self) -> Path:
@@ -117,7 +124,12 @@ class Folder:
         write_tensors(self.state, STATE, tensors, texts)
 
     def keep(
-        self, state: State, config: Mapping[str, Any], domain: Domain, best: Domain | None = None
+        self,
+        state: State,
+        config: Mapping[str, Any],
+        domain: Domain,
+        best: Domain | None = None,
+        hypernet: Hypernetwork | None = None,
     ) -> None:
         """`save`, and the domain of this step; where there is a best one, that is `domain` and this one `last`."""
         if best and best is not self.written:
@@ -126,10 +138,12 @@ class Folder:
             )  # before the state, which must not speak of a best point that is not on the disk
             self.written = best
         self.save(state, config)
-        self.write(domain, best)
+        self.write(domain, best, hypernet)
 
-    def write(self, domain: Domain, best: Domain | None = None) -> None:
-        """The domain of this step, as `domain`, or where that is the best one, as `last`."""
+    def write(self, domain: Domain, best: Domain | None = None, hypernet: Hypernetwork | None = None) -> None:
+        """The domain of this step, as `domain`, or where that is the best one, as `last`; and the hypernetwork."""
+        if hypernet:
+            hypernet.save(self.hypernet)
         domain.save(self.last if best else self.domain)
         if not best:
             self.last.unlink(missing_ok=True)

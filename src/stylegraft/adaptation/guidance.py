@@ -3,7 +3,7 @@
 It is found once, before the first step, and kept with the state (`State.found`), so that a resumed run need not find it
 again; by name:
 
-    wanted/i      [N, dim]   of guide i: what is asked for, the sentence's (N = 1) or each picture's
+    wanted/i      [N, dim]   of guide i: what is asked for, each sentence's or each picture's
     direction/i   [N, dim]   where that lies from the source, or from each picture's inverse
     tokens/i      [N, T, C]  of each picture
     inverse/i     [N, dim]   of each picture's inverse in the source
@@ -28,6 +28,7 @@ from torch.nn import functional as F
 from stylegraft.adaptation.fields import Recipe
 from stylegraft.adaptation.inversion import descent
 from stylegraft.adaptation.inversion.encoder import find_encoder, levels, load_encoder
+from stylegraft.adaptation.request import Request
 from stylegraft.adaptation.sampling import Draws, Keyed, seed_of
 from stylegraft.checkpoints import assets, tensorfile
 from stylegraft.checkpoints.identity import base_digest
@@ -131,11 +132,11 @@ def prepare(state: State) -> dict[str, Tensor]:
         found["ws"] = invert(state, recipe.invert_steps, CANDIDATES)
         inverses = drawn(state.generator, found["ws"])
     for i, (guide, _) in enumerate(state.guides):
-        if state.request.text:
-            wanted, start = encode_texts(
-                guide, [state.request.text, state.request.from_text], recipe.templates
-            ).to(state.device)
-            found[f"wanted/{i}"], found[f"direction/{i}"] = wanted[None], (wanted - start)[None]
+        if state.request.sentences:
+            wanted, start = (one.to(state.device) for one in read(guide, state.request, recipe.templates))
+            found[f"wanted/{i}"], found[f"direction/{i}"] = wanted, wanted - start
+            if recipe.domains:
+                found[f"start/{i}"] = start[None]
             continue
         wanted = torch.cat([embed(guide, one, recipe.loss_resolution) for one in shots.split(AT_ONCE)])
         found[f"wanted/{i}"] = wanted
@@ -157,15 +158,25 @@ def prepare(state: State) -> dict[str, Tensor]:
     return found
 
 
+def read(guide: Guide, request: Request, templates: str) -> tuple[Tensor, Tensor]:
+    """What a guide reads in the sentences [N, dim], and in what the source is [dim].
+
+    One after the other: many at once take memory, and are padded to the longest, which changes the last digits.
+    """
+    rows = [encode_texts(guide, [text], templates)[0] for text in (*request.sentences, request.from_text)]
+    return torch.stack(rows[:-1]), rows[-1]
+
+
 @torch.no_grad()
 def blank(state: State) -> dict[str, Tensor]:
     """The same in size alone, for a plan: of black images, where the device has values."""
-    g, recipe, n = state.generator, state.recipe, max(1, len(state.images))
+    g, recipe, n = state.generator, state.recipe, len(state.request.texts) or max(1, len(state.images))
     images = torch.zeros(n, g.img_channels, g.resolution, g.resolution, device=state.device)
     found = {"ws": torch.zeros(n, g.num_ws, g.w_dim, device=state.device)} if recipe.inverts else {}
     for i, (guide, _) in enumerate(state.guides):
         row = embed(guide, images, recipe.loss_resolution)
         found |= {f"{kind}/{i}": row for kind in ("wanted", "direction", "inverse")}
+        found[f"start/{i}"] = row[:1]
         if recipe.attentive:
             found[f"tokens/{i}"] = tokens(guide, reduced(images, recipe.loss_resolution))
     return found
@@ -257,7 +268,7 @@ def seconds(state: State) -> float:
     if recipe.inverts:
         none, two = (clocked(lambda steps=steps: invert(state, steps, 4)) for steps in (0, 2))
         total += none * CANDIDATES / 4 + max(two - none, 0.0) / 2 * recipe.invert_steps
-    if recipe.direction and recipe.direction_from == "samples" and not state.request.text:
+    if recipe.direction and recipe.direction_from == "samples" and not state.request.sentences:
         few = replace(state, recipe=replace(recipe, source_samples=AT_ONCE))
         total += sum(clocked(lambda g=guide: mean_of_samples(few, g)) for guide, _ in state.guides) * (
             recipe.source_samples / AT_ONCE
@@ -279,14 +290,14 @@ def told(state: State) -> list[str]:
         names = ", ".join(
             f"{guide.name} ({guide.digest[:12]}, weight {weight:g})" for guide, weight in state.guides
         )
-        lines.append(f"guided by {names}" + (f" towards {state.request}" if state.request.text else ""))
+        lines.append(f"guided by {names}" + (f" towards {state.request}" if state.request.sentences else ""))
     if recipe.inverts:
         way = descent.default_start(state.generator, "w+")
         start = "its encoder's guess" if way == "encoder" else "the nearest of 64 samples"
         lines.append(
             f"before the first step each picture is inverted into W+, {recipe.invert_steps} steps from {start}"
         )
-    if recipe.direction and recipe.direction_from == "samples" and not state.request.text:
+    if recipe.direction and recipe.direction_from == "samples" and not state.request.sentences:
         lines.append(
             f"the direction begins at the mean of {recipe.source_samples} samples of the source, which is kept in the "
             "cache"

@@ -59,12 +59,14 @@ def open_guides(row: Recipe, guides: str | Guides | None, device: str) -> Guides
 def target_of(images: Any, pictures: ImageSet, request: Request, rules: Rules) -> dict[str, Any]:
     """What a run is adapted to, as its config and its domain say it."""
     told = {
-        "name": request.name if request.text else name_of(images),
+        "name": request.name if request.sentences else name_of(images),
         "count": len(pictures),
         "align": pictures.align,
         "sha256": pictures.digest,
         "held_out": rules.hold_out,
     }
+    if request.texts:
+        return told | {"texts": list(request.texts), "from_text": request.from_text}
     return told | ({"text": request.text, "from_text": request.from_text} if request.text else {})
 
 

@@ -88,6 +88,7 @@ def on_meta(state: State) -> State:
 
     discriminator = module_on_meta(state.discriminator)
     patch = None if state.patch is None else module_on_meta(state.patch)
+    hypernet = None if state.hypernet is None else module_on_meta(state.hypernet)
     own = {f"D.{name}": p for name, p in discriminator.named_parameters()}
     own |= {f"patch.{name}": p for name, p in patch.named_parameters()} if patch is not None else {}
 
@@ -109,8 +110,12 @@ def on_meta(state: State) -> State:
         judge_base={name: torch.empty_like(tensor, device=META) for name, tensor in state.judge_base.items()},
         images=torch.empty_like(state.images, device=META),
         device=META,
+        leaves={name: bare(leaf) for name, leaf in state.leaves.items()},
+        hypernet=hypernet,
         learners={
-            "G": {name: bare(leaf) for name, leaf in state.learners["G"].items()},
+            "G": {name: bare(leaf) for name, leaf in state.learners["G"].items()}
+            if hypernet is None
+            else hypernet.named(),
             "D": {name: own.get(name, bare(leaf)) for name, leaf in state.learners["D"].items()},
         },
         anchors=None if state.anchors is None else torch.empty_like(state.anchors, device=META),

@@ -70,6 +70,9 @@ NOTES: dict[str, str] = {
     "of both generators' maps, a stand-in of ours. A window of earlier steps decides what is held.",
     "hdn": "the paper's gains act after demodulation; a source whose kernels hold their demodulation has "
     "--space hdn-before. indomain is StyleDomain's 0.25 for faces; the paper has 0 for faces and 1.5 for cars.",
+    "hypernet": "sentences of a step share their latents, where the paper's samples have a sentence each; offsets of "
+    "styles in place of its gains (--space hdn); layer in place of batch normalisation, and no residual block of its "
+    "own for each layer. The run's domain is that of its first sentence; `stylegraft hypernet RUN WORDS` gives others.",
 }
 
 

@@ -52,10 +52,16 @@ def describe(state: State, space: str) -> list[str]:
         f"in {len(state.deltas)} of {len(state.base) - 1} tensors; Adam {lr:g}"
         + (f", rising to it over its first {recipe.lr_warmup} steps" if recipe.lr_warmup else ""),
         judging(state) if recipe.adv else "D: none, no adversarial game is played",
-        f"{counted(len(state.images))}, batch {recipe.batch}"
+        f"{counted(state)}, batch {recipe.batch}"
         + (f", minibatch-std group {state.discriminator.group_size}" if recipe.adv else "")
         + f"; {averages(recipe)}",
     ]
+    if state.hypernet is not None:
+        size = sum(p.numel() for p in state.hypernet.parameters())
+        lines.append(
+            f"a hypernetwork of {size:,} numbers learns in their place, {recipe.domains} sentences a step, each on the "
+            "batch's latents: it gives any sentence its own"
+        )
     if state.latents is not None:
         lines.append(
             f"each training image has a latent of its own, which learns beside G and is no part of the domain; Adam "
@@ -135,8 +141,11 @@ def stages(state: State, space: str) -> list[str]:
     return lines
 
 
-def counted(images: int) -> str:
-    """`10 images`."""
+def counted(state: State) -> str:
+    """`10 images`, `58 sentences`."""
+    images, sentences = len(state.images), len(state.request.texts)
+    if sentences:
+        return f"{sentences} sentences"
     return "no images" if not images else f"{images} image{'s' if images > 1 else ''}"
 
 
@@ -158,7 +167,7 @@ def probability(recipe: Recipe) -> str:
 
 def moving(state: State) -> tuple[int, float]:
     """How many numbers the domain trains, and that over the number of parameters of G."""
-    count = sum(mean.numel() for mean in state.ema.values())
+    count = sum(leaf.numel() for leaf in state.leaves.values())
     return count, count / sum(p.numel() for p in state.generator.parameters())
 
 

@@ -183,6 +183,11 @@ PAPER: dict[str, Recipe] = {
         "hdn", "Alanov et al., HyperDomainNet: Universal Domain Adaptation for [...], NeurIPS 2022",
         steps=300, **_HDN, direction=1.0, source_samples=16, indomain=0.25,
     ),
+    # no numbers of the paper's table were at hand; its space is `hdn`, and a sample has a sentence of its own
+    "hypernet": Recipe(
+        "hypernet", "Alanov et al., HyperDomainNet: Universal Domain Adaptation for [...], NeurIPS 2022",
+        steps=10_000, batch=2, lr=5e-5, **_GUIDED, direction=1.0, domains=4, tt_direction=0.4,
+    ),
 }  # fmt: skip
 
 # What changes below 256 px at batch 4 on a CPU, found by looking at runs on faces-64 (benchmarks/results/
@@ -223,6 +228,8 @@ SCALED: dict[str, dict[str, Any]] = {
     "jojogan":  dict(jojo_rows=4),
     "difa":     dict(batch=4, scc_rows=4, source_samples=200),
     "hdn":      dict(source_samples=200),
+    # Of 57 sentences, tints had come after 200 steps, styles after 300 (docs/methods/hypernet.md).
+    "hypernet": dict(steps=400, lr=0.0003, near=3.0, width=256, depth=2, ema_kimg=0.1),
 }  # fmt: skip
 
 # Where the judge is not the source's: all of it learns, held to nothing, for freezing would keep its random layers.
@@ -283,6 +290,7 @@ OWN_LR: dict[str, dict[str, float]] = {
     **dict.fromkeys(("nada", "mtg", "jojogan"), dict.fromkeys(_OFFSETS + _GAINS, 25.0)),
     "difa": dict.fromkeys(_OFFSETS, 40.0) | dict.fromkeys(_GAINS, 10.0),
     "hdn": dict.fromkeys(_OFFSETS, 25.0) | dict.fromkeys(_GAINS, 50.0),
+    "hypernet": dict.fromkeys(SPACE_LR, 1.0),  # of the network's parameters, whatever it gives
 }
 
 

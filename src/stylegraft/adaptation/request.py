@@ -18,18 +18,29 @@ SOURCE = "photo"  # what a source shows, unless said otherwise
 
 @dataclass(frozen=True)
 class Request:
-    """text: the sentence, empty where pictures say it; from_text: what the source is, in words."""
+    """text: the sentence, empty where pictures say it; from_text: what the source is, in words; texts: in place of one
+    sentence those of a hypernetwork.
+    """
 
     text: str = ""
     from_text: str = SOURCE
+    texts: tuple[str, ...] = ()
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """All that is asked for in words."""
+        return self.texts or ((self.text,) if self.text else ())
 
     @property
     def name(self) -> str:
         """Of a run's folder: `pencil-drawing`."""
+        if self.texts:
+            return f"{len(self.texts)}-sentences"
         return re.sub(r"[^\w]+", "-", self.text.lower()).strip("-")[:60] or "text"
 
     def __str__(self) -> str:
-        return f"{self.text!r}, away from {self.from_text!r}"
+        wanted = f"{len(self.texts)} sentences" if self.texts else repr(self.text)
+        return f"{wanted}, away from {self.from_text!r}"
 
 
 def names_of(requests: Sequence[str | Path]) -> list[str]:
@@ -57,6 +68,7 @@ def ask(
     row: Recipe,
     *,
     text: str | None = None,
+    texts: Sequence[str] | None = None,
     from_text: str | None = None,
     pictures: object = None,
     image: object = None,
@@ -66,6 +78,14 @@ def ask(
 
     pictures: the target that was given; image: the single picture.
     """
+    if row.domains:
+        others = {"TARGET": pictures, "--image": image, "--text": text}
+        return _ask_many(row, texts, from_text, [name for name, one in others.items() if one is not None])
+    if texts is not None:
+        raise StylegraftError(
+            f"recipe {row.name} learns one domain a run and {len(texts)} texts are given; expected one text, in Python "
+            "`adapt_many`, or --recipe hypernet"
+        )
     given = [
         name for name, one in (("TARGET", pictures), ("--image", image), ("--text", text)) if one is not None
     ]
@@ -78,14 +98,8 @@ def ask(
         raise StylegraftError(
             f"--from-text {from_text!r}: says what the source is beside --text, which is not there"
         )
+    asked = Request() if text is None else worded(text, from_text)
     if text is not None:
-        wanted, start = text.strip(), (SOURCE if from_text is None else from_text).strip()
-        if not wanted or not start:
-            raise StylegraftError(f"--{'from-' if wanted else ''}text: is empty; expected some words")
-        if wanted.lower() == start.lower():
-            raise StylegraftError(
-                f"--text {text!r}: the source is that already (--from-text); expected other words"
-            )
         if not row.reads:
             raise StylegraftError(
                 f"recipe {row.name} needs pictures and cannot use --text {text!r}; expected {_readers()}"
@@ -94,7 +108,39 @@ def ask(
         raise StylegraftError(
             f"recipe {row.name} looks through no guide; expected no --guide, or {_readers()}"
         )
-    return Request() if text is None else Request(wanted, start)
+    return asked
+
+
+def worded(text: str, from_text: str | None) -> Request:
+    """A sentence; raises StylegraftError where it says nothing, or what the source is already."""
+    wanted, start = text.strip(), (SOURCE if from_text is None else from_text).strip()
+    if not wanted or not start:
+        raise StylegraftError(f"--{'from-' if wanted else ''}text: is empty; expected some words")
+    if wanted.lower() == start.lower():
+        raise StylegraftError(
+            f"--text {text!r}: the source is that already (--from-text); expected other words"
+        )
+    return Request(wanted, start)
+
+
+def _ask_many(
+    row: Recipe, texts: Sequence[str] | None, from_text: str | None, others: Sequence[str]
+) -> Request:
+    """The sentences of a hypernetwork."""
+    if texts is None or others:
+        found = " and ".join(others) or "none"
+        raise StylegraftError(
+            f"recipe {row.name} learns a domain for any sentence, from many; found {found}, expected --texts FILE, "
+            "a sentence a line"
+        )
+    names_of(list(texts))
+    asked = [worded(text, from_text) for text in texts]
+    if len(asked) < row.domains:
+        raise StylegraftError(
+            f"recipe {row.name}: found {len(asked)} sentences and domains is {row.domains}; expected at least as many "
+            f"sentences, or --set domains={max(len(asked), 2)}"
+        )
+    return Request("", asked[0].from_text, tuple(one.text for one in asked))
 
 
 def _readers() -> str:

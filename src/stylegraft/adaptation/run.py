@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -28,7 +28,7 @@ from stylegraft.adaptation.loop import Diverged, Stats, train
 from stylegraft.adaptation.previews import Previews
 from stylegraft.adaptation.progress import Progress, Voice, estimating, introduce, summary
 from stylegraft.adaptation.recipes import Recipe
-from stylegraft.adaptation.request import ask, default_recipe
+from stylegraft.adaptation.request import Request, ask, default_recipe
 from stylegraft.adaptation.rules import Rules, check_images, eyes, parse, verdict
 from stylegraft.adaptation.state import Embedded, State, begin
 from stylegraft.adaptation.watch import Watch, set_aside
@@ -37,10 +37,8 @@ from stylegraft.checkpoints.source import Source
 from stylegraft.data.images import ImageSet, contact_sheet
 from stylegraft.data.pixels import to_float
 from stylegraft.devices import check_device
-from stylegraft.domains.apply import w_avg_shift
-from stylegraft.domains.deltas import effective
 from stylegraft.domains.domain import Domain
-from stylegraft.domains.pruning import prune
+from stylegraft.domains.hypernet import START, Hypernetwork, finished
 from stylegraft.domains.spaces import canonical, moves_mapping
 from stylegraft.errors import StylegraftError
 from stylegraft.sources import load_source
@@ -65,6 +63,7 @@ class Observer(Protocol):
 class Run:
     """What `adapt` gives back: the averaged domain (of the last step, or the best), its folder if there is one, the
     numbers of the last `KEPT` steps taken (stats.jsonl has all), and the rule that ended the run before its steps did.
+    Of a hypernetwork's run also the network, and the domain is that of its first sentence.
     """
 
     domain: Domain
@@ -72,6 +71,7 @@ class Run:
     stats: list[Stats] = field(default_factory=list)
     plan: planning.Plan | None = None
     stopped: str | None = None
+    hypernet: Hypernetwork | None = None
 
 
 def adapt(
@@ -79,6 +79,7 @@ def adapt(
     images: str | Path | list[str | Path] | ImageSet | Tensor | None = None,
     *,
     text: str | None = None,
+    texts: Sequence[str] | None = None,
     from_text: str | None = None,
     image: str | Path | Tensor | None = None,
     guides: str | Guides | None = None,
@@ -108,13 +109,13 @@ def adapt(
 
     source: a `Source`, a shipped name or a file. images: a folder, zip, file or list, the name of a
     packaged set, an `ImageSet`, or a tensor [N, C, R, R] (uint8, or float in [-1, 1]). text, from_text: a sentence in
-    place of them, and what the source is ("photo"). image: one picture in place of them. guides: what reads the
-    sentence and compares images, such as "clip:/my/folder, siglip=0.5", or encoders with weights; None takes the first
-    that is here. recipe: None is "nada" for a sentence, "difa" for `image`, else "dcl". preset: "paper" or "scaled";
-    None takes the paper's settings from 256 px on. steps, batch, changes: fields of the recipe to
-    change (`cdc=False`). out: the run folder; None writes nothing. every: steps between previews. until
-    ("p_target>=0.9"), floor, patience, keep ("last" or "best"), hold_out: see `rules.Rules`. progress: called with the
-    numbers of each step. observer: looks at the run at steps of its own choice.
+    place of them, and what the source is ("photo"). texts: the sentences of a hypernetwork's run. image: one picture in
+    place of them. guides: what reads the sentence and compares images, such as "clip:/my/folder, siglip=0.5", or
+    encoders with weights; None takes the first that is here. recipe: None is "nada" for a sentence, "difa" for `image`,
+    else "dcl". preset: "paper" or "scaled"; None takes the paper's settings from 256 px on. steps, batch, changes:
+    fields of the recipe to change (`cdc=False`). out: the run folder; None writes nothing. every: steps between
+    previews. until ("p_target>=0.9"), floor, patience, keep ("last" or "best"), hold_out: see `rules.Rules`. progress:
+    called with the numbers of each step. observer: looks at the run at steps of its own choice.
     embedded: what runs that differ in the request alone share (`many.adapt_many`).
 
     The same call continues a run that was stopped; more `steps` extend it. Ctrl-C saves, then raises
@@ -125,6 +126,10 @@ def adapt(
     if every is not None and every < 1:
         raise StylegraftError(f"--every {every}: expected at least 1 step between previews")
     rules = parse(until, floor, patience, keep, hold_out)
+    if rules.active and texts is not None:
+        raise StylegraftError(
+            f"{rules}: judges one domain, and a hypernetwork gives many; expected --steps alone"
+        )
     eyes(rules)  # missing weights are found now
     device = check_device(device, "adapt")
     source = source if isinstance(source, Source) else load_source(source)
@@ -134,7 +139,9 @@ def adapt(
         row = recipes.recipe(recipe, preset=preset or recipes.preset_of(size), **asked)
     else:
         row = recipes.check(recipes.change(recipe, asked))
-    request = ask(row, text=text, from_text=from_text, pictures=images, image=image, guides=guides)
+    request = ask(
+        row, text=text, texts=texts, from_text=from_text, pictures=images, image=image, guides=guides
+    )
     space = canonical(space or row.space, source.generator)
     images = image if images is None else images
     looks = open_guides(row, guides, device)
@@ -269,17 +276,17 @@ def _run(
                         if due:
                             previews.write(domain)
                             say(summary(one, state), aloud=not bar.live)
-                        folder.keep(state, config, domain, kept)
+                        folder.keep(state, config, domain, kept, hypernetwork_of(state, config))
                         saved = time.monotonic()
                 if over:
                     break
         except Stopped:  # while something was estimated, before the next step had begun
             if folder:
-                folder.keep(state, config, domain_of(state, config), kept)
+                folder.keep(state, config, domain_of(state, config), kept, hypernetwork_of(state, config))
         except Diverged:
             if folder and stats:
                 folder.flush()
-                folder.write(domain_of(state, config), kept)
+                folder.write(domain_of(state, config), kept, hypernetwork_of(state, config))
                 path = folder.last if kept else folder.domain
                 say(f"kept: {path} as of step {state.step}, and the last saved state")
             raise
@@ -293,16 +300,25 @@ def _run(
             )
         raise KeyboardInterrupt
     if folder is None:
-        return Run(kept or domain_of(state, config), None, list(stats), stopped=reason)
+        return Run(
+            kept or domain_of(state, config),
+            None,
+            list(stats),
+            stopped=reason,
+            hypernet=hypernetwork_of(state, config),
+        )
     if domain is None:
         # A finished run that took no step; its last save may have been cut short before this file.
         domain = domain_of(state, config)
-        folder.write(domain, kept)
+        folder.write(domain, kept, hypernetwork_of(state, config))
     if kept:
         say(f"the best of the run is step {kept.config['steps']}; the last, {state.step}, is {folder.last}")
     previews.finish(kept or domain)
-    say(f"done: {folder.path / 'grid.png'} (source above target), {folder.domain}")
-    return Run(kept or domain, folder.path, list(stats), stopped=reason)
+    made = folder.domain if state.hypernet is None else folder.hypernet
+    say(f"done: {folder.path / 'grid.png'} (source above target), {made}")
+    return Run(
+        kept or domain, folder.path, list(stats), stopped=reason, hypernet=hypernetwork_of(state, config)
+    )
 
 
 # What it makes
@@ -310,20 +326,33 @@ def _run(
 
 
 def domain_of(state: State, config: dict[str, Any], averaged: bool = True) -> Domain:
-    """The averaged deltas (or those that learn) as a domain; where the mapping moves, the change of w_avg with them."""
+    """The averaged deltas (or those that learn) as a domain; where the mapping moves, the change of w_avg with them.
+
+    Where a hypernetwork learns, that of its first sentence.
+    """
     told = {key: config[key] for key in ("space", "seed", "target")}
     told |= {"recipe": state.recipe.name, "preset": state.recipe.preset, "steps": state.step}
     told |= {"guides": config["guides"]} if "guides" in config else {}
+    if state.hypernet is not None:
+        one = Request(state.request.texts[0], state.request.from_text)
+        told["target"] = {"name": one.name, "text": one.text, "from_text": one.from_text}
     told["changes"] = recipes.changed(state.recipe)
     domain = Domain(state.averaged() if averaged else state.trained(), told, config["source"])
-    if state.keep is not None:
-        domain = prune(domain, state.keep)
-    if state.recipe.swap:
-        domain = domain.above(state.recipe.swap)
-    if moves_mapping(domain.deltas):
-        moved = effective(domain.deltas, state.base)
-        domain = domain.with_w_avg(w_avg_shift(state.generator, moved, source=state.mean_w))
-    return domain
+    mean = state.mean_w if moves_mapping(domain.deltas) else None
+    return finished(domain, state.generator, state.keep, state.recipe.swap, mean)
+
+
+def hypernetwork_of(state: State, config: dict[str, Any]) -> Hypernetwork | None:
+    """The averaged hypernetwork, where one learns, with what it has to know to give a domain."""
+    if state.hypernet is None:
+        return None
+    start = {f"{START}{name}": leaf.detach() for name, leaf in state.leaves.items() if bool(leaf.any())}
+    tensors = {name: tensor.cpu().clone() for name, tensor in (state.ema | start).items()}
+    told = {key: config[key] for key in ("space", "seed", "guides")}
+    told |= {key: config["target"][key] for key in ("texts", "from_text")}
+    told |= {key: getattr(state.recipe, key) for key in ("preset", "templates", "swap")}
+    told |= {"recipe": state.recipe.name, "steps": state.step, "changes": recipes.changed(state.recipe)}
+    return Hypernetwork(tensors, told, config["source"])
 
 
 @contextlib.contextmanager

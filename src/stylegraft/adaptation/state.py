@@ -27,14 +27,17 @@ from stylegraft.adaptation.request import Request
 from stylegraft.adaptation.sampling import anchor_points, seed_of
 from stylegraft.checkpoints.source import Source
 from stylegraft.domains import spaces
-from stylegraft.domains.deltas import Delta
+from stylegraft.domains.deltas import Delta, leaves_of, refilled
 from stylegraft.domains.domain import base_tensors
 from stylegraft.domains.expression import find_space
+from stylegraft.domains.hypernet import Hypernet, added
 from stylegraft.encoders.lpips import LPIPS
 from stylegraft.encoders.vgg16 import VGG16Trunk
 from stylegraft.errors import StylegraftError
 from stylegraft.networks.discriminator import Discriminator, build_discriminator
 from stylegraft.networks.generator import Generator, mean_w
+
+MOST = 100_000  # numbers that a hypernetwork may give
 
 Deltas = dict[str, tuple[Delta, ...]]
 Embedded = dict[
@@ -61,6 +64,8 @@ class State:
     keep: float | None  # share of the style offsets that a sparse space keeps
     seed: int
     device: torch.device
+    leaves: dict[str, Tensor]  # of the deltas, by name
+    hypernet: Hypernet | None  # learns in their place, and gives each sentence its own
     learners: dict[str, dict[str, Tensor]]  # owner "G" or "D" -> name -> what its optimiser moves
     judge_deltas: Deltas  # of those parameters of D that do not move freely
     judge_base: dict[str, Tensor]  # their values in the source
@@ -111,29 +116,35 @@ class State:
         """Mean w of the source over the latents of `networks.generator.mean_w`: [w_dim], float64."""
         return mean_w(self.generator, device=self.device)
 
-    def averaged(self) -> Deltas:
+    def averaged(self, sentence: int = 0) -> Deltas:
         """The deltas of the averaged generator, copied to the CPU: what previews and the domain file show. Learners of
         G without an average, such as BSA's latents, are no part of them.
 
-        Deltas that share a leaf share its copy.
+        Deltas that share a leaf share its copy. Where a hypernetwork learns, they are those of one of its sentences.
         """
-        return self._copied(self.ema)
+        return self._copied(self.ema, sentence)
 
     def trained(self) -> Deltas:
         """The same of the generator that learns, before averaging."""
         return self._copied({name: self.learners["G"][name].detach() for name in self.ema})
 
-    def _copied(self, values: Mapping[str, Tensor]) -> Deltas:
-        copies = {id(self.learners["G"][name]): value.cpu().clone() for name, value in values.items()}
-        return {
-            parameter: tuple(
-                Delta(
-                    term.coefficient, term.form, {part: copies[id(leaf)] for part, leaf in term.parts.items()}
-                )
-                for term in terms
-            )
-            for parameter, terms in self.deltas.items()
-        }
+    def given(self, direction: Tensor, values: Mapping[str, Tensor] | None = None) -> Deltas:
+        """The deltas that the hypernetwork gives for a direction [dim] of the first guide; values: in place of its own
+        parameters, by their names among the learners.
+        """
+        assert self.hypernet is not None
+        numbers = self.hypernet.of(direction, values)
+        return refilled(self.deltas, added(self.leaves, numbers))
+
+    def _copied(self, values: Mapping[str, Tensor], sentence: int = 0) -> Deltas:
+        if self.hypernet is None:
+            leaves = values
+        elif self.found:
+            with torch.no_grad():
+                leaves = leaves_of(self.given(self.found["direction/0"][sentence], values))
+        else:  # before the first step, when it gives nothing
+            leaves = {name: leaf.detach() for name, leaf in self.leaves.items()}
+        return refilled(self.deltas, {name: leaf.cpu().clone() for name, leaf in leaves.items()})
 
 
 def begin(
@@ -162,7 +173,7 @@ def begin(
             f"source {source.name!r} is conditional ({generator.c_dim} classes); adapt takes those without"
         )
     shape = (generator.img_channels, generator.resolution, generator.resolution)
-    if images.ndim != 4 or tuple(images.shape[1:]) != shape or not (len(images) or request.text):
+    if images.ndim != 4 or tuple(images.shape[1:]) != shape or not (len(images) or request.sentences):
         raise StylegraftError(
             f"training images of shape {list(images.shape)}, expected [N, *{list(shape)}] with N >= 1"
         )
@@ -175,7 +186,9 @@ def begin(
     learns, judge_deltas = judges.split(
         discriminator, judges.forms_of(discriminator, recipe.discriminator), rng, device
     )
-    learners = {"G": leaves, "D": {f"D.{name}": tensor for name, tensor in learns.items()}}
+    hypernet = hypernet_of(recipe, leaves, guides, seed, device)
+    own = leaves if hypernet is None else hypernet.named()
+    learners = {"G": own, "D": {f"D.{name}": tensor for name, tensor in learns.items()}}
     patch = None
     if recipe.cdc and isinstance(discriminator, Discriminator):
         patch = patch_head(discriminator, seed).to(device)
@@ -184,7 +197,7 @@ def begin(
     latents = bsa.first_latents(recipe, len(images), generator.z_dim, seed)
     if latents is not None:
         latents = latents.to(device).requires_grad_()
-        learners["G"] = leaves | {bsa.LATENTS: latents}
+        learners["G"] = own | {bsa.LATENTS: latents}
     return State(
         recipe=recipe,
         generator=generator,
@@ -192,6 +205,8 @@ def begin(
         deltas=deltas,
         images=images.to(device),
         keep=find_space(space).keep,
+        leaves=leaves,
+        hypernet=hypernet,
         seed=seed,
         device=torch.device(device),
         learners=learners,
@@ -210,12 +225,12 @@ def begin(
         embedded=embedded,
         anchors=anchor_points(seed, recipe.anchors, generator.z_dim).to(device) if recipe.cdc else None,
         step=0,
-        ema={name: leaf.detach().clone() for name, leaf in leaves.items()},
+        ema={name: leaf.detach().clone() for name, leaf in own.items()},
         discriminator=discriminator,
         patch=patch,
         optimizers={
             "G": adam(
-                leaves,
+                own,
                 learning_rate(recipe, space),
                 recipe.pl_every if recipe.adv and recipe.pl_weight else 0,
                 {} if latents is None else {bsa.LATENTS: latents},
@@ -255,18 +270,30 @@ def on_device(deltas: Mapping[str, tuple[Delta, ...]], device: str) -> tuple[Del
 
     A tensor that several deltas share is one leaf, under the name where it is first met.
     """
-    placed: Deltas = {}
-    leaves: dict[str, Tensor] = {}
-    met: dict[int, Tensor] = {}
-    for parameter, terms in deltas.items():
-        for term in terms:
-            for part, tensor in term.parts.items():
-                if id(tensor) not in met:
-                    met[id(tensor)] = tensor.to(device).requires_grad_()
-                    leaves[f"{parameter}|{term.form}|{part}"] = met[id(tensor)]
-            parts = {part: met[id(tensor)] for part, tensor in term.parts.items()}
-            placed[parameter] = (*placed.get(parameter, ()), Delta(term.coefficient, term.form, parts))
-    return placed, leaves
+    leaves = {name: tensor.to(device).requires_grad_() for name, tensor in leaves_of(deltas).items()}
+    return refilled(deltas, leaves), leaves
+
+
+def hypernet_of(
+    recipe: Recipe, leaves: Mapping[str, Tensor], guides: Guides, seed: int, device: str
+) -> Hypernet | None:
+    """The recipe's hypernetwork, if it has one, which gives these leaves; they themselves stay as they are then.
+
+    Raises StylegraftError for a space of too many numbers.
+    """
+    if not recipe.domains:
+        return None
+    count = sum(leaf.numel() for leaf in leaves.values())
+    if count > MOST:
+        raise StylegraftError(
+            f"recipe {recipe.name}: this space moves {count:,} numbers, and a hypernetwork gives each of them for every"
+            f" sentence; expected a space of at most {MOST:,}, such as --space stylespace"
+        )
+    for leaf in leaves.values():
+        leaf.requires_grad_(False)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_of(seed, 0, "hypernet", 0))
+        return Hypernet(guides[0][0].dim, count, recipe.width, recipe.depth).to(device)
 
 
 def trained_copy(source: Source, seed: int, recipe: Recipe) -> Judge:

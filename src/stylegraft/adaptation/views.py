@@ -8,10 +8,10 @@ step, stream, sample).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,7 +21,9 @@ from stylegraft.adaptation.augment import augment
 from stylegraft.adaptation.exits import EXITS, exit_of, head_features
 from stylegraft.adaptation.fields import Recipe
 from stylegraft.adaptation.guidance import embed, embed_once
+from stylegraft.adaptation.hypernet import asked
 from stylegraft.adaptation.judges import AdaptedJudge
+from stylegraft.adaptation.objective import Objective
 from stylegraft.adaptation.projected import Judge
 from stylegraft.domains.apply import Adapted
 from stylegraft.domains.deltas import effective
@@ -31,47 +33,7 @@ from stylegraft.networks.generator import Generator, Noise, Output
 if TYPE_CHECKING:
     from stylegraft.adaptation.state import State
 
-NEEDS = (
-    "fake", "real", "shots", "real_fake_logits", "anchored_pair", "free_pair", "anchor_pair", "disturbed_pair", "paths",
-    "rows", "discriminator_features", "drift", "fitted", "guided_pair", "embedded", "referred", "mixture",
-)  # fmt: skip
 DISTURBANCE = 0.15  # share of each sample's own latent in `disturbed_pair` (RSSA's 0.85 / 0.15)
-
-
-def no_taps(views: Views) -> tuple[str, ...]:
-    """An objective that looks at no feature map of the generators."""
-    return ()
-
-
-def any_network(generator: Generator) -> None:
-    """An objective that every generator can be asked for."""
-
-
-@dataclass(frozen=True)
-class Objective:
-    """One term: weight * loss, taught to its owner every `every` steps.
-
-    A lazy term has a phase and an optimiser step of its own, and is multiplied by `every`. `taps` names the
-    feature maps that it will read from the pairs of this step; `check` refuses a generator without them.
-    """
-
-    name: str
-    owner: Literal["G", "D"]
-    loss: Callable[[Views], Tensor]
-    needs: tuple[str, ...] = ()
-    weight: float = 1.0
-    every: int = 1
-    lazy: bool = False
-    taps: Callable[[Views], tuple[str, ...]] = no_taps
-    check: Callable[[Generator], None] = any_network
-
-    def __post_init__(self) -> None:
-        assert set(self.needs) <= set(NEEDS), f"{self.name}: unknown view in {self.needs}"
-
-    @property
-    def scale(self) -> float:
-        """What the loss is multiplied by."""
-        return self.weight * self.every if self.lazy else self.weight
 
 
 def exit_at(recipe: Recipe, acting: Sequence[Objective], step: int) -> str:
@@ -116,6 +78,20 @@ class Views:
         """The adapted generator as it stands; its effective parameters are computed once a phase."""
         with torch.set_grad_enabled(self.owner == "G"):
             return Adapted(self.generator, effective(self.state.deltas, self.state.base))
+
+    @cached_property
+    def asked(self) -> dict[str, Tensor]:
+        """What this step's sentences ask for, where a hypernetwork learns (`hypernet.asked`)."""
+        return asked(self.state, self.keyed)
+
+    @cached_property
+    def students(self) -> list[Adapted]:
+        """The student, or with a hypernetwork the one of each sentence of this step."""
+        if self.state.hypernet is None:
+            return [self.student]
+        with torch.set_grad_enabled(self.owner == "G"):
+            given = [self.state.given(row) for row in self.asked["direction/0"]]
+            return [Adapted(self.generator, effective(deltas, self.state.base)) for deltas in given]
 
     @cached_property
     def latents(self) -> sampling.Latents:
@@ -170,14 +146,16 @@ class Views:
     @cached_property
     def guided_pair(self) -> Pair:
         """Both generators at the same style-mixed latents, with the same crossover and random noise: where the mapping
-        does not move, at the same w.
+        does not move, at the same w. With a hypernetwork the target's are those of each sentence, one after the other.
         """
         return Pair(self._guided_target, self._guided_source)
 
     @cached_property
     def _guided_target(self) -> Output:
         with torch.set_grad_enabled(self.owner == "G"):
-            return self._guided(self.student)
+            outputs = [self._guided(student) for student in self.students]
+        taps = {tap: torch.cat([one.taps[tap] for one in outputs]) for tap in outputs[0].taps}
+        return Output(torch.cat([one.image for one in outputs]), taps)
 
     @cached_property
     def _guided_source(self) -> Output:
@@ -191,10 +169,13 @@ class Views:
 
     @cached_property
     def embedded(self) -> list[tuple[Tensor, Tensor]]:
-        """For each guide the unit embeddings [B, dim] of the images of `guided_pair`: the student's, the source's."""
+        """For each guide the unit embeddings [B, dim] of the images of `guided_pair`: the student's, the source's, with
+        a hypernetwork once for each sentence.
+        """
         self._declared("embedded")
         known = embed_once(self.state, self.keyed, lambda: self._guided_source.image)
         moved, side = self._guided_target.image, self.recipe.loss_resolution
+        known = [one.repeat(len(self.students), 1) for one in known]
         return [(embed(g, moved, side), one) for (g, _), one in zip(self.state.guides, known, strict=True)]
 
     @property
@@ -204,8 +185,10 @@ class Views:
 
     def found(self, kind: str, guide: int) -> Tensor:
         """What `guidance.prepare` found for a guide, one row a sample: that of the training image which its turn it is,
-        or the only one.
+        or the only one; with a hypernetwork what each image's sentence asks for.
         """
+        if self.state.hypernet is not None:
+            return self.asked[f"{kind}/{guide}"].repeat_interleave(len(self.keyed.indices()), 0)
         rows = self.state.found[f"{kind}/{guide}"]
         return (
             rows[self._picked()] if len(rows) > 1 else rows.expand(len(self.keyed.indices()), *rows.shape[1:])

@@ -32,7 +32,8 @@ class Options:
     image: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
     """In place of TARGET: one picture whose style every face gets."""
     texts: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
-    """A domain for each line of a text file, in a folder of its own in --out; they share the source's passes."""
+    """A domain for each line of a text file, in a folder of its own in --out; they share the source's passes.
+    With --recipe hypernet one network that gives any sentence its domain."""
     images: Annotated[Path | None, arg(metavar="FOLDER", help_behavior_hint="")] = None
     """The same for each picture of a folder, as --image for one."""
     from_text: Annotated[str | None, arg(metavar="WORDS", help_behavior_hint='(default: "photo")')] = None
@@ -100,7 +101,7 @@ class Options:
 
 def run(options: Options) -> None:
     """Check the line, hand it to the library, and say where things are."""
-    if options.texts or options.images:
+    if (options.texts or options.images) and not is_hypernet(options):
         from stylegraft.cli.many import run_many
 
         run_many(options)
@@ -114,6 +115,7 @@ def run(options: Options) -> None:
         options.source,
         target,
         text=options.text,
+        texts=texts_of(options),
         recipe=row,
         out=None if options.dry_run else out,
         observer=observer,
@@ -127,6 +129,22 @@ def run(options: Options) -> None:
         write_report(done.folder)
     if done.folder:
         show_result(done, done.folder, options)
+
+
+def is_hypernet(options: Options) -> bool:
+    """Whether one network learns on all sentences."""
+    from stylegraft.adaptation.recipes import PAPER
+    from stylegraft.cli.settings import parse
+
+    row = PAPER.get(options.recipe or "")
+    return bool(row and parse(options.changes).get("domains", row.domains))
+
+
+def texts_of(options: Options) -> list[str] | None:
+    """The lines of --texts, where one network learns on them."""
+    from stylegraft.cli.many import lines_of
+
+    return [str(line) for line in lines_of(options.texts)] if options.texts else None
 
 
 def settings(options: Options) -> dict[str, Any]:
@@ -170,14 +188,15 @@ def checked(options: Options) -> tuple[Recipe, str | None, Path]:
     request = ask(
         row,
         text=options.text,
+        texts=texts_of(options),
         from_text=options.from_text,
-        pictures=options.target,
+        pictures=options.target or options.images,
         image=options.image,
         guides=options.guide,
     )
     find_space(options.space or row.space)
     target = options.target or (str(options.image) if options.image else None)
-    out = options.out or default_folder(target or request.name)
+    out = options.out or default_folder(str(target or options.texts or request.name))
     eyes(parse_rules(options.until, options.floor, options.patience, options.keep, options.hold_out))
     if options.image:
         check_one(options.image)
@@ -206,7 +225,7 @@ def check_trace(options: Options) -> None:
             raise StylegraftError(f"{flag} {value}: is for --trace, which is not there")
     if options.trace_every is not None and options.trace_every < 1:
         raise StylegraftError(f"--trace-every {options.trace_every}: expected at least 1 step between points")
-    if options.trace and options.text is not None:
+    if options.trace and (options.text is not None or options.texts):
         raise StylegraftError(
             "--trace: measures how near samples come to pictures of the target, and --text has none"
         )
@@ -231,6 +250,9 @@ def show_result(done: Run, folder: Path, options: Options) -> None:
     from stylegraft.sources import SOURCES
 
     domain, shown = folder / "domain.safetensors", shlex.quote(str(folder))
+    if done.hypernet:
+        show_hypernet(done, folder)
+        return
     named = options.target or options.image or options.text or ""
     base = "" if options.source in SOURCES else f" --source {shlex.quote(options.source)}"
     report = f"\nreport     {folder / 'report.html'}" if options.trace else ""
@@ -242,3 +264,17 @@ domain     {domain}     {file_size(domain)}, {done.domain.count:,} numbers{repor
 next       stylegraft sample {shown}{base} --seeds 0-63 --out grid.png
            stylegraft sample {shown}{base} --strength 0.5 --out half.png
            stylegraft inspect {shown}""")
+
+
+def show_hypernet(done: Run, folder: Path) -> None:
+    """The same of a hypernetwork."""
+    from stylegraft.cli.console import file_size
+
+    assert done.hypernet is not None
+    network, shown = folder / "hypernet.safetensors", shlex.quote(str(folder))
+    print(f"""
+pictures   {folder / "grid.png"}     source above, some of its sentences below
+network    {network}     {file_size(network)}, gives {done.domain.count:,} numbers
+
+next       stylegraft hypernet {shown} "WORDS" --out domain.safetensors
+           stylegraft hypernet {shown}""")

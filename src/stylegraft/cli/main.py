@@ -27,6 +27,7 @@ GROUPS: dict[str, dict[str, str]] = {
     },
     "use": {
         "sample": "draw images from a source, a run or a domain file",
+        "hypernet": "give sentences their domains, by a trained hypernetwork",
         "mix": "mix domains: a grid of them, or the mix as a domain file",
         "translate": "draw the faces of photos in a domain",
         "edit": "edit faces along directions or channels, on a source or in a domain",

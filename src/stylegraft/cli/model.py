@@ -73,9 +73,12 @@ def check_base(domain: Found, base: Found) -> None:
     """Refuse another base of a domain by the two headers alone; loading compares the weights themselves."""
     wanted, found = domain.says(str, "base", "sha256"), base.metadata.get("base", "")
     if found and found != wanted:
-        name = domain.says(str, "base", "name")
+        name, what = (
+            domain.says(str, "base", "name"),
+            "hypernetwork" if domain.kind == "hypernetwork" else "domain",
+        )
         raise StylegraftError(
-            f"{domain.path}: the domain stands on the base {name!r} (sha256 {wanted[:12]}),"
+            f"{domain.path}: the {what} stands on the base {name!r} (sha256 {wanted[:12]}),"
             f" {base.path} is another one (sha256 {found[:12]}); give its own base with --source"
         )
 

@@ -49,6 +49,7 @@ ADDS: dict[str, str] = {
     "jojogan": "D frozen: mixed codes",
     "difa": "no D: style by places",
     "hdn": "no D: words; gains, angles",
+    "hypernet": "no D: any words, one pass",
 }
 
 # CPU time of a mean step over tgan's in the same space: benchmarks/results/step-cost-recipes-faces-64.json.
@@ -72,12 +73,19 @@ COST: dict[str, float] = {
     "rssa": 1.8,
     "maskedd": 1.9,
     "weditgan": 1.1,
+    "nada": 0.6,
+    "mtg": 1.1,
+    "jojogan": 0.5,
+    "difa": 0.7,
+    "hdn": 0.6,
+    "hypernet": 1.1,
 }
 
 LEGEND = (
     "space: what moves unless --space says otherwise. cost: the time of a step over tgan's in the same space, at batch "
     "4 on a CPU, measured on faces-64; what a method does once, before or between its steps, is not in it. freezesg "
-    "has none: faces-64 has no running images for its loss; of nada, mtg, difa and hdn it is mostly the guide's."
+    "has none: faces-64 has no running images for its loss. nada, mtg, difa, hdn and hypernet looked through sprig, "
+    "and a larger guide costs more; hdn was in hdn-before; hypernet's step is two faces in each of four sentences."
 )
 MORE = (
     "`stylegraft recipes NAME` says what one moves and changes, with --all every field; `stylegraft recipes SOURCE` "

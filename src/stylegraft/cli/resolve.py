@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 # A direction is a domain in the file of StyleDomain or HyperDomainNet; a direction of `edit` is another thing.
-Kind = Literal["source", "domain", "direction", "run", "file of codes", "direction of edit"]
+Kind = Literal["source", "domain", "direction", "run", "hypernetwork", "file of codes", "direction of edit"]
 MODELS: tuple[Kind, ...] = ("source", "domain", "direction", "run")
 KEPT: tuple[Kind, ...] = ("file of codes", "direction of edit")
 SUFFIXES = (".safetensors", ".pkl", ".pt")
@@ -24,6 +24,7 @@ FORMATS: dict[str, Kind] = {
     "stylegraft-source": "source",
     "stylegraft-layout": "source",  # in the names of another code base
     "stylegraft-domain": "domain",
+    "stylegraft-hypernet": "hypernetwork",
     "stylegraft-latents": "file of codes",
     "stylegraft-direction": "direction of edit",
 }

@@ -205,6 +205,33 @@ class Delta:
         return sum(part.numel() for part in self.parts.values())
 
 
+def leaves_of(deltas: Mapping[str, Iterable[Delta]]) -> Parts:
+    """Their tensors by name `parameter|form|part`; one that several share under the name where it is met first."""
+    found: Parts = {}
+    met: set[int] = set()
+    for parameter, terms in deltas.items():
+        for term in terms:
+            for part, tensor in term.parts.items():
+                if id(tensor) not in met:
+                    met.add(id(tensor))
+                    found[f"{parameter}|{term.form}|{part}"] = tensor
+    return found
+
+
+def refilled(
+    deltas: Mapping[str, Iterable[Delta]], leaves: Mapping[str, Tensor]
+) -> dict[str, tuple[Delta, ...]]:
+    """The same deltas of other tensors, named as `leaves_of` names their own; shared ones stay shared."""
+    others = {id(tensor): leaves[name] for name, tensor in leaves_of(deltas).items()}
+    return {
+        parameter: tuple(
+            Delta(term.coefficient, term.form, {part: others[id(own)] for part, own in term.parts.items()})
+            for term in terms
+        )
+        for parameter, terms in deltas.items()
+    }
+
+
 def check_parts(name: str, delta: Delta, shape: Iterable[int]) -> None:
     """Refuse parts that do not belong to a parameter `name` of this shape, saying what was expected."""
     expected = delta.spec.parts(shape)

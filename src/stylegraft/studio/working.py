@@ -42,6 +42,7 @@ def recipes(studio: Studio, told: dict[str, Any]) -> list[dict[str, Any]]:
             "note": NOTES.get(name, ""),
         }
         for name, row in rows.items()
+        if not row.domains  # a hypernetwork takes a list of sentences, for which no page has a field
     ]
 
 
