@@ -264,6 +264,18 @@ def test_guides_see_a_reduced_image(monkeypatch: pytest.MonkeyPatch):
     assert seen == {8}
 
 
+def test_guides_see_no_more_than_a_file_shows():
+    """What lies beyond white is white to a guide, and going further there has no slope."""
+    guide = ToyGuide(5)
+    images = (2 * pictures(2).float() / 127.5 - 2).requires_grad_()
+    found = guidance.embed(guide, images)
+    assert torch.allclose(found, guidance.embed(guide, images.detach().clamp(-1, 1)), atol=1e-6)
+    (slope,) = torch.autograd.grad(found[:, 0].sum(), images)
+    beyond = images.detach().abs() > 1
+    assert 0.2 < float(beyond.float().mean()) < 0.8
+    assert not slope[beyond].any() and slope[~beyond].any()
+
+
 # Adaptive layers
 
 
@@ -302,7 +314,7 @@ def test_the_score_of_a_row_is_its_mean_gradient():
     loss: Any = 0
     for guide, weight in GUIDES:
         wanted = encode_texts(guide, ["pencil"], state.recipe.templates)[0]
-        loss = loss + weight * (1 - torch.cosine_similarity(guide.encode_image(image), wanted[None])).sum()
+        loss = loss + weight * (1 - torch.cosine_similarity(guide.encode_image(image.clamp(-1, 1)), wanted[None])).sum()
     (gradient,) = torch.autograd.grad(loss, ws)
     assert torch.allclose(found, gradient.abs().mean((0, 2)), rtol=1e-3)
     assert rows.choose(state).tolist() == sorted(found.topk(2).indices.tolist())
