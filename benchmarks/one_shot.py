@@ -8,9 +8,9 @@
 Quality and diversity are those of `metrics.similarity` on 500 samples at psi 1, the same for every row, in the guide
 whose name they carry; the words stand in the table of templates `TEMPLATES`. Whether only the guide was pleased is
 judged by the probe (`style_probe`), which shares nothing with it: the share of samples in which it sees the style, and
-the tint, that was asked for. An image is one picture under the filters of the same look, of a face that no sample
-shows. Every row is a process of its own, as the peak of a process never falls. Writes benchmarks/results/one-shot.json
-and the table.
+the tint, that was asked for. `photo` is the mean cosine to the word that the request leads away from. An image is one
+picture under the filters of the same look, of a face that no sample shows. Every row is a process of its own, as the
+peak of a process never falls. Writes benchmarks/results/one-shot.json and the table.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from heading import RESULTS, ROOT, heading, write
 from style_probe import Probe
 
 from stylegraft.adaptation.recipes import recipe
+from stylegraft.adaptation.request import SOURCE
 from stylegraft.adaptation.run import adapt
 from stylegraft.atomic import write_text
 from stylegraft.checkpoints.source import Source
@@ -82,9 +83,11 @@ def judged(generator: Generator, guide: Guide, wanted: torch.Tensor, style: str,
     images = to_uint8(faces(generator, FIRST, SAMPLES)).float() / 127.5 - 1
     with torch.no_grad():
         features = torch.cat([guide.encode_image(few) for few in images.split(AT_ONCE)])
+    left = encode_texts(guide, [SOURCE], TEMPLATES)[0]
     pair, probe = similarity(features, wanted, encoder=guide.name), Probe()
     return {
         f"quality-{guide.name}": round(pair.quality, 3),
+        f"{SOURCE}-{guide.name}": round(similarity(features, left, encoder=guide.name).quality, 3),
         f"diversity-{guide.name}": round(pair.diversity, 3),
         "style": round(probe.share(images, "style", style), 3),
         "tint": round(probe.share(images, "tint", tint), 3),
@@ -126,12 +129,24 @@ def one(row: dict[str, Any]) -> dict[str, Any]:
 def table(rows: list[dict[str, Any]], guide: str) -> str:
     """The rows in Markdown."""
     both = f"quality-{guide} / diversity-{guide}"
-    head = ("recipe", "space", "asked for, by", both, "style", "tint", "steps", "CPU s", "peak MiB", "KiB")
+    head = (
+        "recipe",
+        "space",
+        "asked for, by",
+        both,
+        SOURCE,
+        "style",
+        "tint",
+        "steps",
+        "CPU s",
+        "peak MiB",
+        "KiB",
+    )
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for row in rows:
         cells = [row["recipe"], row["space"], f"{words(*row['request'])}, {row['by']}"]
         cells += [f"{row[f'quality-{guide}']:.3f} / {row[f'diversity-{guide}']:.3f}"]
-        cells += [f"{row['style']:.2f}", f"{row['tint']:.2f}"]
+        cells += [f"{row[f'{SOURCE}-{guide}']:.2f}", f"{row['style']:.2f}", f"{row['tint']:.2f}"]
         if "steps" in row:
             cells += [
                 f"{row['steps']}",

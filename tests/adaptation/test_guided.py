@@ -314,7 +314,11 @@ def test_the_score_of_a_row_is_its_mean_gradient():
     loss: Any = 0
     for guide, weight in GUIDES:
         wanted = encode_texts(guide, ["pencil"], state.recipe.templates)[0]
-        loss = loss + weight * (1 - torch.cosine_similarity(guide.encode_image(image.clamp(-1, 1)), wanted[None])).sum()
+        loss = (
+            loss
+            + weight
+            * (1 - torch.cosine_similarity(guide.encode_image(image.clamp(-1, 1)), wanted[None])).sum()
+        )
     (gradient,) = torch.autograd.grad(loss, ws)
     assert torch.allclose(found, gradient.abs().mean((0, 2)), rtol=1e-3)
     assert rows.choose(state).tolist() == sorted(found.topk(2).indices.tolist())
@@ -336,6 +340,28 @@ def test_a_run_lowers_its_loss(name: str):
     terms = {f"G/{term.name}": term.scale for term in objectives(state.recipe) if term.name != "scc"}
     losses = [sum(scale * one[key] for key, scale in terms.items()) for one in train(state, 48)]
     assert np.mean(losses[-5:]) < 0.9 * np.mean(losses[:2])
+
+
+def test_pictures_come_towards_the_sentence_and_leave_the_other():
+    """Sixteen faces that the run may have drawn nothing of, before and after it, in the first guide."""
+    guide = GUIDES[0][0]
+    wanted, left = encode_texts(guide, ["pencil", "photo"], "a")
+    z = torch.randn(16, 8, generator=torch.Generator().manual_seed(3))
+    run = adapt(
+        toy(),
+        text="pencil",
+        guides=GUIDES[:1],
+        recipe=small("nada", steps=40, lr=0.0005),
+        space="stylespace",
+        quiet=True,
+    )
+    with torch.no_grad():
+        before, after = (
+            guidance.embed(guide, g(z).image) for g in (toy().generator, run.domain.merge(toy().generator))
+        )
+    for text, sign in ((wanted, 1), (left, -1)):
+        moved = torch.cosine_similarity(after, text[None]) - torch.cosine_similarity(before, text[None])
+        assert (sign * moved > 0).float().mean() > 0.9
 
 
 def test_parts_of_a_step_are_the_whole_step():
