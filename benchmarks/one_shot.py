@@ -47,7 +47,8 @@ from build_sprig import looks  # pyright: ignore
 REQUESTS = [
     ("lines", "orange"),
     ("relief", "pink"),
-]  # of `looks.HELD_OUT`: sprig was never shown them together
+    ("pencil", "plain"),
+]  # the first two of `looks.HELD_OUT`: sprig was never shown them together
 SPACES = ["stylespace", "affine-light+", "hdn-before", "full"]
 RECIPES = ["nada", "hdn", "difa", "mtg", "jojogan"]
 SAMPLES, AT_ONCE, TEMPLATES = 500, 50, "a"
@@ -58,8 +59,8 @@ BEGIN, END = "<!-- measured -->", "<!-- /measured -->"
 
 
 def words(style: str, tint: str) -> str:
-    """`line drawing in orange`."""
-    return f"{looks.STYLES[style].words[0]} in {tint}"
+    """`line drawing in orange`, `pencil drawing`."""
+    return looks.STYLES[style].words[0] + (f" in {tint}" if tint != looks.PLAIN else "")
 
 
 @torch.no_grad()
@@ -123,6 +124,9 @@ def one(row: dict[str, Any]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         done.domain.save(Path(folder) / "domain.safetensors")
         cost["bytes"] = (Path(folder) / "domain.safetensors").stat().st_size
+    if "domains" in row:
+        name = "-".join([row["recipe"], row["space"], row["by"], style, tint])
+        done.domain.save(Path(row["domains"]) / f"{name}.safetensors")
     return judged(done.domain.merge(source.generator), guide, wanted, style, tint) | cost
 
 
@@ -161,10 +165,12 @@ def table(rows: list[dict[str, Any]], guide: str) -> str:
 def asked_for(args: argparse.Namespace, guide: str) -> list[dict[str, Any]]:
     """The rows to measure: what goes together of recipes, spaces, ways of asking and requests."""
     fixed = {"source": args.source, "guide": guide, "steps": args.steps}
+    fixed |= {"domains": str(args.domains)} if args.domains else {}
     return [
         fixed | dict(zip(KEY, (name, space, by, list(request)), strict=True))
         for by in args.by
-        for request in REQUESTS[: args.requests]
+        for request in REQUESTS
+        if request[0] in args.requests
         for name in args.only
         for space in (args.spaces if name != "source" else ["none"])
         if by == "image" or name == "source" or recipe(name).reads
@@ -187,9 +193,11 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=["source", *RECIPES])
     parser.add_argument("--spaces", nargs="*", default=SPACES)
     parser.add_argument("--by", nargs="*", default=["text", "image"], choices=["text", "image"])
-    parser.add_argument("--requests", type=int, default=len(REQUESTS), help="so many of them, the first")
+    styles = [style for style, _ in REQUESTS]
+    parser.add_argument("--requests", nargs="*", default=styles, choices=styles)
     parser.add_argument("--steps", type=int, help="default: the recipe's")
     parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--domains", type=Path, help="a folder that keeps the domain of each row")
     parser.add_argument(
         "--table", action="store_true", help="write the table of what is kept, and measure nothing"
     )

@@ -347,14 +347,8 @@ def test_pictures_come_towards_the_sentence_and_leave_the_other():
     guide = GUIDES[0][0]
     wanted, left = encode_texts(guide, ["pencil", "photo"], "a")
     z = torch.randn(16, 8, generator=torch.Generator().manual_seed(3))
-    run = adapt(
-        toy(),
-        text="pencil",
-        guides=GUIDES[:1],
-        recipe=small("nada", steps=40, lr=0.0005),
-        space="stylespace",
-        quiet=True,
-    )
+    own = small("nada", steps=40, lr=0.005, batch=4, templates="a")
+    run = adapt(toy(), text="pencil", guides=GUIDES[:1], recipe=own, space="full", quiet=True)
     with torch.no_grad():
         before, after = (
             guidance.embed(guide, g(z).image) for g in (toy().generator, run.domain.merge(toy().generator))
@@ -476,7 +470,7 @@ def test_the_plan_says_who_guides_and_where_to():
         "guided by toy (000000000000, weight 1), toy (000000000000, weight 0.5) towards 'pencil', away from"
         in lines
     )
-    assert "no images, batch 4" in lines and "D: none" in lines
+    assert "no images, batch 2" in lines and "D: none" in lines
     assert "inverted into W+, 2 steps" in "\n".join(describe(fresh("mtg", "stylespace"), "stylespace"))
     assert "both generators' own maps" in "\n".join(describe(fresh("difa", "stylespace"), "stylespace"))
     plan = adapt(

@@ -216,13 +216,12 @@ SCALED: dict[str, dict[str, Any]] = {
     "ui2i":     _SMALL | dict(swap=16),
     "freezesg": _SMALL | dict(ada_kimg=5.0, space="late@16", structure_levels=2),
     "weditgan": _SMALL | dict(steps=500, ada_kimg=5.0),
-    # What looks through a guide has the global term, for by the direction alone sprig left faces photographs, and a space
-    # that moves kernels of the last layers: by words style offsets took on the tint and no lines (docs/one-shot.md).
-    # Half the batch and half the rates of 1024 px. DiFa's consistency at 6 held photographs.
+    # The global term, for by the direction alone sprig left faces photographs, and a space that moves a block's kernels
+    # too, for style offsets took on the tint and no lines (docs/one-shot.md). DiFa's consistency at 6 held photographs.
     "nada":     dict(steps=150, batch=2, lr=0.0012, near=3.0, source_samples=200, space=KERNELS),
     "mtg":      dict(steps=120, batch=2, lr=0.0012, lr_warmup=10, space=KERNELS),
     # Of 10 rows of W+ those below 32 px, as 7 of 18 are at 1024.
-    "jojogan":  dict(steps=80, batch=2, lr=0.001, jojo_rows=4),
+    "jojogan":  dict(steps=120, batch=2, lr=0.0012, jojo_rows=4, space=KERNELS),
     "difa":     dict(
         steps=120, lr=0.0012, lr_warmup=10, near=3.0, scc=2.0, scc_rows=4, scc_window=20, scc_full=120,
         source_samples=200, space=KERNELS,
