@@ -86,12 +86,17 @@ def judged(generator: Generator, guide: Guide, wanted: torch.Tensor, style: str,
         features = torch.cat([guide.encode_image(few) for few in images.split(AT_ONCE)])
     left = encode_texts(guide, [SOURCE], TEMPLATES)[0]
     pair, probe = similarity(features, wanted, encoder=guide.name), Probe()
+    likeliest = {head: found.argmax(1) for head, found in probe(images).items()}
+
+    def share(head: str, name: str) -> float:
+        return round((likeliest[head] == probe.heads[head].index(name)).float().mean().item(), 3)
+
     return {
         f"quality-{guide.name}": round(pair.quality, 3),
         f"{SOURCE}-{guide.name}": round(similarity(features, left, encoder=guide.name).quality, 3),
         f"diversity-{guide.name}": round(pair.diversity, 3),
-        "style": round(probe.share(images, "style", style), 3),
-        "tint": round(probe.share(images, "tint", tint), 3),
+        "style": share("style", style),
+        "tint": share("tint", tint),
     }
 
 
