@@ -8,9 +8,9 @@
 Quality and diversity are those of `metrics.similarity` on 500 samples at psi 1, the same for every row, in the guide
 whose name they carry; the words stand in the table of templates `TEMPLATES`. Whether only the guide was pleased is
 judged by the probe (`style_probe`), which shares nothing with it: the share of samples in which it sees the style, and
-the tint, that was asked for. An image is one picture under the filters of the same look, of a face that no sample
-shows. Every row is a process of its own, as the peak of a process never falls. Writes benchmarks/results/one-shot.json
-and the table.
+the tint, that was asked for. `photo` is the mean cosine to the word that the request leads away from. An image is one
+picture under the filters of the same look, of a face that no sample shows. Every row is a process of its own, as the
+peak of a process never falls. Writes benchmarks/results/one-shot.json and the table.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from heading import RESULTS, ROOT, heading, write
 from style_probe import Probe
 
 from stylegraft.adaptation.recipes import recipe
+from stylegraft.adaptation.request import SOURCE
 from stylegraft.adaptation.run import adapt
 from stylegraft.atomic import write_text
 from stylegraft.checkpoints.source import Source
@@ -46,7 +47,8 @@ from build_sprig import looks  # pyright: ignore
 REQUESTS = [
     ("lines", "orange"),
     ("relief", "pink"),
-]  # of `looks.HELD_OUT`: sprig was never shown them together
+    ("pencil", "plain"),
+]  # the first two of `looks.HELD_OUT`: sprig was never shown them together
 SPACES = ["stylespace", "affine-light+", "hdn-before", "full"]
 RECIPES = ["nada", "hdn", "difa", "mtg", "jojogan"]
 SAMPLES, AT_ONCE, TEMPLATES = 500, 50, "a"
@@ -57,8 +59,8 @@ BEGIN, END = "<!-- measured -->", "<!-- /measured -->"
 
 
 def words(style: str, tint: str) -> str:
-    """`line drawing in orange`."""
-    return f"{looks.STYLES[style].words[0]} in {tint}"
+    """`line drawing in orange`, `pencil drawing`."""
+    return looks.STYLES[style].words[0] + (f" in {tint}" if tint != looks.PLAIN else "")
 
 
 @torch.no_grad()
@@ -82,12 +84,19 @@ def judged(generator: Generator, guide: Guide, wanted: torch.Tensor, style: str,
     images = to_uint8(faces(generator, FIRST, SAMPLES)).float() / 127.5 - 1
     with torch.no_grad():
         features = torch.cat([guide.encode_image(few) for few in images.split(AT_ONCE)])
+    left = encode_texts(guide, [SOURCE], TEMPLATES)[0]
     pair, probe = similarity(features, wanted, encoder=guide.name), Probe()
+    likeliest = {head: found.argmax(1) for head, found in probe(images).items()}
+
+    def share(head: str, name: str) -> float:
+        return round((likeliest[head] == probe.heads[head].index(name)).float().mean().item(), 3)
+
     return {
         f"quality-{guide.name}": round(pair.quality, 3),
+        f"{SOURCE}-{guide.name}": round(similarity(features, left, encoder=guide.name).quality, 3),
         f"diversity-{guide.name}": round(pair.diversity, 3),
-        "style": round(probe.share(images, "style", style), 3),
-        "tint": round(probe.share(images, "tint", tint), 3),
+        "style": share("style", style),
+        "tint": share("tint", tint),
     }
 
 
@@ -120,18 +129,33 @@ def one(row: dict[str, Any]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         done.domain.save(Path(folder) / "domain.safetensors")
         cost["bytes"] = (Path(folder) / "domain.safetensors").stat().st_size
+    if "domains" in row:
+        name = "-".join([row["recipe"], row["space"], row["by"], style, tint])
+        done.domain.save(Path(row["domains"]) / f"{name}.safetensors")
     return judged(done.domain.merge(source.generator), guide, wanted, style, tint) | cost
 
 
 def table(rows: list[dict[str, Any]], guide: str) -> str:
     """The rows in Markdown."""
     both = f"quality-{guide} / diversity-{guide}"
-    head = ("recipe", "space", "asked for, by", both, "style", "tint", "steps", "CPU s", "peak MiB", "KiB")
+    head = (
+        "recipe",
+        "space",
+        "asked for, by",
+        both,
+        SOURCE,
+        "style",
+        "tint",
+        "steps",
+        "CPU s",
+        "peak MiB",
+        "KiB",
+    )
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for row in rows:
         cells = [row["recipe"], row["space"], f"{words(*row['request'])}, {row['by']}"]
         cells += [f"{row[f'quality-{guide}']:.3f} / {row[f'diversity-{guide}']:.3f}"]
-        cells += [f"{row['style']:.2f}", f"{row['tint']:.2f}"]
+        cells += [f"{row[f'{SOURCE}-{guide}']:.2f}", f"{row['style']:.2f}", f"{row['tint']:.2f}"]
         if "steps" in row:
             cells += [
                 f"{row['steps']}",
@@ -146,10 +170,12 @@ def table(rows: list[dict[str, Any]], guide: str) -> str:
 def asked_for(args: argparse.Namespace, guide: str) -> list[dict[str, Any]]:
     """The rows to measure: what goes together of recipes, spaces, ways of asking and requests."""
     fixed = {"source": args.source, "guide": guide, "steps": args.steps}
+    fixed |= {"domains": str(args.domains)} if args.domains else {}
     return [
         fixed | dict(zip(KEY, (name, space, by, list(request)), strict=True))
         for by in args.by
-        for request in REQUESTS[: args.requests]
+        for request in REQUESTS
+        if request[0] in args.requests
         for name in args.only
         for space in (args.spaces if name != "source" else ["none"])
         if by == "image" or name == "source" or recipe(name).reads
@@ -172,9 +198,11 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=["source", *RECIPES])
     parser.add_argument("--spaces", nargs="*", default=SPACES)
     parser.add_argument("--by", nargs="*", default=["text", "image"], choices=["text", "image"])
-    parser.add_argument("--requests", type=int, default=len(REQUESTS), help="so many of them, the first")
+    styles = [style for style, _ in REQUESTS]
+    parser.add_argument("--requests", nargs="*", default=styles, choices=styles)
     parser.add_argument("--steps", type=int, help="default: the recipe's")
     parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--domains", type=Path, help="a folder that keeps the domain of each row")
     parser.add_argument(
         "--table", action="store_true", help="write the table of what is kept, and measure nothing"
     )

@@ -19,7 +19,8 @@ from torch.nn import functional as F
 
 from stylegraft.adaptation import loop, sampling
 from stylegraft.adaptation.objectives import objectives
-from stylegraft.adaptation.recipes import ema_beta, recipe
+from stylegraft.adaptation.rates import ema_beta
+from stylegraft.adaptation.recipes import recipe
 from stylegraft.adaptation.stages import thaw
 from stylegraft.adaptation.state import State, begin
 from stylegraft.adaptation.views import Views

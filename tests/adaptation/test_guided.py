@@ -22,7 +22,8 @@ from stylegraft.adaptation.loop import train
 from stylegraft.adaptation.many import adapt_many
 from stylegraft.adaptation.objectives import difa, hdn, jojogan, mtg, nada, objectives
 from stylegraft.adaptation.plan import describe
-from stylegraft.adaptation.recipes import PAPER, learning_rate, recipe
+from stylegraft.adaptation.rates import learning_rate
+from stylegraft.adaptation.recipes import PAPER, recipe
 from stylegraft.adaptation.request import Request, ask, default_recipe
 from stylegraft.adaptation.run import adapt
 from stylegraft.adaptation.state import State, begin
@@ -264,6 +265,18 @@ def test_guides_see_a_reduced_image(monkeypatch: pytest.MonkeyPatch):
     assert seen == {8}
 
 
+def test_guides_see_no_more_than_a_file_shows():
+    """What lies beyond white is white to a guide, and going further there has no slope."""
+    guide = ToyGuide(5)
+    images = (2 * pictures(2).float() / 127.5 - 2).requires_grad_()
+    found = guidance.embed(guide, images)
+    assert torch.allclose(found, guidance.embed(guide, images.detach().clamp(-1, 1)), atol=1e-6)
+    (slope,) = torch.autograd.grad(found[:, 0].sum(), images)
+    beyond = images.detach().abs() > 1
+    assert 0.2 < float(beyond.float().mean()) < 0.8
+    assert not slope[beyond].any() and slope[~beyond].any()
+
+
 # Adaptive layers
 
 
@@ -302,7 +315,11 @@ def test_the_score_of_a_row_is_its_mean_gradient():
     loss: Any = 0
     for guide, weight in GUIDES:
         wanted = encode_texts(guide, ["pencil"], state.recipe.templates)[0]
-        loss = loss + weight * (1 - torch.cosine_similarity(guide.encode_image(image), wanted[None])).sum()
+        loss = (
+            loss
+            + weight
+            * (1 - torch.cosine_similarity(guide.encode_image(image.clamp(-1, 1)), wanted[None])).sum()
+        )
     (gradient,) = torch.autograd.grad(loss, ws)
     assert torch.allclose(found, gradient.abs().mean((0, 2)), rtol=1e-3)
     assert rows.choose(state).tolist() == sorted(found.topk(2).indices.tolist())
@@ -324,6 +341,22 @@ def test_a_run_lowers_its_loss(name: str):
     terms = {f"G/{term.name}": term.scale for term in objectives(state.recipe) if term.name != "scc"}
     losses = [sum(scale * one[key] for key, scale in terms.items()) for one in train(state, 48)]
     assert np.mean(losses[-5:]) < 0.9 * np.mean(losses[:2])
+
+
+def test_pictures_come_towards_the_sentence_and_leave_the_other():
+    """Sixteen faces that the run may have drawn nothing of, before and after it, in the first guide."""
+    guide = GUIDES[0][0]
+    wanted, left = encode_texts(guide, ["pencil", "photo"], "a")
+    z = torch.randn(16, 8, generator=torch.Generator().manual_seed(3))
+    own = small("nada", steps=40, lr=0.005, batch=4, templates="a")
+    run = adapt(toy(), text="pencil", guides=GUIDES[:1], recipe=own, space="full", quiet=True)
+    with torch.no_grad():
+        before, after = (
+            guidance.embed(guide, g(z).image) for g in (toy().generator, run.domain.merge(toy().generator))
+        )
+    for text, sign in ((wanted, 1), (left, -1)):
+        moved = torch.cosine_similarity(after, text[None]) - torch.cosine_similarity(before, text[None])
+        assert (sign * moved > 0).float().mean() > 0.9
 
 
 def test_parts_of_a_step_are_the_whole_step():
@@ -438,7 +471,7 @@ def test_the_plan_says_who_guides_and_where_to():
         "guided by toy (000000000000, weight 1), toy (000000000000, weight 0.5) towards 'pencil', away from"
         in lines
     )
-    assert "no images, batch 4" in lines and "D: none" in lines
+    assert "no images, batch 2" in lines and "D: none" in lines
     assert "inverted into W+, 2 steps" in "\n".join(describe(fresh("mtg", "stylespace"), "stylespace"))
     assert "both generators' own maps" in "\n".join(describe(fresh("difa", "stylespace"), "stylespace"))
     plan = adapt(

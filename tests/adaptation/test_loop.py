@@ -16,7 +16,8 @@ from stylegraft.adaptation import sampling
 from stylegraft.adaptation.keeping import pack
 from stylegraft.adaptation.loop import Diverged, phases, train
 from stylegraft.adaptation.objectives import objectives
-from stylegraft.adaptation.recipes import ema_beta, recipe
+from stylegraft.adaptation.rates import ema_beta
+from stylegraft.adaptation.recipes import recipe
 from stylegraft.adaptation.state import begin
 from stylegraft.adaptation.views import Objective, Views
 from stylegraft.errors import StylegraftError

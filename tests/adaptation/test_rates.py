@@ -7,15 +7,8 @@ from typing import Any
 import pytest
 
 from stylegraft.adaptation.plan import averages, describe
-from stylegraft.adaptation.recipes import (
-    ema_beta,
-    ema_half_life,
-    fit,
-    judge_rate,
-    learning_rate,
-    learning_rate_at,
-    recipe,
-)
+from stylegraft.adaptation.rates import ema_beta, ema_half_life, judge_rate, learning_rate, learning_rate_at
+from stylegraft.adaptation.recipes import fit, recipe
 from stylegraft.domains import SPACES
 from stylegraft.errors import StylegraftError
 

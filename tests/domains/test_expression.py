@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-from stylegraft.adaptation.recipes import SPACE_LR, learning_rate, recipe
+from stylegraft.adaptation.rates import SPACE_LR, learning_rate
+from stylegraft.adaptation.recipes import recipe
 from stylegraft.domains import FORMS, SPACES, canonical, count, expression, find_space, resolve
 from stylegraft.errors import StylegraftError
 from stylegraft.networks import groups

@@ -98,7 +98,10 @@ def device_of(generator: Generator) -> torch.device:
 
 
 def reduced(images: Tensor, side: int) -> Tensor:
-    """Images at no more than `side` px, by averaging; 0: as they are."""
+    """Images as a file would show them, values cut to [-1, 1], and at no more than `side` px, by averaging; 0: at all
+    of them. Uncut, a guide is pleased by colours beyond white that nobody sees.
+    """
+    images = images.clamp(-1, 1)
     return F.interpolate(images, size=side, mode="area") if 0 < side < images.shape[-1] else images
 
 
@@ -215,6 +218,7 @@ def source_mean(state: State, guide: Guide) -> Tensor:
         guide.digest,
         str(recipe.source_samples),
         str(recipe.loss_resolution),
+        "cut",  # as `reduced` shows them; means of before are of uncut images
     ]
     path = means_folder() / f"{'-'.join(part[:16] for part in key)}.safetensors"
     try:

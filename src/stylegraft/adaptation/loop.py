@@ -24,7 +24,7 @@ from torch import Tensor
 
 from stylegraft.adaptation.objectives import objectives
 from stylegraft.adaptation.partition import hold
-from stylegraft.adaptation.recipes import ema_beta, warmed
+from stylegraft.adaptation.rates import ema_beta, warmed
 from stylegraft.adaptation.stages import active, enter, sparsify, thaw
 from stylegraft.adaptation.state import State
 from stylegraft.adaptation.views import Objective, Views

@@ -19,7 +19,8 @@ from stylegraft.adaptation.judges import forms_that_learn
 from stylegraft.adaptation.loop import train
 from stylegraft.adaptation.memory import step_memory
 from stylegraft.adaptation.partition import divide
-from stylegraft.adaptation.recipes import PROJECTED, Recipe, ema_half_life, judge_rate, learning_rate
+from stylegraft.adaptation.rates import ema_half_life, judge_rate, learning_rate
+from stylegraft.adaptation.recipes import PROJECTED, Recipe
 from stylegraft.adaptation.stages import decisions
 from stylegraft.adaptation.state import State
 from stylegraft.adaptation.timing import costliest_step, kinds, seconds_a_step, timed

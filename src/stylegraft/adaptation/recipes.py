@@ -9,13 +9,11 @@ what changes on small networks (`_SMALL` where it has no row); `recipe()` resolv
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
 from typing import Any
 
 from stylegraft.adaptation.checks import check
 from stylegraft.adaptation.fields import FIXED, Recipe, change
 from stylegraft.adaptation.notes import LEFT_OUT, NOTES
-from stylegraft.domains.expression import Named, Term, parse
 from stylegraft.errors import StylegraftError, nearest
 
 __all__ = [
@@ -207,6 +205,7 @@ _SMALL: dict[str, Any] = dict(
     warmup=100,
     warmup_scratch=300,
 )
+KERNELS = "affine-light+"
 SCALED: dict[str, dict[str, Any]] = {
     "ada":      _SMALL | dict(steps=800, ada_kimg=5.0),
     "fixnoise": _SMALL | dict(steps=800, ada_kimg=5.0),
@@ -220,14 +219,18 @@ SCALED: dict[str, dict[str, Any]] = {
     "ui2i":     _SMALL | dict(swap=16),
     "freezesg": _SMALL | dict(ada_kimg=5.0, space="late@16", structure_levels=2),
     "weditgan": _SMALL | dict(steps=500, ada_kimg=5.0),
-    # The global term, and slower: by the direction alone sprig left faces photographs after 60 steps, and at 0.002 with
-    # near=1 style offsets went past orange to a saturated red (docs/one-shot.md).
-    "nada":     dict(steps=120, lr=0.0012, near=3.0, source_samples=200),
-    "mtg":      dict(),
+    # The global term, for by the direction alone sprig left faces photographs, and a space that moves a block's kernels
+    # too, for style offsets took on the tint and no lines (docs/one-shot.md). DiFa's consistency at 6 held photographs.
+    "nada":     dict(steps=150, batch=2, lr=0.0012, near=3.0, source_samples=200, space=KERNELS),
+    "mtg":      dict(steps=120, batch=2, lr=0.0012, lr_warmup=10, space=KERNELS),
     # Of 10 rows of W+ those below 32 px, as 7 of 18 are at 1024.
-    "jojogan":  dict(jojo_rows=4),
-    "difa":     dict(batch=4, scc_rows=4, source_samples=200),
-    "hdn":      dict(source_samples=200),
+    "jojogan":  dict(steps=120, batch=2, lr=0.0012, jojo_rows=4, space=KERNELS),
+    "difa":     dict(
+        steps=120, lr=0.0012, lr_warmup=10, near=3.0, scc=2.0, scc_rows=4, scc_window=20, scc_full=120,
+        source_samples=200, space=KERNELS,
+    ),
+    # The gain before demodulation, which every source has.
+    "hdn":      dict(steps=150, lr=0.0006, near=3.0, source_samples=200, space="hdn-before"),
     # Of 57 sentences, tints had come after 200 steps, styles after 300 (docs/methods/hypernet.md).
     "hypernet": dict(steps=400, lr=0.0003, near=3.0, width=256, depth=2, ema_kimg=0.1),
 }  # fmt: skip
@@ -248,50 +251,6 @@ PROJECTED: dict[str, Any] = NEW_JUDGE | dict(
     mask=0.0,
     cl_latents="free",
 )
-
-# G's step, relative to the space `full`: the rates of StyleDomain's runs (README of its few-shot half) over its 0.002,
-# the other papers' 0.002 as it is. The smallest of an expression's factors holds; there a form on a group has the
-# form's, a group alone the group's, and what is not here 1. Deltas of D have the factors of their forms (`judge_rate`).
-SPACE_LR: dict[str, float] = {
-    "full": 1.0,           # 0.002, the configuration's default
-    "mapping": 1.0,
-    "synthesis": 1.0,
-    "affine": 1.0,
-    "stylespace": 10.0,    # 0.02
-    "affine+": 10.0,       # 0.02
-    "affine-light+": 4.0,  # 0.008 in the released runs; its README says 0.02
-    "stylespace-conv": 10.0,
-    "stylespace-sparse": 10.0,
-    "style+": 10.0,
-    "style-mult": 10.0,    # ours, as for stylespace; so are those of the next seven
-    "style-linear": 10.0,
-    "hdn": 10.0,
-    "hdn-before": 10.0,
-    "scale-shift": 10.0,
-    "scale": 10.0,
-    "scale-in": 10.0,
-    "gain": 10.0,
-    "w-offset": 5.0,       # 0.0025 in the scaled rows: WeditGAN's
-    "w-offset@res": 5.0,
-    "offset": 5.0,
-    "lowrank": 4.0,        # as affine-light+
-    "box": 10.0,           # as affine+
-    "rank-1": 1.0,         # AdAM's 0.002
-    "rank1": 1.0,
-    "singular-values": 20.0,  # kernels whose numbers are about 1 have singular values of about 20
-    "singular": 20.0,
-}  # fmt: skip
-
-# Of recipes without a game, whose steps StyleDomain chose apart: 0.05 on style offsets, 0.08 and 0.02 on gains with
-# DiFa's losses; HyperDomainNet's 0.1 on its gains.
-_OFFSETS: list[str] = ["stylespace", "stylespace-conv", "stylespace-sparse"]
-_GAINS: list[str] = ["hdn", "hdn-before", "gain", "style-mult"]
-OWN_LR: dict[str, dict[str, float]] = {
-    **dict.fromkeys(("nada", "mtg", "jojogan"), dict.fromkeys(_OFFSETS + _GAINS, 25.0)),
-    "difa": dict.fromkeys(_OFFSETS, 40.0) | dict.fromkeys(_GAINS, 10.0),
-    "hdn": dict.fromkeys(_OFFSETS, 25.0) | dict.fromkeys(_GAINS, 50.0),
-    "hypernet": dict.fromkeys(SPACE_LR, 1.0),  # of the network's parameters, whatever it gives
-}
 
 
 def recipe(name: str, *, preset: str = "scaled", **changes: Any) -> Recipe:
@@ -356,46 +315,3 @@ def changed(row: Recipe) -> dict[str, Any]:
     table = recipe(row.name, preset=row.preset) if row.name in PAPER else Recipe(row.name, row.paper)
     fields = (field.name for field in dataclasses.fields(Recipe) if field.name not in (*FIXED, "steps"))
     return {field: getattr(row, field) for field in fields if getattr(row, field) != getattr(table, field)}
-
-
-def learning_rate(row: Recipe, space: str) -> float:
-    """G's Adam step in this space: `lr * SPACE_LR[space]` (`OWN_LR`, where the recipe has its own), in an expression by
-    its most careful term.
-    """
-    return row.lr * _factor((_kind(item) for item in parse(space)), SPACE_LR | OWN_LR.get(row.name, {}))
-
-
-def judge_rate(row: Recipe, forms: Iterable[str]) -> float:
-    """D's Adam step on its deltas, of these forms: `lr_d` times the most careful factor. Weights move at `lr_d`."""
-    return row.lr_d * _factor(forms, SPACE_LR)
-
-
-def _kind(item: Named | Term) -> str:
-    """What `SPACE_LR` knows a term by."""
-    if isinstance(item, Named):
-        return item.name
-    return item.group if item.form == "dense" else item.form
-
-
-def _factor(kinds: Iterable[str], factors: Mapping[str, float]) -> float:
-    return min((factors.get(kind, 1.0) for kind in kinds), default=1.0)
-
-
-def learning_rate_at(row: Recipe, space: str, step: int) -> float:
-    """G's Adam step at a step of the run: a linear rise over the first `lr_warmup` of its steps, then full size."""
-    return learning_rate(row, space) * warmed(row, step)
-
-
-def warmed(row: Recipe, step: int) -> float:
-    """That rise, as a share of the full rate: 1 / lr_warmup at G's first step, 1 from the lr_warmup-th on."""
-    return min(max(step - row.warmup + 1, 0) / row.lr_warmup, 1.0) if row.lr_warmup else 1.0
-
-
-def ema_half_life(row: Recipe) -> float:
-    """Steps in which the averaged generator comes half way to the trained one."""
-    return 1000 * row.ema_kimg / row.batch
-
-
-def ema_beta(row: Recipe) -> float:
-    """Weight of the old average after one step: 0.5^(batch / half life in images); 0 keeps no average."""
-    return 0.5 ** (row.batch / (1000 * row.ema_kimg)) if row.ema_kimg > 0 else 0.0

@@ -22,7 +22,8 @@ from stylegraft.adaptation.exits import PatchHead, patch_tap
 from stylegraft.adaptation.guidance import Coder, Guides, check_guides, load_coder, load_perceptual
 from stylegraft.adaptation.objectives import bsa, check
 from stylegraft.adaptation.projected import Judge, load_projected
-from stylegraft.adaptation.recipes import Recipe, fit, judge_rate, learning_rate
+from stylegraft.adaptation.rates import judge_rate, learning_rate
+from stylegraft.adaptation.recipes import Recipe, fit
 from stylegraft.adaptation.request import Request
 from stylegraft.adaptation.sampling import anchor_points, seed_of
 from stylegraft.checkpoints.source import Source
