@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import base64
+import struct
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,11 +23,33 @@ from stylegraft.studio.request import LAST_SEED, MOST_FACES, Picture, picture, w
 if TYPE_CHECKING:
     from stylegraft.studio.app import Studio
 
+FRAME = struct.Struct("<If")  # before each strip of a stream: its bytes, and the milliseconds of drawing it
+
 
 def draw(studio: Studio, told: dict[str, Any]) -> tuple[bytes, float]:
     """A strip of some faces of a picture, and how long that took."""
     first, count = whole(told, "first", 0, 4096, 0), whole(told, "count", 1, MOST_FACES, MOST_FACES)
     return studio.canvas.png(picture(told), first, count)
+
+
+def pieces(studio: Studio, told: dict[str, Any]) -> list[Callable[[], bytes]]:
+    """What draws all faces of a picture, some at a time, each as a frame: bytes and milliseconds, then a strip.
+
+    One face a thread at first, so that some follow the hand (45 ms at 64 px), then twice as many each time, since
+    several are drawn sooner together.
+    """
+    asked, canvas = picture(told), studio.canvas
+    total = len(asked.seeds) or (len(canvas.codes(asked.codes, asked.source)) if asked.codes else 1)
+
+    def piece(first: int, count: int) -> bytes:
+        png, seconds = canvas.png(asked, first, count)
+        return FRAME.pack(len(png), seconds * 1000) + png
+
+    todo, first, size, most = [], 0, canvas.lanes, canvas.piece(asked.source)
+    while first < total:
+        todo.append(partial(piece, first, min(size, total - first)))
+        first, size = first + size, min(2 * size, most)
+    return todo
 
 
 def taps(studio: Studio, told: dict[str, Any]) -> list[dict[str, Any]]:
