@@ -17,6 +17,7 @@ from stylegraft.errors import StylegraftError
 from stylegraft.lab.charts import Series, curves
 from stylegraft.studio import commands
 from stylegraft.studio.charting import standing, study_charts
+from stylegraft.studio.worker import NICE
 
 if TYPE_CHECKING:
     from stylegraft.studio.app import Studio
@@ -39,6 +40,7 @@ def recipes(studio: Studio, told: dict[str, Any]) -> list[dict[str, Any]]:
             "steps": row.steps,
             "warmup": row.warmup,
             "batch": row.batch,
+            "reads": row.reads,
             "note": NOTES.get(name, ""),
         }
         for name, row in rows.items()
@@ -79,6 +81,7 @@ def plan(studio: Studio, told: dict[str, Any]) -> dict[str, Any]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        preexec_fn=lambda: os.nice(NICE),
         env=os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
     )
     with _planning:
