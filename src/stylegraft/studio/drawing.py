@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import io
 import struct
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
+from PIL import Image
 
 from stylegraft.applications import Latents, morph_frames, of_seeds, translate_codes
 from stylegraft.applications.keyfile import parse_keys
@@ -17,12 +19,13 @@ from stylegraft.data.pixels import to_uint8
 from stylegraft.data.targets import load_target
 from stylegraft.errors import StylegraftError
 from stylegraft.studio import commands
-from stylegraft.studio.canvas import shaded, strip
+from stylegraft.studio.canvas import encode, shaded, strip
 from stylegraft.studio.request import LAST_SEED, MOST_FACES, Picture, picture, whole
 
 if TYPE_CHECKING:
     from stylegraft.studio.app import Studio
 
+PREVIEW = 128  # px of a face in the library
 FRAME = struct.Struct("<If")  # before each strip of a stream: its bytes, and the milliseconds of drawing it
 
 
@@ -67,12 +70,16 @@ def directions(studio: Studio, told: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def preview(studio: Studio, told: dict[str, Any]) -> bytes:
-    """Four faces of a domain, or of a source."""
+    """Four faces of a domain, or of a source, small."""
     name = str(told.get("path", ""))
     if told.get("kind") == "source":
-        return studio.canvas.png(Picture(name, seeds=(0, 1, 2, 3)), 0, 4)[0]
-    base = studio.workspace.base_of(studio.workspace.existing(name))
-    return studio.canvas.png(Picture(base, (name,), (1.0,), seeds=(0, 1, 2, 3)), 0, 4)[0]
+        asked = Picture(name, seeds=(0, 1, 2, 3))
+    else:
+        base = studio.workspace.base_of(studio.workspace.existing(name))
+        asked = Picture(base, (name,), (1.0,), seeds=(0, 1, 2, 3))
+    png, _ = studio.canvas.png(asked, 0, 4)
+    image = Image.open(io.BytesIO(png))
+    return encode(image.reduce(image.height // PREVIEW)) if image.height > PREVIEW else png
 
 
 def translated(studio: Studio, told: dict[str, Any]) -> bytes:

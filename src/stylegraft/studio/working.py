@@ -16,7 +16,7 @@ from stylegraft.domains.table import SPACES
 from stylegraft.errors import StylegraftError
 from stylegraft.lab.charts import Series, curves
 from stylegraft.studio import commands
-from stylegraft.studio.charting import standing, study_charts
+from stylegraft.studio.charting import standing, study_charts, taken_apart
 from stylegraft.studio.worker import NICE
 
 if TYPE_CHECKING:
@@ -155,6 +155,8 @@ def run(studio: Studio, told: dict[str, Any]) -> dict[str, Any]:
         "targets": studio.workspace.name(path / "targets.png") if (path / "targets.png").is_file() else None,
         "report": studio.workspace.name(path / "report.html") if (path / "report.html").is_file() else None,
         "charts": [*charts_of(stats), *standing(path)],
+        "anatomy": taken_apart(path),
+        "anatomy_page": studio.workspace.name(page) if (page := path / "anatomy/anatomy.html").is_file() else None,
     }
 
 
