@@ -3,9 +3,9 @@
     python benchmarks/studio_latency.py WORKSPACE [--moves 30] [--out benchmarks/results/studio-latency.json]
 
 A tab: from the navigation to the first face, picture or chart that is painted, in this workspace and in an empty one,
-each with an app that has just been started (the first tab also loads the source). A slider, of the mix and truncation: from the
-input event to the canvas, until the first faces are there and until all 16 are, and what drawing them took. Beside them
-the machine's load, without which the numbers mean nothing.
+each with an app that has just been started (the first tab also loads the source). A slider, of the mix and truncation:
+from the input event to the canvas, until the first faces are there and until all 16 are, and what drawing them took.
+Beside them the machine's load, without which the numbers mean nothing.
 """
 
 from __future__ import annotations

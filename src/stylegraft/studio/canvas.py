@@ -184,7 +184,10 @@ class Canvas:
         numbers = [picture.amounts[k] * strength(strengths, place) for k, place in places]
         amounts = torch.tensor([numbers]) if any(numbers) else None
         mixer = mixers[0] if mixers and amounts is not None else None
-        noise, code = self._noise(picture, generator), self._code(picture, generator, mixer, amounts, first, count)
+        noise, code = (
+            self._noise(picture, generator),
+            self._code(picture, generator, mixer, amounts, first, count),
+        )
         if mixer is None or amounts is None:
             return self._networks(picture.source), (), code, noise
         return mixers, (amounts,), code, noise

@@ -156,7 +156,9 @@ def run(studio: Studio, told: dict[str, Any]) -> dict[str, Any]:
         "report": studio.workspace.name(path / "report.html") if (path / "report.html").is_file() else None,
         "charts": [*charts_of(stats), *standing(path)],
         "anatomy": taken_apart(path),
-        "anatomy_page": studio.workspace.name(page) if (page := path / "anatomy/anatomy.html").is_file() else None,
+        "anatomy_page": studio.workspace.name(page)
+        if (page := path / "anatomy/anatomy.html").is_file()
+        else None,
     }
 
 

@@ -14,9 +14,9 @@ export async function crop(url, name, done) {
   const square = () => { const side = Math.max(16, Math.round(least * parts.side.value)); return [Math.round((width - side) * parts.x.value), Math.round((height - side) * parts.y.value), side]; };
   function draw() {
     const [x, y, side] = square().map((v) => v * shown), context = canvas.getContext("2d");
-    context.filter = "brightness(.4)";
     context.drawImage(image, 0, 0, canvas.width, canvas.height);
-    context.filter = "none";
+    context.fillStyle = "rgb(0 0 0 / .65)";
+    context.fillRect(0, 0, canvas.width, canvas.height);
     context.drawImage(image, x / shown, y / shown, side / shown, side / shown, x, y, side, side);
   }
   canvas.addEventListener("pointermove", (e) => {
