@@ -115,6 +115,23 @@ def test_sliders_of_mix_give_the_library_s_pictures_and_a_drag_ends_with_the_new
     assert (serving.folder / "mine.safetensors").is_file()
 
 
+def test_the_moment_of_a_film_and_the_share_that_stays_follow_their_sliders(page, serving):
+    page.goto(f"{serving.address}#morph")
+    page.locator("[data-shown='1']").wait_for()
+    seen = "() => document.querySelector('.faces canvas').toDataURL()"
+    before = page.evaluate(seen)
+    move(page, "A moment of it", 0.3)
+    page.locator("[data-shown='2']").wait_for()
+    assert page.evaluate(seen) != before
+    page.goto(f"{serving.address}#library")
+    page.get_by_role("button", name=re.compile("a.safetensors")).first.click()
+    page.get_by_role("button", name="Prune…").click()
+    move(page, "Share of the numbers that stays", 0.5)
+    with page.expect_request("**/api/jobs") as asked:
+        page.get_by_role("button", name="Prune", exact=True).click()
+    assert asked.value.post_data_json["keep"] == 0.5
+
+
 def test_what_could_not_be_drawn_is_dimmed_and_comes_when_the_studio_answers_again(page, serving):
     page.goto(f"{serving.address}#mix")
     settled(page)

@@ -40,7 +40,8 @@ export function slider({ label, min, max, step = 0.01, value, hint, format = (v)
   input.addEventListener("dblclick", () => set(value));
   input.addEventListener("keydown", (e) => { if (e.key === "Delete" || e.key === "Backspace") set(value); });
   const node = h("div", { class: "slider" }, h("label", { for: id }, label), output, input);
-  return Object.assign(node, { input, set, get value() { return +input.value; } });
+  Object.defineProperty(node, "value", { get: () => +input.value });
+  return Object.assign(node, { input, set });
 }
 
 /** options: ["a", "b"] or [["value", "words"], ...]. */
