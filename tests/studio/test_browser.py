@@ -39,7 +39,7 @@ def browser():
 
 def unexpected(message) -> bool:
     """Errors of the page's own; refusals, what was overtaken, and a closed app are none."""
-    return message.type == "error" and not re.search("status of 4|ERR_CONNECTION", message.text)
+    return message.type == "error" and not re.search("status of 4|ERR_CONNECTION|ERR_INTERNET", message.text)
 
 
 @pytest.fixture
@@ -115,6 +115,50 @@ def test_sliders_of_mix_give_the_library_s_pictures_and_a_drag_ends_with_the_new
     assert (serving.folder / "mine.safetensors").is_file()
 
 
+def test_the_moment_of_a_film_and_the_share_that_stays_follow_their_sliders(page, serving):
+    page.goto(f"{serving.address}#morph")
+    page.locator("[data-shown='1']").wait_for()
+    seen = "() => document.querySelector('.faces canvas').toDataURL()"
+    before = page.evaluate(seen)
+    move(page, "A moment of it", 0.3)
+    page.locator("[data-shown='2']").wait_for()
+    assert page.evaluate(seen) != before
+    page.goto(f"{serving.address}#library")
+    page.get_by_role("button", name=re.compile("a.safetensors")).first.click()
+    page.get_by_role("button", name="Prune…").click()
+    move(page, "Share of the numbers that stays", 0.5)
+    with page.expect_request("**/api/jobs") as asked:
+        page.get_by_role("button", name="Prune", exact=True).click()
+    assert asked.value.post_data_json["keep"] == 0.5
+    page.goto("about:blank")  # previews under way would be cut off with the server
+
+
+def test_what_could_not_be_drawn_is_dimmed_and_comes_when_the_studio_answers_again(page, serving):
+    page.goto(f"{serving.address}#mix")
+    settled(page)
+    page.context.set_offline(True)
+    page.get_by_role("slider", name=re.compile("^Coarse")).first.evaluate(
+        "e => { e.value = 0.5; e.dispatchEvent(new Event('input')) }"
+    )
+    page.get_by_text("The studio does not answer").first.wait_for()
+    assert page.locator(".stage .faces .old").count() == 16
+    page.context.set_offline(False)
+    settled(page, 2)
+
+
+def test_without_a_domain_every_tab_shows_the_faces_of_the_source(page, serve, tmp_path: Path):
+    address = serve(tmp_path).address
+    for tab in ("mix", "translate", "closer"):
+        page.goto(f"{address}#{tab}")
+        page.wait_for_function(
+            "n => document.querySelector(`#panel-${n} .faces [data-number]`) !== null", arg=tab
+        )
+        assert page.get_by_role("button", name="Learn a domain").is_visible()
+    page.goto(f"{address}#library")
+    page.get_by_role("button", name=re.compile("faces-64")).first.click()
+    page.get_by_role("button", name="Learn a domain").wait_for()
+
+
 def test_explore_draws_faces_styles_and_the_maps_inside(page, serving):
     page.goto(f"{serving.address}#explore")
     settled(page)
@@ -168,6 +212,12 @@ def test_a_designer_adapts_stops_restarts_and_resumes(
     page.route("**/api/plan", lambda route: route.fulfill(json={"superseded": True}))  # see test_jobs
     page.goto(f"{serving.address}#adapt")
     page.get_by_label("Recipe").locator("option").first.wait_for(state="attached")
+    sentence = page.get_by_label("Or a sentence")
+    for words, names in (("a pencil sketch", {"nada", "hdn"}), ("", {"dcl", "nada", "tgan"})):
+        sentence.fill(words)
+        sentence.press("Tab")
+        offered = {o.get_attribute("value") for o in page.get_by_label("Recipe").locator("option").all()}
+        assert names <= offered and ("dcl" in offered) == (not words)
     page.locator("#adapt-files").set_input_files([tmp_path / "broken.png", *sorted(toy_images.glob("*.png"))])
     page.get_by_text("broken.png: broken or not a picture").wait_for()
     page.get_by_text("10 pictures", exact=True).wait_for()

@@ -19,6 +19,7 @@ from stylegraft.data.pixels import to_uint8
 from stylegraft.errors import StylegraftError
 from stylegraft.networks.generator import blend_noise
 from stylegraft.studio.canvas import STANDARD, Canvas, blocks
+from stylegraft.studio.drawing import FRAME
 from stylegraft.studio.request import picture
 from stylegraft.studio.turns import Superseded, Turns
 from stylegraft.studio.workspace import Workspace
@@ -230,19 +231,34 @@ def test_the_app_draws_saves_and_explains(client, workspace: Path):
     assert (workspace / found["to"]).is_file() and not (workspace / "both.safetensors").exists()
 
 
-def test_the_number_of_threads_follows_what_is_fastest_now():
-    from stylegraft.studio.pace import AGAIN, Pace
+def frames(data: bytes) -> list[Image.Image]:
+    """The strips of a stream."""
+    found = []
+    while data:
+        size, milliseconds = FRAME.unpack(data[: FRAME.size])
+        assert milliseconds >= 0
+        found.append(Image.open(io.BytesIO(data[FRAME.size : FRAME.size + size])))
+        data = data[FRAME.size + size :]
+    return found
 
-    def drawn(pace: Pace, times: dict[int, float], count: int) -> list[int]:
-        chosen = []
-        for _ in range(count):
-            chosen.append(pace.choose())
-            pace.note(chosen[-1], times[chosen[-1]])
-        return chosen
 
-    pace = Pace(2)
-    assert drawn(pace, {1: 0.02, 2: 0.01}, 6) == [2, 1, 2, 2, 2, 2]  # alone
-    busy = drawn(pace, {1: 0.05, 2: 0.4}, 3 * AGAIN)  # a training begins
-    assert busy.count(1) > 2.8 * AGAIN and 2 in busy[AGAIN:]
-    assert drawn(pace, {1: 0.02, 2: 0.01}, 2 * AGAIN)[-1] == 2  # and ends
-    assert drawn(Pace(1), {1: 0.02}, 3) == [1, 1, 1]
+def test_a_stream_of_faces_is_the_picture_and_says_at_once_what_is_wrong(client, place):
+    asked = {**ASKED, **MIX, "seeds": list(range(11))}
+    answer = client.post("/api/faces", json={**asked, "page": "s", "number": 4})
+    strips = [np.array(image).reshape(16, -1, 16, 3) for image in frames(answer.content)]
+    tiles = torch.from_numpy(np.concatenate(strips, 1)).permute(1, 3, 0, 2)
+    assert (tiles.int() - place[0].draw(picture(asked)).int()).abs().max() <= 1
+    assert client.post("/api/faces", json={**asked, "page": "s", "number": 3}).status_code == 409
+    for change, words in (({"seeds": []}, "no face was asked for"), ({"psi": "much"}, "finite number")):
+        answer = client.post("/api/faces", json={**asked, **change, "page": "s", "number": 5})
+        assert answer.status_code == 400 and words in answer.json()["error"]
+
+
+@pytest.mark.parametrize("change", [{}, MIX, {"noise": "random"}, {"edits": {"0": 1.5}, **MIX}])
+def test_threads_beside_each_other_draw_what_one_alone_draws(toy_workspace: Path, change: dict[str, object]):
+    canvas = Canvas(Workspace(toy_workspace), lanes=3)
+    for i in range(4):
+        asked = picture({**ASKED, "seeds": list(range(8)), **change, "psi": 0.5 + 0.1 * i})
+        pixels = torch.from_numpy(np.array(Image.open(io.BytesIO(canvas.png(asked, 0, 8)[0]))))
+        tiles = pixels.reshape(16, 8, 16, 3).permute(1, 3, 0, 2)
+        assert (tiles.int() - canvas.draw(asked).int()).abs().max() <= 1

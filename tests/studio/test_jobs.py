@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 
 import pytest
 
 from stylegraft.errors import StylegraftError
+from stylegraft.lab.anatomy import Anatomy, Part
 from stylegraft.studio import commands
 from stylegraft.studio.jobs import Jobs
 from stylegraft.studio.worker import progress
@@ -130,6 +132,23 @@ def test_forms_become_command_lines_that_no_shell_reads(pictures: Path):
     assert argv == ["convert", "./a.safetensors", "merged.safetensors", "--source", "./toy.safetensors"]
     with pytest.raises(StylegraftError, match="OWNER/NAME"):
         commands.push(place, {"domain": "a.safetensors", "repo": "--private"})
+    shared = {"domain": "a.safetensors", "repo": "me/a"}
+    assert "--dry-run" in commands.push(place, shared)[0]
+    assert "--dry-run" not in commands.push(place, {**shared, "upload": True})[0]
+    translated = {"domain": "a.safetensors", "photos": "pictures/mine", "reference": "pictures/mine/00.png"}
+    assert commands.translate(place, translated)[0][-4:] == [
+        "--reference", "./pictures/mine/00.png", "--source", "./toy.safetensors",
+    ]  # fmt: skip
+    for change, words in (
+        ({"reference": "../x.png"}, "not a name"),
+        ({"reference": "no.png"}, "no such file"),
+    ):
+        with pytest.raises(StylegraftError, match=words):
+            commands.translate(place, {**translated, **change})
+    with pytest.raises(StylegraftError, match="steps 0: expected 1 to"):
+        commands.adapt(place, {**FORM, "steps": 0})
+    with pytest.raises(StylegraftError, match="has saved its domain"):
+        commands.anatomy(place, {"domain": "pictures/mine"})
 
 
 def test_stations_become_the_keys_of_a_film(pictures: Path):
@@ -177,7 +196,17 @@ def test_the_app_answers_about_runs_and_spaces(client, pictures: Path):
     assert spaces["stylespace"]["numbers"] == count(
         "stylespace", load_source(pictures / "toy.safetensors").generator
     )
-    assert "dcl" in [row["name"] for row in client.get("/api/recipes", params={"resolution": "16"}).json()]
+    rows = {row["name"]: row for row in client.get("/api/recipes", params={"resolution": "16"}).json()}
+    assert rows["nada"]["reads"] and not rows["dcl"]["reads"], "what a sentence can be learnt with"
+    assert run["anatomy"] == [] and run["anatomy_page"] is None
+    argv, about = commands.anatomy(Workspace(pictures), {"domain": "runs/r"})
+    assert argv[:2] == ["anatomy", "./runs/r"] and about["out"] == "runs/r/anatomy"
+    part = Part("conv@8", 10, 0.5, 0.1, 0.2, 0.3, 0.4)
+    (pictures / "runs/r/anatomy").mkdir()
+    told = {"domains": {"r": Anatomy((part,), 0.5, "lpips-vgg@64", 8).told}}
+    (pictures / "runs/r/anatomy/anatomy.json").write_text(json.dumps(told))
+    charts = client.get("/api/run", params={"path": "runs/r"}).json()["anatomy"]
+    assert len(charts) == 3 and all("conv" in chart["svg"] for chart in charts)
     plan = client.post("/api/plan", json={**FORM, "align": "off", "steps": 5, "page": "p"}).json()
     assert plan["cost"].startswith("about ") and any("stylespace" in line for line in plan["lines"])
     kinds = {e["path"]: e["kind"] for e in client.get("/api/library").json()}

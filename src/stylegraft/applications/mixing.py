@@ -13,6 +13,7 @@ each distinct row of amounts, and the batch runs in those groups.
 
 from __future__ import annotations
 
+import copy
 import operator
 from collections.abc import Iterable, Mapping, Sequence
 from functools import reduce
@@ -23,7 +24,7 @@ from torch import Tensor
 
 from stylegraft.applications.style_shift import StyleShift, style_shift
 from stylegraft.domains import deltas as algebra
-from stylegraft.domains.apply import Adapted
+from stylegraft.domains.apply import Adapted, beside
 from stylegraft.domains.deltas import Delta
 from stylegraft.domains.domain import W_AVG, Domain, base_tensors
 from stylegraft.errors import StylegraftError
@@ -41,7 +42,7 @@ class Mixer:
     Offsets of styles and rows of W+, low-rank affine weights and gains cost a few small matrix products whatever the
     amounts; other deltas are merged once for each distinct row of amounts (the last few are kept), those of
     whole affine weights where a batch has one row alone. The base is untouched and stays shared: do not call one base
-    from two threads at once. Make it when the generator is on its device.
+    from two threads at once; `beside` makes a mixer for the second. Make it when the generator is on its device.
 
     Raises StylegraftError for domains of different bases, naming both, and for a generator that is not their base
     unless `transfer` (`Domain.check`).
@@ -133,6 +134,14 @@ class Mixer:
             outputs.append(view(styles=s, noise=maps, taps=taps))
         image = _joined([output.image for output in outputs], groups)
         return Output(image, {t: _joined([o.taps[t] for o in outputs], groups) for t in outputs[0].taps})
+
+    def beside(self) -> Mixer:
+        """The same mixer for another thread: modules of its own around the same tensors; only what is merged for a row
+        of amounts is held by each.
+        """
+        twin = copy.copy(self)
+        twin.generator, twin._merged = beside(self.generator), {}
+        return twin
 
     def mapping(self, amounts: Tensor, z: Tensor, c: Tensor | None = None) -> Tensor:
         """z [B, z_dim] (with c [B, c_dim]) -> w [B, w_dim], each through the mapping of its mix, amounts [B, k]."""

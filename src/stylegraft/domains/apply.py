@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from operator import attrgetter
 from typing import Any
@@ -83,6 +84,12 @@ class AdaptedSynthesis:
     def __call__(self, styles: dict[str, Tensor], noise: Noise, taps: tuple[str, ...] = ()) -> Output:
         """Style vectors and noise maps -> image and taps, as `Generator.synthesis`."""
         return self._adapted.call("synthesis", styles, noise, taps=taps)
+
+
+def beside(generator: Generator) -> Generator:
+    """The same network for another thread: modules of its own around the same tensors, none of which is copied."""
+    tensors = (*generator.parameters(), *generator.buffers())
+    return copy.deepcopy(generator, {id(tensor): tensor for tensor in tensors})
 
 
 @torch.no_grad()

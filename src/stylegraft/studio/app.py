@@ -14,13 +14,13 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from stylegraft.errors import StylegraftError, plain
 from stylegraft.studio import capabilities, drawing, library, uploads, working
-from stylegraft.studio.canvas import Canvas
+from stylegraft.studio.canvas import Canvas, alone
 from stylegraft.studio.jobs import Jobs
 from stylegraft.studio.security import Guard
 from stylegraft.studio.turns import Superseded, Turns
@@ -50,7 +50,7 @@ Answer = Callable[[Studio, dict[str, Any]], Any]
 def build(workspace: str | Path, token: str | None = None) -> Starlette:
     """The app over a folder. token: None answers this machine alone; else whoever brings it (`security`)."""
     place = Workspace(workspace)
-    studio = Studio(place, Canvas(place), Turns(), Jobs(place))
+    studio = Studio(place, Canvas(place), Turns(alone), Jobs(place))
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -67,6 +67,7 @@ def build(workspace: str | Path, token: str | None = None) -> Starlette:
                 Route(path, endpoint(studio, answer, method), methods=[method])
                 for method, path, answer in ROUTES
             ),
+            Route("/api/faces", streamed(studio), methods=["POST"]),
             Route("/api/draw", drawn(studio, drawing.draw), methods=["POST"]),
             Route("/api/taps", drawn(studio, drawing.taps), methods=["POST"]),
             Route("/api/directions", drawn(studio, drawing.directions), methods=["POST"]),
@@ -129,14 +130,7 @@ def drawn(studio: Studio, answer: Answer) -> Callable[[Request], Awaitable[Respo
 
     async def handle(request: Request) -> Response:
         told = await sent(request)
-        page, number = told.pop("page", ""), told.pop("number", 0)
-        if (
-            not isinstance(page, str)
-            or len(page) > 64
-            or isinstance(number, bool)
-            or not isinstance(number, int)
-        ):
-            raise StylegraftError("page and number: expected a short text and a whole number")
+        page, number = turn(told)
         found = await studio.turns.take(page, number, lambda: answer(studio, told))
         png, seconds = found if isinstance(found, tuple) else (found, 0.0)
         if isinstance(png, bytes):
@@ -145,6 +139,40 @@ def drawn(studio: Studio, answer: Answer) -> Callable[[Request], Awaitable[Respo
         return JSONResponse(found)
 
     return handle
+
+
+def streamed(studio: Studio) -> Callable[[Request], Awaitable[Response]]:
+    """A route for a grid: its faces as they are drawn, piece by piece, until the page asks for something newer."""
+
+    async def handle(request: Request) -> Response:
+        told = await sent(request)
+        page, number = turn(told)
+
+        async def frames() -> AsyncIterator[bytes]:
+            todo = await studio.turns.take(page, number, lambda: drawing.pieces(studio, told))
+            for piece in todo:
+                yield await studio.turns.take(page, number, piece)
+
+        coming = frames()
+        first = await anext(coming)  # what is wrong is said before anything is sent
+
+        async def all_of_it() -> AsyncIterator[bytes]:
+            yield first
+            with contextlib.suppress(Superseded):
+                async for frame in coming:
+                    yield frame
+
+        return StreamingResponse(all_of_it(), media_type="application/octet-stream")
+
+    return handle
+
+
+def turn(told: dict[str, Any]) -> tuple[str, int]:
+    """Whose request this is, and which of theirs."""
+    page, number = told.pop("page", ""), told.pop("number", 0)
+    if not isinstance(page, str) or len(page) > 64 or isinstance(number, bool) or not isinstance(number, int):
+        raise StylegraftError("page and number: expected a short text and a whole number")
+    return page, number
 
 
 def upload(studio: Studio) -> Callable[[Request], Awaitable[Response]]:

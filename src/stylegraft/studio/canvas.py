@@ -4,14 +4,19 @@ Every slider is an amount of `applications.Mixer`: a domain is cut into its bloc
 is a factor on the amounts of its blocks, and moving it builds nothing anew. Pictures go out as PNG with the least
 compression: lossless, so that what is seen is what the library draws, and 0.4 ms a face of 64 px. (WebP without loss
 takes 0.2 ms at its fastest and 6 ms as Pillow has it, beside 15 to 30 ms of drawing; with loss it is another picture.)
+
+Several faces are drawn by several threads, each of which draws some by itself (`alone`). PyTorch's own threads share
+every layer and wait for each other at its end: beside a training that takes up to ten times as long.
 """
 
 from __future__ import annotations
 
 import io
+import itertools
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from time import perf_counter
 from typing import Any, TypeVar
@@ -27,17 +32,17 @@ from stylegraft.applications.latents import draw_codes
 from stylegraft.checkpoints import Source
 from stylegraft.data.pixels import to_uint8
 from stylegraft.domains import Domain
+from stylegraft.domains.apply import beside
 from stylegraft.domains.directions import load_domain
 from stylegraft.domains.domain import LEVELS
 from stylegraft.errors import StylegraftError
 from stylegraft.networks.generator import Generator, Noise, Output, blend_noise
 from stylegraft.sources import load_source
-from stylegraft.studio.pace import Pace
 from stylegraft.studio.request import Picture
 from stylegraft.studio.workspace import Workspace
 
 T = TypeVar("T")
-KEPT = {"source": 3, "domain": 24, "mixer": 4, "directions": 4, "codes": 8, "tiles": 400, "pace": 8}
+KEPT = {"source": 3, "domain": 24, "mixer": 4, "directions": 4, "codes": 8, "tiles": 400, "lanes": 3}
 DIRECTIONS = 8
 LEAST_PSI = 1e-6  # an edit is a step beside the truncated w, which at psi 0 alone could not carry one
 STANDARD = 2_000  # samples behind a direction's unit; the command's 10,000 take four seconds
@@ -49,8 +54,10 @@ Place = int
 class Canvas:
     """Draws, one request after the other: the networks are shared, and a base must not be called from two threads."""
 
-    def __init__(self, workspace: Workspace) -> None:
-        self.workspace, self.threads = workspace, torch.get_num_threads()
+    def __init__(self, workspace: Workspace, lanes: int | None = None) -> None:
+        """lanes: threads that draw beside each other; None: as many as PyTorch would take."""
+        self.workspace, self.lanes = workspace, lanes or torch.get_num_threads()
+        self._pool = ThreadPoolExecutor(self.lanes, "lane", initializer=alone)
         self._kept: dict[str, OrderedDict[Hashable, Any]] = {kind: OrderedDict() for kind in KEPT}
         self.lock = threading.RLock()
 
@@ -90,23 +97,29 @@ class Canvas:
             generator = self.source(source).generator
             return self._keep("directions", source, lambda: sefa(generator, DIRECTIONS, samples=STANDARD))
 
-    def _mixer(self, source: str, names: tuple[str, ...]) -> tuple[Mixer | None, list[tuple[int, Place]]]:
-        """The mixer of the domains' blocks, and which domain and block each of its amounts belongs to."""
+    def _mixers(self, source: str, names: tuple[str, ...]) -> tuple[list[Mixer], list[tuple[int, Place]]]:
+        """The mixer of the domains' blocks, one a thread, and which domain and block each amount belongs to."""
         self.source(source)
         domains = [self.domain(name, source) for name in names]
         key = (source, *(id(domain) for domain in domains))
 
-        def make() -> tuple[Mixer | None, list[tuple[int, Place]], list[Domain]]:
+        def make() -> tuple[list[Mixer], list[tuple[int, Place]], list[Domain]]:
             parts, places = [], []
             for k, domain in enumerate(domains):
                 for place, part in blocks(domain).items():
                     parts.append(part)
                     places.append((k, place))
+            first = [Mixer(self.source(source).generator, parts)] if parts else []
             # the domains stay, so that no other one comes to have their id
-            return (Mixer(self.source(source).generator, parts) if parts else None), places, domains
+            return [*first, *(m.beside() for m in first * (self.lanes - 1))], places, domains
 
-        mixer, places, _ = self._keep("mixer", key, make)
-        return mixer, places
+        mixers, places, _ = self._keep("mixer", key, make)
+        return mixers, places
+
+    def _networks(self, source: str) -> list[Generator]:
+        """The generator of a source, one a thread."""
+        own = self.source(source).generator
+        return self._keep("lanes", id(own), lambda: [own, *(beside(own) for _ in range(self.lanes - 1))])
 
     # -- drawing
 
@@ -127,33 +140,57 @@ class Canvas:
         key = (picture, first, count, *(_stamp(self.workspace.path(n)) for n in picture.domains))
         with self.lock:
             if key not in self._kept["tiles"]:
-                self._mixer(picture.source, picture.domains)
+                self._mixers(picture.source, picture.domains)
                 _ = picture.edits and self.directions(picture.source)
             began = perf_counter()
-            found = self._keep("tiles", key, lambda: strip(self._paced(picture, first, count)))
+            found = self._keep("tiles", key, lambda: strip(self._drawn(picture, first, count)))
             return found, perf_counter() - began
 
-    def _paced(self, picture: Picture, first: int, count: int) -> Tensor:
-        """`draw` with as many threads as are fastest now."""
-        pace = self._keep("pace", picture.source, lambda: Pace(self.threads))
-        threads, began = pace.choose(), perf_counter()
-        torch.set_num_threads(threads)
-        images = self.draw(picture, first, count)
-        pace.note(threads, (perf_counter() - began) / len(images))
-        return images
+    def piece(self, source: str) -> int:
+        """The most faces that are drawn at once: four of 64 px a thread, of which eight would take longer each."""
+        return self.lanes * max(1, int(4 * (64 / self.source(source).generator.resolution) ** 2))
+
+    def _drawn(self, picture: Picture, first: int, count: int) -> Tensor:
+        """`draw`, each thread some of the faces."""
+        with torch.inference_mode():
+            networks, amounts, code, noise = self._asked(picture, first, count)
+            given = next(iter(code.values()))
+            total = len(next(iter(given.values())) if isinstance(given, dict) else given)
+            if not total:
+                raise StylegraftError("no face was asked for: give a seed, or a file of codes")
+            lanes = min(self.lanes, total)
+            ends = [total * lane // lanes for lane in range(lanes + 1)]
+            parts = [slice(low, high) for low, high in itertools.pairwise(ends)]
+
+            def some(lane: int) -> Tensor:
+                with torch.inference_mode():
+                    own = {name: cut(value, parts[lane]) for name, value in code.items()}
+                    return networks[lane](*amounts, **own, noise=noise).image
+
+            return to_uint8(torch.cat(list(self._pool.map(some, range(lanes)))))
 
     def _output(self, picture: Picture, first: int, count: int, taps: tuple[str, ...] = ()) -> Output:
+        networks, amounts, code, noise = self._asked(picture, first, count)
+        return networks[0](*amounts, **code, noise=noise, taps=taps)
+
+    def _asked(
+        self, picture: Picture, first: int, count: int
+    ) -> tuple[Sequence[Callable[..., Output]], tuple[Tensor, ...], dict[str, Any], Noise]:
+        """What draws it, one a thread, and what that is called with: the amounts of a mix, codes and noise."""
         generator = self.source(picture.source).generator
-        mixer, places = self._mixer(picture.source, picture.domains)
+        mixers, places = self._mixers(picture.source, picture.domains)
         strengths = dict(picture.strengths)
         check_strengths(strengths)
         numbers = [picture.amounts[k] * strength(strengths, place) for k, place in places]
         amounts = torch.tensor([numbers]) if any(numbers) else None
-        noise = self._noise(picture, generator)
-        code = self._code(picture, generator, mixer, amounts, first, count)
-        if amounts is None or mixer is None:
-            return generator(**code, noise=noise, taps=taps)
-        return mixer(amounts, **code, noise=noise, taps=taps)
+        mixer = mixers[0] if mixers and amounts is not None else None
+        noise, code = (
+            self._noise(picture, generator),
+            self._code(picture, generator, mixer, amounts, first, count),
+        )
+        if mixer is None or amounts is None:
+            return self._networks(picture.source), (), code, noise
+        return mixers, (amounts,), code, noise
 
     def _code(
         self,
@@ -224,6 +261,18 @@ class Canvas:
         """The source's drawing of codes, uint8 [N, 3, R, R]."""
         with self.lock, torch.inference_mode():
             return to_uint8(draw_codes(self.source(source).generator, self.codes(codes, source)))
+
+
+def alone() -> None:
+    """From now on this thread computes by itself."""
+    torch.set_num_threads(1)
+
+
+def cut(value: Any, part: slice) -> Any:
+    """Some of the faces of a tensor, or of a table of styles; what is one for all stays."""
+    if isinstance(value, dict):
+        return {name: tensor[part] for name, tensor in value.items()}
+    return value[part] if isinstance(value, Tensor) else value
 
 
 def blocks(domain: Domain) -> dict[Place, Domain]:

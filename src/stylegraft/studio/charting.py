@@ -9,6 +9,9 @@ from typing import Any
 
 from stylegraft.checkpoints.headers import from_json
 from stylegraft.errors import StylegraftError
+from stylegraft.lab.anatomy import Anatomy, Part
+from stylegraft.lab.anatomy_page import FILES as ANATOMY
+from stylegraft.lab.anatomy_page import heat_maps
 from stylegraft.lab.charts import Point, Series, curves, heat_map, mile, scatter
 from stylegraft.lab.trace import FILE, read_trace
 from stylegraft.studio.workspace import Workspace
@@ -46,6 +49,19 @@ def standing(run: Path) -> list[dict[str, str]]:
         },
         *({"title": name, "svg": along(name, [("run", points)], name)} for name in (quality, diversity)),
     ]
+
+
+def taken_apart(run: Path) -> list[dict[str, str]]:
+    """The heat maps of `stylegraft anatomy` of a run: size and effect of each part, by group and resolution."""
+    path = run / "anatomy" / ANATOMY[0]
+    if not path.is_file() or path.stat().st_size > MOST_STUDY:
+        return []
+    told = from_json(path.read_text(encoding="utf-8"), path.name, "the anatomy of a run")
+    found = []
+    for one in told.get("domains", {}).values():
+        parts = tuple(Part(**part) for part in one["parts"])
+        found += heat_maps(Anatomy(parts, one["whole"], one["distance"], one["latents"]))
+    return [{"title": "What moved where", "svg": svg} for svg in found]
 
 
 def path_chart(title: str, rows: Sequence[tuple[str, Sequence[dict[str, Any]]]], x: str, y: str) -> str:

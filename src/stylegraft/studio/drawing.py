@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import base64
+import io
+import struct
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
+from PIL import Image
 
 from stylegraft.applications import Latents, morph_frames, of_seeds, translate_codes
 from stylegraft.applications.keyfile import parse_keys
@@ -14,17 +19,40 @@ from stylegraft.data.pixels import to_uint8
 from stylegraft.data.targets import load_target
 from stylegraft.errors import StylegraftError
 from stylegraft.studio import commands
-from stylegraft.studio.canvas import shaded, strip
+from stylegraft.studio.canvas import encode, shaded, strip
 from stylegraft.studio.request import LAST_SEED, MOST_FACES, Picture, picture, whole
 
 if TYPE_CHECKING:
     from stylegraft.studio.app import Studio
+
+PREVIEW = 128  # px of a face in the library
+FRAME = struct.Struct("<If")  # before each strip of a stream: its bytes, and the milliseconds of drawing it
 
 
 def draw(studio: Studio, told: dict[str, Any]) -> tuple[bytes, float]:
     """A strip of some faces of a picture, and how long that took."""
     first, count = whole(told, "first", 0, 4096, 0), whole(told, "count", 1, MOST_FACES, MOST_FACES)
     return studio.canvas.png(picture(told), first, count)
+
+
+def pieces(studio: Studio, told: dict[str, Any]) -> list[Callable[[], bytes]]:
+    """What draws all faces of a picture, some at a time, each as a frame: bytes and milliseconds, then a strip.
+
+    One face a thread at first, so that some follow the hand (45 ms at 64 px), then twice as many each time, since
+    several are drawn sooner together.
+    """
+    asked, canvas = picture(told), studio.canvas
+    total = len(asked.seeds) or (len(canvas.codes(asked.codes, asked.source)) if asked.codes else 1)
+
+    def piece(first: int, count: int) -> bytes:
+        png, seconds = canvas.png(asked, first, count)
+        return FRAME.pack(len(png), seconds * 1000) + png
+
+    todo, first, size, most = [], 0, canvas.lanes, canvas.piece(asked.source)
+    while first < total:
+        todo.append(partial(piece, first, min(size, total - first)))
+        first, size = first + size, min(2 * size, most)
+    return todo
 
 
 def taps(studio: Studio, told: dict[str, Any]) -> list[dict[str, Any]]:
@@ -42,12 +70,16 @@ def directions(studio: Studio, told: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def preview(studio: Studio, told: dict[str, Any]) -> bytes:
-    """Four faces of a domain, or of a source."""
+    """Four faces of a domain, or of a source, small."""
     name = str(told.get("path", ""))
     if told.get("kind") == "source":
-        return studio.canvas.png(Picture(name, seeds=(0, 1, 2, 3)), 0, 4)[0]
-    base = studio.workspace.base_of(studio.workspace.existing(name))
-    return studio.canvas.png(Picture(base, (name,), (1.0,), seeds=(0, 1, 2, 3)), 0, 4)[0]
+        asked = Picture(name, seeds=(0, 1, 2, 3))
+    else:
+        base = studio.workspace.base_of(studio.workspace.existing(name))
+        asked = Picture(base, (name,), (1.0,), seeds=(0, 1, 2, 3))
+    png, _ = studio.canvas.png(asked, 0, 4)
+    image = Image.open(io.BytesIO(png))
+    return encode(image.reduce(image.height // PREVIEW)) if image.height > PREVIEW else png
 
 
 def translated(studio: Studio, told: dict[str, Any]) -> bytes:

@@ -21,8 +21,9 @@ class Superseded(Exception):
 class Turns:
     """A thread that draws, and the number of the newest request of each page."""
 
-    def __init__(self) -> None:
-        self.thread = ThreadPoolExecutor(1, "canvas")
+    def __init__(self, begin: Callable[[], None] | None = None) -> None:
+        """begin: what the thread does first."""
+        self.thread = ThreadPoolExecutor(1, "canvas", initializer=begin)
         self.newest: dict[str, int] = {}
 
     async def take(self, page: str, number: int, work: Callable[[], T]) -> T:

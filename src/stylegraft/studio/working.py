@@ -16,7 +16,8 @@ from stylegraft.domains.table import SPACES
 from stylegraft.errors import StylegraftError
 from stylegraft.lab.charts import Series, curves
 from stylegraft.studio import commands
-from stylegraft.studio.charting import standing, study_charts
+from stylegraft.studio.charting import standing, study_charts, taken_apart
+from stylegraft.studio.worker import NICE
 
 if TYPE_CHECKING:
     from stylegraft.studio.app import Studio
@@ -39,6 +40,7 @@ def recipes(studio: Studio, told: dict[str, Any]) -> list[dict[str, Any]]:
             "steps": row.steps,
             "warmup": row.warmup,
             "batch": row.batch,
+            "reads": row.reads,
             "note": NOTES.get(name, ""),
         }
         for name, row in rows.items()
@@ -80,6 +82,7 @@ def plan(studio: Studio, told: dict[str, Any]) -> dict[str, Any]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        preexec_fn=lambda: os.nice(NICE),
         env=os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
     )
     with _planning:
@@ -153,6 +156,10 @@ def run(studio: Studio, told: dict[str, Any]) -> dict[str, Any]:
         "targets": studio.workspace.name(path / "targets.png") if (path / "targets.png").is_file() else None,
         "report": studio.workspace.name(path / "report.html") if (path / "report.html").is_file() else None,
         "charts": [*charts_of(stats), *standing(path)],
+        "anatomy": taken_apart(path),
+        "anatomy_page": studio.workspace.name(page)
+        if (page := path / "anatomy/anatomy.html").is_file()
+        else None,
     }
 
 

@@ -24,6 +24,7 @@ export function show(root) {
   }
   async function pick(value) {
     state.target = value;
+    if (state.text) { state.text = sentence.input.value = ""; methods(); }
     fill();
     if (value && !name.touched) name.input.value = fresh(plain(value.split("/").pop()));
     clear(thumbs);
@@ -59,13 +60,22 @@ export function show(root) {
   }));
   drop.input.setAttribute("id", "adapt-files");
   const sentence = can.text ? field("Or a sentence", { placeholder: "pencil sketch" }) : null;
-  sentence?.input.addEventListener("change", () => { state.text = sentence.input.value.trim(); if (state.text && !name.touched) name.input.value = fresh(plain(state.text)); estimate(); });
+  sentence?.input.addEventListener("change", () => {
+    const words = sentence.input.value.trim();
+    if (!words) { pick(state.target); return; }
+    state.text = words;
+    if (!name.touched) name.input.value = fresh(plain(words));
+    clear(thumbs);
+    note.textContent = "Learnt from the sentence, without pictures. Choose pictures, or empty it, to learn from those.";
+    methods();
+    estimate();
+  });
 
   // 2 how
   const source = select("Source", [...studio.hello.sources.map((s) => [s.name, `${s.name} · ${s.resolution} px`]), ...own.map((e) => [e.path, e.path])], state.source, (v) => { state.source = v; choices(); });
-  const recipe = select("Recipe", [], "", (v) => { state.recipe = v; about(); estimate(); }), space = select("What may move", [], "", (v) => { state.space = v; about(); estimate(); });
+  const recipe = select("Recipe", [], "", (v) => { state.recipe = v; suit(); about(); estimate(); }), space = select("What may move", [], "", (v) => { state.space = v; space.touched = true; about(); estimate(); });
   const steps = field("Steps", { type: "number", min: "1", max: "100000", placeholder: "the recipe's" }), seed = field("Seed", { type: "number", min: "0", value: "0" });
-  steps.input.addEventListener("change", () => { state.steps = +steps.input.value || null; about(); estimate(); });
+  steps.input.addEventListener("change", () => { state.steps = steps.input.value === "" ? null : +steps.input.value; about(); estimate(); });
   const off = check("Do not look for faces: crop the centre", false, () => estimate());
   const trace = can.trace ? check("Measure quality and diversity along the run (slower)", false) : null;
   const facts = h("p", { class: "quiet", id: "facts" }), words = h("p", { class: "quiet" });
@@ -73,14 +83,27 @@ export function show(root) {
     await guarded(async () => {
       const size = studio.hello.sources.find((s) => s.name === state.source)?.resolution ?? +own.find((e) => e.path === state.source).facts.resolution;
       [recipes, spaces] = await Promise.all([get("/api/recipes", { resolution: size }), get("/api/spaces", { source: state.source })]);
-      clear(recipe.input, recipes.map((r) => h("option", { value: r.name }, `${r.name} · ${r.paper.match(/\d{4}/)?.[0] ?? ""}`)));
       clear(space.input, spaces.map((s) => h("option", { value: s.name }, `${s.name} · ${s.numbers >= 1e6 ? `${(s.numbers / 1e6).toFixed(1)} M` : `${(s.numbers / 1e3).toFixed(1)} K`}`)));
-      recipe.input.value = state.recipe;
-      if (!spaces.some((s) => s.name === state.space)) state.space = spaces[0].name;
-      space.input.value = state.space;
-      about();
+      methods();
       estimate();
     });
+  }
+  /** The methods that can learn from what is there: pictures, or a sentence. */
+  function methods() {
+    const fitting = recipes.filter((r) => !state.text || r.reads);
+    clear(recipe.input, fitting.map((r) => h("option", { value: r.name }, `${r.name} · ${r.paper.match(/\d{4}/)?.[0] ?? ""}`)));
+    if (!fitting.some((r) => r.name === state.recipe) || (!state.text && fitting.find((r) => r.name === state.recipe).reads)) state.recipe = state.text ? fitting[0]?.name : "dcl";
+    recipe.input.value = state.recipe;
+    if (trace) trace.hidden = Boolean(state.text);
+    suit();
+    about();
+  }
+  /** What a method was made to move, until something else was chosen. */
+  function suit() {
+    const own = recipes.find((r) => r.name === state.recipe)?.space;
+    if (!space.touched) state.space = own !== "full" && spaces.some((s) => s.name === own) ? own : "affine-light+";
+    if (!spaces.some((s) => s.name === state.space)) state.space = spaces[0]?.name;
+    space.input.value = state.space;
   }
   const every = () => { const r = recipes.find((x) => x.name === state.recipe), all = (state.steps ?? r?.steps ?? 300); return Math.max(2, Math.min(100, Math.round(all / 16))); };
   function about() {
@@ -89,7 +112,7 @@ export function show(root) {
     facts.textContent = `${numbers(s.numbers)} numbers move, ${(100 * s.share).toFixed(2)} % of the generator; ${r.warmup ? `${r.warmup} steps of warm-up, then ` : ""}${state.steps ?? r.steps} steps of ${r.batch} images.`;
     words.textContent = `${r.paper}. ${s.what[0].toUpperCase()}${s.what.slice(1)}. ${r.note}`;
   }
-  const form = () => ({ source: state.source, target: state.text ? "" : state.target, text: state.text, recipe: state.recipe, space: state.space, steps: state.steps, seed: +seed.input.value || 0, align: off.input.checked ? "off" : "auto" });
+  const form = () => ({ source: state.source, target: state.text ? "" : state.target, text: state.text, recipe: state.recipe, space: state.space, steps: state.steps, seed: +seed.input.value, align: off.input.checked ? "off" : "auto" });
   let plans = 0, timer = 0;
   function estimate() {
     clearTimeout(timer);
@@ -104,12 +127,12 @@ export function show(root) {
   }
   const start = h("button", { class: "main", type: "button", id: "start", onclick: () => guarded(async () => {
     if (!state.target && !state.text) throw new Error("Choose pictures first: drop some, or take a set that ships.");
-    const job = await post("/api/jobs", { verb: "adapt", ...form(), name: name.input.value || "run", every: every(), trace: trace?.input.checked || false });
+    const job = await post("/api/jobs", { verb: "adapt", ...form(), name: name.input.value || "run", every: every(), trace: (!state.text && trace?.input.checked) || false });
     toast(`${job.about.title}: ${job.state === "waiting" ? "waits its turn" : "begins"}`);
     watched = job.about.out;
+    await look();
     name.touched = false;
     name.input.value = fresh(name.input.value);
-    await look();
     tick();
   }) }, "Start");
 
@@ -124,6 +147,7 @@ export function show(root) {
   }
   async function run() {
     detailed = Date.now();
+    if (mine().find((j) => j.about.out === watched)?.state === "waiting") return;
     let found;
     try { found = await get("/api/run", { path: watched }); } catch { return; }
     const key = JSON.stringify([found.path, found.steps, found.previews.length, found.grid]);

@@ -2,8 +2,9 @@
 
 import { Faces } from "./faces.js";
 import { Grid } from "./grid.js";
-import { chart, clear, domains, fileUrl, get, guarded, h, head, panel, select, sourceOf } from "./ui.js";
-import { open, studio } from "./main.js";
+import { chart, clear, domains, fileUrl, get, guarded, h, head, panel, post, select, sourceOf } from "./ui.js";
+import * as jobs from "./jobs.js";
+import { look as soon, open, studio } from "./main.js";
 
 export function show(root, told) {
   const sources = studio.hello.sources, runs = studio.library.filter((e) => e.kind === "run"), studies = studio.library.filter((e) => e.kind === "study");
@@ -32,9 +33,22 @@ export function show(root, told) {
         pictures.length ? h("div", { class: "stack" }, image, h("div", { class: "row", style: { "flex-wrap": "nowrap" } }, back, at)) : null,
         r.report ? h("div", { class: "row" }, h("a", { class: "button", href: fileUrl(r.report), target: "_blank", rel: "noopener" }, "The whole report")) : null),
         panel("What was recorded", r.charts.length ? h("div", { class: "charts" }, r.charts.map((x) => chart(x.svg))) : h("p", { class: "quiet" }, "No step was recorded yet."), r.charts.length && !r.charts.some((x) => /Diversity/.test(x.title)) ? h("p", { class: "quiet" }, "Quality and diversity appear for runs that were traced.") : null),
+        anatomy(r),
         r.targets ? panel("What it was taught", h("img", { class: "picture", src: fileUrl(r.targets), alt: "The training pictures as the network saw them", loading: "lazy" })) : null);
     });
   }
+
+  /** Which part of the network moved, and what that does to faces: measured on demand, minutes of work. */
+  function anatomy(r) {
+    const begin = () => guarded(async () => { await post("/api/jobs", { verb: "anatomy", domain: r.path }); await soon(); tick(); });
+    const own = all.some((e) => e.path === r.path);
+    return panel("What moved where", r.anatomy.length ? h("div", { class: "charts" }, r.anatomy.map((x) => chart(x.svg))) : h("p", { class: "quiet" }, "The domain taken apart by kind of weight and resolution: how far each part moved, and how much of the look it carries."),
+      h("div", { class: "row" }, own && studio.hello.can.trace ? h("button", { type: "button", class: r.anatomy.length ? "" : "main", onclick: begin }, r.anatomy.length ? "Measure again" : "Take it apart") : null,
+        r.anatomy_page ? h("a", { class: "button", href: fileUrl(r.anatomy_page), target: "_blank", rel: "noopener" }, "The whole page") : null,
+        own && !studio.hello.can.trace ? h("p", { class: "quiet" }, "Measuring needs LPIPS and EfficientNet: `stylegraft assets get lpips` and `effnet`, once.") : null), queue);
+  }
+  const queue = h("div", { class: "stack" });
+  function tick() { jobs.list(queue, studio.jobs.filter((j) => j.verb === "anatomy").slice(0, 3), {}); }
 
   // the same faces in several domains
   const state = { shown: [] };
@@ -42,7 +56,7 @@ export function show(root, told) {
   const grids = new Map();
   const add = select("Put beside", [], "", (v) => { if (v) { state.shown.push(v); fill(); draw(); } });
   const rows = h("div", { class: "stack" });
-  const source = () => all.find((e) => e.path === state.shown[0])?.source ?? all[0]?.source;
+  const source = () => all.find((e) => e.path === state.shown[0])?.source ?? all[0]?.source ?? sources[0].name;
   function fill() {
     clear(add.input, h("option", { value: "" }, "choose…"), all.filter((e) => (!state.shown.length || e.source === source()) && !state.shown.includes(e.path)).map((e) => h("option", { value: e.path }, e.path)));
     clear(rows, ["", ...state.shown].map((path) => {
@@ -61,9 +75,10 @@ export function show(root, told) {
   if (all.length) {
     state.shown = all.filter((e) => e.source === (all.find((x) => x.path === first)?.source ?? all[0].source)).map((e) => e.path);
     state.shown = [...new Set([all.some((e) => e.path === first) ? first : state.shown[0], ...state.shown])].filter(Boolean).slice(0, 2);
-    fill();
-    draw();
   }
+  fill();
+  draw();
   look(first);
-  return {};
+  tick();
+  return { tick, changed: (j) => { if (j.verb === "anatomy" && j.about.domain === which.input.value) look(which.input.value); } };
 }

@@ -24,6 +24,7 @@ export function show(root, told) {
     strength.hidden = !state.domain;
   }
   const source = select("Source", [...sources.map((s) => [s.name, `${s.name} · ${s.resolution} px`]), ...own.map((e) => [e.path, e.path])], state.source, (v) => { state.source = v; state.domain = ""; state.edits = {}; fill(); directions(); draw(); });
+  if (told.source) state.source = source.input.value = told.source;
   if (told.domain) {
     const entry = studio.library.find((e) => e.path === told.domain);
     state.source = (entry && sourceOf(entry, sources, studio.library)) || state.source;

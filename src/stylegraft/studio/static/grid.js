@@ -1,20 +1,19 @@
-// A grid of faces that follows the sliders: one request under way, the newest wins, and no picture is shown but the one
-// whose number is the newest. Big grids come in pieces: about 90 ms of drawing at first, so that some faces follow the
-// hand, then twice as much each time up to 250, since few large batches are drawn sooner than many small ones.
+// A grid of faces that follows the sliders. One request is under way; its faces come piece by piece and are shown as they
+// come, each newer than the one before. What a slider asked since then waits, the newest alone, and begins after the next
+// piece. A face that is not yet the newest is dimmed, and so is one that could not be drawn.
 
-import { h, picture, guarded, toast } from "./ui.js";
+import { h, frames, guarded, toast } from "./ui.js";
 
-const PIECE = 90, MOST = 250; // ms
+const AGAIN = 1500; // ms after which a studio that did not answer is asked once more
 const tab = Math.random().toString(36).slice(2, 10);
 let grids = 0;
 
 export class Grid {
-  constructor({ columns = 4, onpick, label = "Faces", path = "/api/draw" } = {}) {
+  constructor({ columns = 4, onpick, label = "Faces", path = "/api/faces" } = {}) {
     this.path = path;
     this.node = h("div", { class: "faces", role: "group", "aria-label": label, style: { "--columns": columns } });
     this.page = `${tab}-${++grids}`;
     this.number = 0;
-    this.perFace = 0;
     this.onpick = onpick;
     this.words = h("span", { class: "num" });
   }
@@ -22,8 +21,7 @@ export class Grid {
   /** Show this picture as soon as can be; `names`: of the faces. */
   show(told, names) {
     this.number += 1;
-    this.asked = performance.now();
-    this.wanted = { told, number: this.number, asked: this.asked, names };
+    this.wanted = { told, number: this.number, asked: performance.now(), names };
     this.cells(names);
     if (!this.busy) this.work();
   }
@@ -45,39 +43,38 @@ export class Grid {
     while (this.wanted) {
       const now = this.wanted;
       this.wanted = null;
-      const failed = await guarded(() => this.pieces(now)) === false;
-      if (failed && !this.wanted) [...this.node.children].forEach((cell) => cell.classList.remove("old"));
+      let lost = false;
+      await guarded(() => this.pieces(now).catch((error) => { lost = error.lost; if (!lost || !this.lost) throw error; }));
+      this.lost = lost;
+      if (lost) { await new Promise((go) => setTimeout(go, AGAIN)); this.wanted ??= this.node.isConnected ? now : null; }
     }
     this.busy = false;
   }
 
   async pieces(now) {
-    const count = now.names.length;
-    for (let first = 0, size, time = PIECE; first < count; first += size, time = Math.min(2 * time, MOST)) {
-      size = this.perFace ? Math.round(time / this.perFace) : 4;
-      size = Math.max(1, Math.min(count - first, size));
-      const answer = await picture(this.path, { ...now.told, page: this.page, number: now.number, first, count: size });
-      if (!answer || answer.number !== this.number) return; // stale: something newer was asked meanwhile
-      const image = await createImageBitmap(answer.blob);
-      if (now.number !== this.number) return;
-      this.paint(image, first, size, now.number);
-      const took = answer.ms / size; // without what had to be loaded first; nearly 0 for what is known already
-      if (took > 0.5) this.perFace = this.perFace ? this.perFace * 0.7 + took * 0.3 : took;
+    let first = 0, drawing = 0;
+    for await (const { blob, ms } of frames(this.path, { ...now.told, page: this.page, number: now.number })) {
+      const image = await createImageBitmap(blob);
+      this.paint(image, first, now.number);
       if (!first) this.node.dataset.first = Math.round(performance.now() - now.asked);
+      first += Math.round(image.width / image.height);
+      drawing += ms;
+      if (now.number !== this.number) return;
     }
+    if (first < now.names.length) return; // overtaken
     const ms = Math.round(performance.now() - now.asked);
-    Object.assign(this.node.dataset, { shown: now.number, ms });
+    Object.assign(this.node.dataset, { shown: now.number, ms, drawing: drawing.toFixed(1) });
     this.words.textContent = `${ms} ms`;
     this.ondrawn?.(now);
   }
 
-  paint(image, first, size, number) {
+  paint(image, first, number) {
     const side = image.height;
-    for (let i = 0; i < size && first + i < this.node.children.length; i++) {
+    for (let i = 0; i * side < image.width && first + i < this.node.children.length; i++) {
       const cell = this.node.children[first + i], canvas = cell.firstChild;
       if (canvas.width !== side) canvas.width = canvas.height = side;
       canvas.getContext("2d").drawImage(image, i * side, 0, side, side, 0, 0, side, side);
-      cell.classList.remove("old");
+      cell.classList.toggle("old", number !== this.number);
       cell.dataset.number = number;
     }
   }

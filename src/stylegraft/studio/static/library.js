@@ -15,17 +15,23 @@ export function show(root) {
     const words = find.input.value.toLowerCase();
     return studio.library.filter((e) => ["domain", "run"].includes(e.kind) && `${e.path} ${JSON.stringify(e.facts)}`.toLowerCase().includes(words));
   }
+  /** What everything stands on; shown after the domains. */
+  function sources() {
+    const own = studio.library.filter((e) => e.kind === "source" && !e.facts.foreign && !e.facts.damaged);
+    const shipped = studio.hello.sources.map((s) => ({ kind: "source", path: s.name, size: 1, facts: s }));
+    return [...shipped, ...own].filter((e) => `${e.path} ${JSON.stringify(e.facts)}`.toLowerCase().includes(find.input.value.toLowerCase()));
+  }
   function fill() {
-    const all = entries();
+    const own = entries(), all = [...own, ...sources()];
     clear(cards, all.map((e) => {
       const f = e.facts, image = h("img", { alt: `Four faces of ${e.path}`, dataset: { path: e.path } });
       if (pictures.has(e.path)) image.src = pictures.get(e.path);
       const tag = f.damaged ? h("span", { class: "tag bad" }, "damaged") : !e.size ? h("span", { class: "tag" }, "no domain yet") : null;
       return h("button", { class: "card", type: "button", "aria-pressed": String(chosen === e.path), onclick: () => choose(e) },
         image, h("span", { class: "body" }, h("span", { class: "name" }, e.path),
-          h("span", { class: "quiet" }, [f.mix ? "a mix" : f.recipe, f.space, f.steps ? `${f.steps} steps` : "", e.size ? size(e.size) : ""].filter(Boolean).join(" · ")),
+          h("span", { class: "quiet" }, e.kind === "source" ? `a source of ${f.resolution} px` : [f.mix ? "a mix" : f.recipe, f.space, f.steps ? `${f.steps} steps` : "", e.size ? size(e.size) : ""].filter(Boolean).join(" · ")),
           h("span", { class: "row tight" }, f.base?.name ? h("span", { class: "tag" }, f.base.name) : null, f.traced ? h("span", { class: "tag accent" }, "traced") : null, tag)));
-    }), all.length ? null : h("p", { class: "quiet" }, "No domain here. Learn one under Adapt, or add a file."));
+    }), own.length ? null : h("p", { class: "quiet" }, "No domain here. Learn one under Adapt, or add a file."));
     previews();
   }
   let busy = false;
@@ -34,10 +40,10 @@ export function show(root) {
     busy = true;
     for (const image of cards.querySelectorAll("img:not([src])")) {
       if (!alive) break;
-      const entry = studio.library.find((e) => e.path === image.dataset.path);
+      const entry = [...studio.library, ...sources()].find((e) => e.path === image.dataset.path);
       if (!entry?.size || entry.facts.damaged || pictures.has(entry.path)) continue;
       try {
-        const found = await picture("/api/preview", { path: entry.path, page: page("preview"), number: 0 });
+        const found = await picture("/api/preview", { path: entry.path, kind: entry.kind, page: page("preview"), number: 0 });
         pictures.set(entry.path, URL.createObjectURL(found.blob));
         for (const one of cards.querySelectorAll("img")) if (one.dataset.path === entry.path) one.src = pictures.get(entry.path);
       } catch (error) { image.alt = error.message; }
@@ -48,6 +54,10 @@ export function show(root) {
   async function choose(entry) {
     chosen = entry.path;
     for (const c of cards.children) c.setAttribute?.("aria-pressed", String(c.querySelector(".name")?.textContent === chosen));
+    if (entry.kind === "source") {
+      clear(detail, panel(entry.path, entry.facts.summary ? h("p", {}, entry.facts.summary) : null, entry.facts.licence ? h("p", { class: "quiet" }, `Licence: ${entry.facts.licence}`) : null, h("div", { class: "row" }, h("button", { class: "main", onclick: () => open("explore", { source: entry.path }) }, "Explore"), h("button", { onclick: () => open("adapt") }, "Learn a domain"))));
+      return;
+    }
     clear(detail, panel(entry.path, h("p", { class: "quiet" }, "Checking…")));
     await guarded(async () => {
       if (!entry.size) { clear(detail, panel(entry.path, h("p", {}, "This run has not saved a domain yet."))); return; }
@@ -81,12 +91,13 @@ export function show(root) {
     ask("Prune", h("div", { class: "stack" }, h("p", { class: "quiet" }, "Keeps the numbers of the largest magnitudes, for a smaller file."), keep, dense, name), [["Prune", () => submit({ verb: "prune", domain: e.path, keep: keep.value, dense: dense.input.checked, name: name.input.value }), "main"]]);
   };
   const sharing = (e) => {
-    const repo = field("Repository of the hub", { placeholder: "OWNER/NAME" });
-    ask("Share: look first", h("div", { class: "stack" }, h("p", { class: "quiet" }, "Writes the three files that would go (domain, card, picture) into a folder here. Nothing is uploaded; the command to do that is in What it says."), repo), [["Write the folder", () => submit({ verb: "push", domain: e.path, repo: repo.input.value }), "main"]]);
+    const repo = field("Repository of the hub", { placeholder: "OWNER/NAME" }), can = studio.hello.can.push;
+    ask("Share", h("div", { class: "stack" }, h("p", { class: "quiet" }, "Look first: the three files that would go (domain, card, picture) are written into a folder here. To upload them, this machine must be logged in at the Hugging Face Hub; whoever may see the repository then has the domain."), repo, can ? null : h("p", { class: "quiet" }, "Uploading needs an extra: pip install 'stylegraft[hub]'.")),
+      [["Look first", () => submit({ verb: "push", domain: e.path, repo: repo.input.value }), "main"], ...(can ? [["Upload", () => submit({ verb: "push", domain: e.path, repo: repo.input.value, upload: true })]] : [])]);
   };
   const removing = (e) => ask("Move to the trash?", h("p", {}, `${e.path} goes to .studio/trash in the workspace, from where it can be taken back.`), [["Move it", async () => { const found = await post("/api/delete", { path: e.path }); toast(`${found.moved} is in ${found.to}`); await refresh(); chosen = null; clear(detail); fill(); }, "main danger"]]);
 
-  const shown = (job) => job.state === "done" && job.about.out ? h("a", { class: "button", href: job.verb === "push" ? fileUrl(`${job.about.out}/README.md`) : download(job.about.out), target: "_blank", rel: "noopener" }, job.verb === "push" ? "Card" : "Download") : null;
+  const shown = (job) => job.state === "done" && job.about.out && !job.about.uploaded ? h("a", { class: "button", href: job.verb === "push" ? fileUrl(`${job.about.out}/README.md`) : download(job.about.out), target: "_blank", rel: "noopener" }, job.verb === "push" ? "Card" : "Download") : null;
   function tick() { jobs.list(queue, studio.jobs.filter((j) => ["export", "prune", "push"].includes(j.verb)).slice(0, 6), { extra: shown }); }
   const drop = dropZone("Add a domain file", (files) => guarded(async () => { for (const f of files) { const found = await send(f); toast(`${found.path} was added`); } await refresh(); fill(); }), { accept: ".safetensors" });
   find.input.addEventListener("input", fill);

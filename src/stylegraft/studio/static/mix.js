@@ -12,10 +12,7 @@ export function show(root, told) {
   const all = domains(studio.library).map((e) => ({ ...e, source: sourceOf(e, sources, studio.library) })).filter((e) => e.source);
   const shipped = sources.map((s) => s.name);
   const bases = [...new Set(all.map((e) => e.source))].sort((a, b) => shipped.indexOf(a) - shipped.indexOf(b));
-  if (!all.length) {
-    root.append(head("Mix", "Blend looks with sliders."), panel("There is no domain yet", h("p", {}, "A mix needs a domain or two. Learn one from ten pictures first, it takes some minutes."), h("div", { class: "row" }, h("button", { class: "main", onclick: () => open("adapt") }, "Learn a domain"))));
-    return {};
-  }
+  if (!bases.length) bases.push(sources[0].name);
   const wanted = (told.domains || []).map((p) => all.find((e) => e.path === p)).filter(Boolean);
   const state = { source: wanted[0]?.source ?? bases.find((b) => all.filter((e) => e.source === b).length > 1) ?? bases[0], terms: [], strengths: {} };
   const grid = new Grid({ columns: 4, onpick: (i) => grid.save(i, `mix-seed-${faces.seeds[i]}`) });
@@ -70,6 +67,7 @@ export function show(root, told) {
     h("div", { class: "split" },
       h("div", { class: "stage pinned" }, grid.node, h("div", { class: "caption" }, h("span", {}, "A click on a face saves it"), grid.words)),
       h("div", { class: "side" },
+        all.length ? null : panel("There is no domain yet", h("p", {}, "A mix needs a domain or two; these are the faces of the source. Learn one from ten pictures first, it takes some minutes."), h("div", { class: "row" }, h("button", { class: "main", onclick: () => open("adapt") }, "Learn a domain"))),
         panel("Domains", bases.length > 1 ? source : null, list, add, h("div", { class: "row" }, h("button", { class: "main", type: "button", onclick: save }, "Save as a domain"), h("button", { type: "button", onclick: () => open("library") }, "Export…"))),
         panel("By resolution", levels, h("details", {}, h("summary", {}, "Block by block"), single)),
         faces.node,

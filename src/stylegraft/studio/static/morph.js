@@ -47,6 +47,7 @@ export function show(root) {
       const image = await createImageBitmap(found.blob);
       canvas.width = canvas.height = image.height;
       canvas.getContext("2d").drawImage(image, 0, 0);
+      canvas.dataset.number = number;
     });
   }
   function start() {

@@ -1,17 +1,25 @@
 // Translate: photos are framed and inverted once, then drawn live in any domain, from all of the source to none of it.
 
-import { page } from "./grid.js";
+import { crop } from "./crop.js";
+import { Grid, page } from "./grid.js";
 import { base, check, clear, domains, dropZone, fileUrl, get, guarded, h, head, panel, picture, post, select, send, sourceOf, toast } from "./ui.js";
 import * as jobs from "./jobs.js";
-import { look, refresh, studio } from "./main.js";
+import { look, open, refresh, studio } from "./main.js";
 
 const DEGREES = [1, 0.75, 0.5, 0.25, 0];
 
 export function show(root, told) {
   const sources = studio.hello.sources, all = domains(studio.library).filter((e) => sourceOf(e, sources, studio.library));
-  if (!all.length) { root.append(head("Translate", "Photos drawn in a domain."), panel("There is no domain yet", h("p", {}, "Learn one under Adapt first."))); return {}; }
+  if (!all.length) {
+    const grid = new Grid({ columns: 4 }), seeds = Array.from({ length: 8 }, (_, i) => i);
+    root.append(head("Translate", "The face of a photo, found in the source and drawn in every domain at several degrees."), h("div", { class: "even" },
+      h("div", {}, panel("There is no domain yet", h("p", {}, "A photo is drawn in a domain. Learn one from ten pictures first, it takes some minutes."), h("div", { class: "row" }, h("button", { class: "main", onclick: () => open("adapt") }, "Learn a domain")))),
+      h("div", {}, panel(`Faces of ${sources[0].name}`, grid.node, h("p", { class: "quiet" }, "The source, in which the face of your photo will be looked for.")))));
+    grid.show({ source: sources[0].name, seeds }, seeds.map((s) => `Face of seed ${s}`));
+    return {};
+  }
   const queue = h("div", { class: "stack" }), stage = h("div", { class: "stack" }), thumbs = h("div", { class: "thumbs" });
-  const state = { photos: "", codes: told.codes || "" };
+  const state = { photos: "", reference: "", codes: told.codes || "" };
   const domain = select("First domain", all.map((e) => [e.path, e.path]), all[0].path, () => {});
   const recipe = select("Inversion", [["fast", "fast: 100 steps"], ["good", "good: 1,000 steps"]], "fast"), space = select("Code", [["w+", "w+"], ["w", "w"], ["z", "z: most like the source's faces"], ["s", "s: closest to the photo"]], "w+");
   const align = check("Find the face and frame it", true);
@@ -21,14 +29,28 @@ export function show(root, told) {
     for (const f of files) await guarded(async () => { set = (await send(f, into)).set; });
     if (!set) return;
     state.photos = set;
-    const found = await get("/api/set", { path: set });
-    clear(thumbs, found.pictures.map((p) => h("img", { src: fileUrl(p), alt: p.split("/").pop() })));
+    await show_photos();
     await refresh();
   }));
+  async function show_photos() {
+    const found = await get("/api/set", { path: state.photos });
+    clear(thumbs, found.pictures.map((p) => { const name = p.split("/").pop(); return h("button", { type: "button", class: "thumb", "aria-label": `Crop ${name} by hand`, onclick: () => guarded(() => crop(fileUrl(p), name, async (file) => {
+      await send(file, state.photos.split("/").pop());
+      align.input.checked = false;
+      await show_photos();
+      toast(`${name} is taken as you cropped it`);
+    })) }, h("img", { src: fileUrl(p, Date.now()), alt: name }), "Crop…"); }));
+  }
+  const looks = h("div", { class: "thumbs" });
+  const reference = dropZone("The look of another picture", (files) => guarded(async () => {
+    if (!files.length) return;
+    state.reference = (await send(files[0], `reference-${new Date().toISOString().slice(5, 19).replace(/[-:T]/g, "")}`)).path;
+    clear(looks, h("img", { src: fileUrl(state.reference), alt: "Whose look is taken" }), h("button", { type: "button", class: "plain", onclick: () => { state.reference = ""; clear(looks); } }, "Without"));
+  }), { multiple: false });
   const start = h("button", { class: "main", type: "button", onclick: () => guarded(async () => {
     if (!state.photos) throw new Error("Drop a photo first.");
     if (!studio.hello.can.translate) throw new Error("Inversion needs LPIPS: run `stylegraft assets get lpips` once.");
-    await post("/api/jobs", { verb: "translate", domain: domain.input.value, photos: state.photos, recipe: recipe.input.value, space: space.input.value, align: align.input.checked ? "auto" : "off" });
+    await post("/api/jobs", { verb: "translate", domain: domain.input.value, photos: state.photos, reference: state.reference, recipe: recipe.input.value, space: space.input.value, align: align.input.checked ? "auto" : "off" });
     toast("The inversion begins");
     await look();
     tick();
@@ -68,7 +90,7 @@ export function show(root, told) {
   }
   function tick() { jobs.list(queue, studio.jobs.filter((j) => j.verb === "translate").slice(0, 5), { onopen: (j) => { if (j.state === "done") { state.codes = j.about.codes; fill(); rows(); } } }); }
   root.append(head("Translate", "The face of a photo, found in the source and drawn in every domain at several degrees."),
-    h("div", { class: "even" }, h("div", {}, panel("A photo", drop, thumbs, domain, h("div", { class: "two" }, recipe, space), align, h("div", { class: "row" }, start), h("p", { class: "quiet" }, "A code is found once, in about a minute a photo; after that every domain draws it at once.")), queue, panel("Faces that were found", codes, face)), stage));
+    h("div", { class: "even" }, h("div", {}, panel("A photo", drop, thumbs, h("details", {}, h("summary", {}, "Pose and shape of the photo, look of another picture"), h("div", { class: "stack" }, reference, looks)), domain, h("div", { class: "two" }, recipe, space), align, h("div", { class: "row" }, start), h("p", { class: "quiet" }, "A code is found once, in about a minute a photo; after that every domain draws it at once.")), queue, panel("Faces that were found", codes, face)), stage));
   fill();
   rows();
   tick();

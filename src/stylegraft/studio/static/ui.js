@@ -40,7 +40,8 @@ export function slider({ label, min, max, step = 0.01, value, hint, format = (v)
   input.addEventListener("dblclick", () => set(value));
   input.addEventListener("keydown", (e) => { if (e.key === "Delete" || e.key === "Backspace") set(value); });
   const node = h("div", { class: "slider" }, h("label", { for: id }, label), output, input);
-  return Object.assign(node, { input, set, get value() { return +input.value; } });
+  Object.defineProperty(node, "value", { get: () => +input.value });
+  return Object.assign(node, { input, set });
 }
 
 /** options: ["a", "b"] or [["value", "words"], ...]. */
@@ -95,7 +96,7 @@ export async function guarded(run) {
 const LOST = "The studio does not answer. Is it still running?";
 async function reach(path, options = {}) {
   let answer;
-  try { answer = await fetch(path, { ...options, headers: { "x-studio": "1", ...options.headers } }); } catch (error) { if (error.name === "AbortError") throw error; throw new Error(LOST); }
+  try { answer = await fetch(path, { ...options, headers: { "x-studio": "1", ...options.headers } }); } catch (error) { if (error.name === "AbortError") throw error; throw Object.assign(new Error(LOST), { lost: true }); }
   if (answer.status === 409) return null;
   if (!answer.ok) {
     let words = `${answer.status} ${answer.statusText}`;
@@ -112,6 +113,24 @@ const posted = (path, told) => reach(path, { method: "POST", body: JSON.stringif
 /** null where something newer was asked. */
 export const post = async (path, told = {}) => (await posted(path, told))?.json() ?? null;
 export const picture = async (path, told = {}) => { const answer = await posted(path, told); return answer ? { blob: await answer.blob(), number: +answer.headers.get("x-number"), ms: +answer.headers.get("x-milliseconds") } : null; };
+/** Pictures as they come: one PNG, or a stream of them, each after its bytes and the milliseconds of drawing it. */
+export async function* frames(path, told = {}) {
+  const answer = await posted(path, told);
+  if (!answer) return;
+  if (answer.headers.get("content-type") === "image/png") { yield { blob: await answer.blob(), ms: +answer.headers.get("x-milliseconds") }; return; }
+  const reader = answer.body.getReader();
+  let held = new Uint8Array(0), done = false;
+  try {
+    while (!done) {
+      let value;
+      ({ value, done } = await reader.read());
+      if (value) { const more = new Uint8Array(held.length + value.length); more.set(held); more.set(value, held.length); held = more; }
+      for (let size; held.length >= 8 && held.length >= (size = 8 + new DataView(held.buffer).getUint32(0, true)); held = held.slice(size)) {
+        yield { blob: new Blob([held.subarray(8, size)], { type: "image/png" }), ms: new DataView(held.buffer).getFloat32(4, true) };
+      }
+    }
+  } catch (error) { throw error instanceof TypeError ? Object.assign(new Error(LOST), { lost: true }) : error; } finally { reader.cancel().catch(() => {}); }
+}
 export const send = async (file, into) => (await reach(`/api/upload?${new URLSearchParams({ name: file.name, ...(into ? { set: into } : {}) })}`, { method: "POST", body: file })).json();
 export const fileUrl = (path, stamp) => `/file/${path.split("/").map(encodeURIComponent).join("/")}${stamp ? `?t=${stamp}` : ""}`;
 export const download = (path) => `${fileUrl(path)}?download`;
