@@ -522,7 +522,7 @@ def test_the_method_follows_what_is_given():
         "difa",
         "dcl",
     ]
-    assert [name for name in PAPER if recipe(name).reads] == ["nada", "hdn"]
+    assert [name for name in PAPER if recipe(name).reads] == ["nada", "hdn", "hypernet"]
     assert Request("Pencil drawing, old!").name == "pencil-drawing-old"
 
 
