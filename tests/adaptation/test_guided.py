@@ -488,7 +488,7 @@ def test_rates_are_those_of_styledomain_by_space():
     rates = [learning_rate(paper["difa"], space) for space in ("full", "stylespace", "hdn")]
     assert rates == pytest.approx([0.002, 0.08, 0.02])
     assert learning_rate(paper["hdn"], "hdn") == pytest.approx(0.1)
-    assert [(paper[n].batch, paper[n].steps, paper[n].lr_warmup) for n in GUIDED] == [
+    assert [(paper[n].batch, paper[n].steps, paper[n].lr_warmup) for n in GUIDED[:5]] == [
         (4, 250, 0), (4, 250, 25), (4, 250, 20), (2, 301, 30), (4, 300, 0),
     ]  # fmt: skip
     assert (paper["mtg"].direction, paper["mtg"].within, paper["mtg"].ref_clip) == (1, 0.5, 30)
