@@ -205,7 +205,7 @@ _SMALL: dict[str, Any] = dict(
     warmup=100,
     warmup_scratch=300,
 )
-KERNELS = "affine-light+"
+KERNELS = "stylespace + lowrank:2(conv)"  # 30,000 numbers on faces-64
 SCALED: dict[str, dict[str, Any]] = {
     "ada":      _SMALL | dict(steps=800, ada_kimg=5.0),
     "fixnoise": _SMALL | dict(steps=800, ada_kimg=5.0),
@@ -219,8 +219,8 @@ SCALED: dict[str, dict[str, Any]] = {
     "ui2i":     _SMALL | dict(swap=16),
     "freezesg": _SMALL | dict(ada_kimg=5.0, space="late@16", structure_levels=2),
     "weditgan": _SMALL | dict(steps=500, ada_kimg=5.0),
-    # The global term, for by the direction alone sprig left faces photographs, and a space that moves a block's kernels
-    # too, for style offsets took on the tint and no lines (docs/one-shot.md). DiFa's consistency at 6 held photographs.
+    # The global term, for by the direction alone sprig left faces photographs, and a space that moves kernels, too,
+    # for style offsets took on the tint and no lines (docs/one-shot.md). DiFa's consistency at 6 held photographs.
     "nada":     dict(steps=150, batch=2, lr=0.0012, near=3.0, source_samples=200, space=KERNELS),
     "mtg":      dict(steps=120, batch=2, lr=0.0012, lr_warmup=10, space=KERNELS),
     # Of 10 rows of W+ those below 32 px, as 7 of 18 are at 1024.
