@@ -37,6 +37,7 @@ from stylegraft.atomic import write_text
 from stylegraft.checkpoints.source import Source
 from stylegraft.data.pixels import to_uint8
 from stylegraft.encoders.guides import Guide, encode_texts, guide_in_reach, load_guide
+from stylegraft.errors import StylegraftError
 from stylegraft.metrics.similarity import similarity
 from stylegraft.networks.generator import Generator
 from stylegraft.sources import load_source
@@ -49,11 +50,21 @@ REQUESTS = [
     ("relief", "pink"),
     ("pencil", "plain"),
 ]  # the first two of `looks.HELD_OUT`: sprig was never shown them together
-SPACES = ["stylespace", KERNELS, "affine-light+", "hdn-before", "full"]
+SPACES = [
+    "stylespace",
+    KERNELS,
+    "affine-light+",
+    "affine",
+    "hdn-before",
+    "hdn",
+    "mapping",
+    "synthesis",
+    "full",
+]
 RECIPES = ["nada", "hdn", "difa", "mtg", "jojogan"]
 SAMPLES, AT_ONCE, TEMPLATES = 500, 50, "a"
 SEED, PICTURE, FIRST = 0, 7, 1000  # of training, of the picture's face, of the first sample
-KEY = ["recipe", "space", "by", "request"]  # what a row is known by
+KEY = ["source", "guide", "recipe", "space", "by", "request"]  # what a row is known by
 DOC = ROOT / "docs/one-shot.md"
 BEGIN, END = "<!-- measured -->", "<!-- /measured -->"
 
@@ -92,9 +103,10 @@ def judged(generator: Generator, guide: Guide, wanted: torch.Tensor, style: str,
         return round((likeliest[head] == probe.heads[head].index(name)).float().mean().item(), 3)
 
     return {
-        f"quality-{guide.name}": round(pair.quality, 3),
-        f"{SOURCE}-{guide.name}": round(similarity(features, left, encoder=guide.name).quality, 3),
-        f"diversity-{guide.name}": round(pair.diversity, 3),
+        "guide": guide.name,
+        "quality": round(pair.quality, 3),
+        SOURCE: round(similarity(features, left, encoder=guide.name).quality, 3),
+        "diversity": round(pair.diversity, 3),
         "style": share("style", style),
         "tint": share("tint", tint),
     }
@@ -135,34 +147,26 @@ def one(row: dict[str, Any]) -> dict[str, Any]:
     return judged(done.domain.merge(source.generator), guide, wanted, style, tint) | cost
 
 
-def table(rows: list[dict[str, Any]], guide: str) -> str:
-    """The rows in Markdown."""
-    both = f"quality-{guide} / diversity-{guide}"
-    head = (
-        "recipe",
-        "space",
-        "asked for, by",
-        both,
-        SOURCE,
-        "style",
-        "tint",
-        "steps",
-        "CPU s",
-        "peak MiB",
-        "KiB",
-    )
+def tables(rows: list[dict[str, Any]]) -> str:
+    """The rows in Markdown, a table for each source and guide: numbers in two guides cannot be compared."""
+    parts: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        parts.setdefault(f"On {row['source']}, by `{row['guide']}`:", []).append(row)
+    return "\n\n".join(f"{title}\n\n{table(part)}" for title, part in parts.items())
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Those of one source and guide."""
+    head = ["recipe", "space", "asked for, by", f"quality-{rows[0]['guide']} / diversity-{rows[0]['guide']}"]
+    head += [SOURCE, "style", "tint", "steps", "CPU s", "peak MiB", "KiB"]
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for row in rows:
         cells = [row["recipe"], row["space"], f"{words(*row['request'])}, {row['by']}"]
-        cells += [f"{row[f'quality-{guide}']:.3f} / {row[f'diversity-{guide}']:.3f}"]
-        cells += [f"{row[f'{SOURCE}-{guide}']:.2f}", f"{row['style']:.2f}", f"{row['tint']:.2f}"]
+        cells += [f"{row['quality']:.3f} / {row['diversity']:.3f}"]
+        cells += [f"{row[name]:.2f}" for name in (SOURCE, "style", "tint")]
         if "steps" in row:
-            cells += [
-                f"{row['steps']}",
-                f"{row['cpu_seconds']:.0f}",
-                f"{row['peak_mib']}",
-                f"{row['bytes'] / 1024:,.0f}",
-            ]
+            cells += [f"{row['steps']}", f"{row['cpu_seconds']:.0f}", f"{row['peak_mib']}"]
+            cells += [f"{row['bytes'] / 1024:,.0f}"]
         lines.append(f"| {' | '.join(cells + [''] * (len(head) - len(cells)))} |")
     return "\n".join(lines)
 
@@ -172,7 +176,7 @@ def asked_for(args: argparse.Namespace, guide: str) -> list[dict[str, Any]]:
     fixed = {"source": args.source, "guide": guide, "steps": args.steps}
     fixed |= {"domains": str(args.domains)} if args.domains else {}
     return [
-        fixed | dict(zip(KEY, (name, space, by, list(request)), strict=True))
+        fixed | {"recipe": name, "space": space, "by": by, "request": list(request)}
         for by in args.by
         for request in REQUESTS
         if request[0] in args.requests
@@ -182,11 +186,13 @@ def asked_for(args: argparse.Namespace, guide: str) -> list[dict[str, Any]]:
     ]
 
 
-def place(row: dict[str, Any]) -> tuple[int, ...]:
-    """Where a row stands in the table."""
+def place(row: dict[str, Any]) -> tuple[Any, ...]:
+    """Where a row stands: by source, guide, way of asking, request, recipe, space; spaces that are not listed last."""
     request, recipes, spaces = [list(one) for one in REQUESTS], ["source", *RECIPES], ["none", *SPACES]
-    by = ["text", "image"].index(row["by"])
-    return by, request.index(row["request"]), recipes.index(row["recipe"]), spaces.index(row["space"])
+    by, space = ["text", "image"].index(row["by"]), row["space"]
+    at = spaces.index(space) if space in spaces else len(spaces)
+    places = by, request.index(row["request"]), recipes.index(row["recipe"]), at, space
+    return row["source"], row["guide"], *places
 
 
 def main() -> None:
@@ -210,28 +216,27 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     if args.row:
-        print(json.dumps(one(json.loads(args.row))))
+        try:
+            print(json.dumps(one(json.loads(args.row))))
+        except StylegraftError as error:
+            sys.exit(f"{args.row}: {error}")
         return
     path = args.out / "one-shot.json"
     kept: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"rows": []}
-    guide = args.guide or kept.get("guide") or guide_in_reach()
+    guide = args.guide or guide_in_reach()
     for row in [] if args.table else asked_for(args, guide):
         command = [sys.executable, __file__, "--row", json.dumps(row)]
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+        if done.returncode:  # it has said why, such as a space that this source does not have
+            continue
         found = {key: row[key] for key in KEY} | json.loads(done.stdout.splitlines()[-1])
         print(found, flush=True)
         others = [old for old in kept["rows"] if [old[key] for key in KEY] != [found[key] for key in KEY]]
-        about = {
-            "source": args.source,
-            "guide": guide,
-            "templates": TEMPLATES,
-            "samples": SAMPLES,
-            "seed": SEED,
-        }
+        about = {"templates": TEMPLATES, "samples": SAMPLES, "seed": SEED}
         kept = heading() | about | {"rows": sorted([*others, found], key=place)}
         write(path, kept)
     doc = DOC.read_text(encoding="utf-8")
-    inner = f"{BEGIN}\n{table(kept['rows'], guide)}\n{END}"
+    inner = f"{BEGIN}\n{tables(kept['rows'])}\n{END}"
     write_text(DOC, re.sub(f"{BEGIN}.*{END}", lambda _: inner, doc, flags=re.S))
 
 
