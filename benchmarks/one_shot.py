@@ -30,7 +30,7 @@ import torch
 from heading import RESULTS, ROOT, heading, write
 from style_probe import Probe
 
-from stylegraft.adaptation.recipes import KERNELS, recipe
+from stylegraft.adaptation.recipes import recipe
 from stylegraft.adaptation.request import SOURCE
 from stylegraft.adaptation.run import adapt
 from stylegraft.atomic import write_text
@@ -51,16 +51,9 @@ REQUESTS = [
     ("pencil", "plain"),
 ]  # the first two of `looks.HELD_OUT`: sprig was never shown them together
 SPACES = [
-    "stylespace",
-    KERNELS,
-    "affine-light+",
-    "affine",
-    "hdn-before",
-    "hdn",
-    "mapping",
-    "synthesis",
+    "hdn-before", "hdn", "stylespace", "stylespace + lowrank:2(conv)", "affine", "affine-light+", "mapping", "synthesis",
     "full",
-]
+]  # fmt: skip
 RECIPES = ["nada", "hdn", "difa", "mtg", "jojogan"]
 SAMPLES, AT_ONCE, TEMPLATES = 500, 50, "a"
 SEED, PICTURE, FIRST = 0, 7, 1000  # of training, of the picture's face, of the first sample

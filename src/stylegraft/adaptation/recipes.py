@@ -205,7 +205,7 @@ _SMALL: dict[str, Any] = dict(
     warmup=100,
     warmup_scratch=300,
 )
-KERNELS = "stylespace + lowrank:2(conv)"  # 30,000 numbers on faces-64
+GAINS = "hdn-before"  # the gain before demodulation, which every source has
 SCALED: dict[str, dict[str, Any]] = {
     "ada":      _SMALL | dict(steps=800, ada_kimg=5.0),
     "fixnoise": _SMALL | dict(steps=800, ada_kimg=5.0),
@@ -219,18 +219,18 @@ SCALED: dict[str, dict[str, Any]] = {
     "ui2i":     _SMALL | dict(swap=16),
     "freezesg": _SMALL | dict(ada_kimg=5.0, space="late@16", structure_levels=2),
     "weditgan": _SMALL | dict(steps=500, ada_kimg=5.0),
-    # The global term, for by the direction alone sprig left faces photographs, and a space that moves kernels, too,
-    # for style offsets took on the tint and no lines (docs/one-shot.md). DiFa's consistency at 6 held photographs.
-    "nada":     dict(steps=150, batch=2, lr=0.0012, near=3.0, source_samples=200, space=KERNELS),
-    "mtg":      dict(steps=120, batch=2, lr=0.0012, lr_warmup=10, space=KERNELS),
-    # Of 10 rows of W+ those below 32 px, as 7 of 18 are at 1024.
-    "jojogan":  dict(steps=120, batch=2, lr=0.0012, jojo_rows=4, space=KERNELS),
+    # The global term, for by the direction alone sprig left faces photographs; channel gains, for offsets took on the
+    # tint and no lines (docs/one-shot.md). DiFa's consistency at 6 held photographs. Pictures are inverted by the
+    # source's encoder and a step: a descent of 100 came to the drawing itself, and left no gap to learn.
+    "nada":     dict(steps=150, lr=0.0012, near=3.0, source_samples=200, space=GAINS),
+    "mtg":      dict(steps=120, lr=0.0012, lr_warmup=10, invert_steps=1, space=GAINS),
+    # Of faces-64's 14 rows of W+ those of 4 and 8 px.
+    "jojogan":  dict(steps=120, lr=0.0012, invert_steps=1, jojo_rows=4, space=GAINS),
     "difa":     dict(
-        steps=120, lr=0.0012, lr_warmup=10, near=3.0, scc=2.0, scc_rows=4, scc_window=20, scc_full=120,
-        source_samples=200, space=KERNELS,
+        steps=120, batch=4, lr=0.0025, lr_warmup=10, near=3.0, scc=2.0, scc_rows=4, scc_window=20, scc_full=120,
+        source_samples=200, space=GAINS,
     ),
-    # The gain before demodulation, which every source has.
-    "hdn":      dict(steps=150, lr=0.0006, near=3.0, source_samples=200, space="hdn-before"),
+    "hdn":      dict(steps=150, lr=0.0006, near=3.0, source_samples=200, space=GAINS),
     # Of 57 sentences, tints had come after 200 steps, styles after 300 (docs/methods/hypernet.md).
     "hypernet": dict(steps=400, lr=0.0003, near=3.0, width=256, depth=2, ema_kimg=0.1),
 }  # fmt: skip
