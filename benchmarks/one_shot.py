@@ -51,8 +51,8 @@ REQUESTS = [
     ("pencil", "plain"),
 ]  # the first two of `looks.HELD_OUT`: sprig was never shown them together
 SPACES = [
-    "hdn-before", "hdn", "stylespace", "stylespace + lowrank:2(conv)", "affine", "affine-light+", "mapping", "synthesis",
-    "full",
+    "hdn-before", "hdn", "stylespace", "stylespace + lowrank:2(conv)", "affine", "affine-light+", "mapping",
+    "synthesis", "full",
 ]  # fmt: skip
 RECIPES = ["nada", "hdn", "difa", "mtg", "jojogan"]
 SAMPLES, AT_ONCE, TEMPLATES = 500, 50, "a"
