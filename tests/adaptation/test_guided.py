@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Sequence
 from functools import cached_property
 from itertools import combinations
 from pathlib import Path
@@ -538,6 +539,34 @@ def test_without_a_guide_nothing_is_written(tmp_path: Path, monkeypatch: pytest.
         StylegraftError, match="nada looks through a guide and none is given; expected --guide"
     ):
         begin(toy(), pictures().float()[:0], small("nada"), "stylespace", request=Request("pencil"))
+
+
+class Brief(ToyGuide):
+    """Reads short sentences alone, and counts what it reads."""
+
+    read = 0
+
+    def encode_text(self, texts: Sequence[str]) -> Tensor:
+        if any("long" in text for text in texts):
+            raise StylegraftError("'a long...: 99 tokens, brief reads 77")
+        self.read += len(texts)
+        return super().encode_text(texts)
+
+
+def test_a_sentence_that_no_guide_reads_is_refused_before_anything_is_written(tmp_path: Path):
+    guide = Brief()
+    settings = {"guides": ((guide, 1.0),), "recipe": small("nada", steps=1, templates="plain"), "quiet": True}
+    for dry in (True, False):
+        with pytest.raises(StylegraftError, match="99 tokens"):
+            adapt(toy(), text="a long sentence", out=tmp_path / "run", dry_run=dry, **settings)
+    with pytest.raises(StylegraftError, match="99 tokens"):
+        adapt_many(toy(), ["ink", "a long sentence"], out=tmp_path / "many", **settings)
+    assert not list(tmp_path.iterdir())
+    guide.read = 0
+    adapt_many(toy(), ["ink", "oil"], out=tmp_path / "many", **settings)
+    assert guide.read == 3, "each sentence and the source once"
+    adapt_many(toy(), ["ink", "oil"], out=tmp_path / "many", **settings)
+    assert guide.read == 3, "a run that is continued reads nothing again"
 
 
 def test_what_a_recipe_needs_of_its_surroundings_is_named():
