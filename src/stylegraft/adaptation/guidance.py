@@ -304,6 +304,10 @@ def told(state: State) -> list[str]:
             f"{guide.name} ({guide.digest[:12]}, weight {weight:g})" for guide, weight in state.guides
         )
         lines.append(f"guided by {names}" + (f" towards {state.request}" if state.request.sentences else ""))
+        if state.request.sentences and any(guide.name == "sprig" for guide, _ in state.guides):
+            lines.append(
+                "note: sprig knows a small vocabulary of faces, filters, tints and emoji (docs/encoders.md)"
+            )
     if recipe.inverts:
         way = descent.default_start(state.generator, "w+")
         start = "its encoder's guess" if way == "encoder" else "the nearest of 64 samples"

@@ -9,6 +9,7 @@ and each folder is a run's, which can be continued.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,9 +57,10 @@ def adapt_many(
                 for guide, _ in guides:  # all are read before the first run
                     read(guide, worded(one, settings.get("from_text")), templates, shared)
     told = {"guides": guides, "recipe": name, "device": device, "embedded": shared} | settings
+    told_once = replace(source, info=source.info | {"notes": ()})
     return [
         adapt(
-            source,
+            source if folder == names[0] else told_once,
             out=Path(out) / folder,
             **({"image": one} if isinstance(one, Path) else {"text": one}),
             **told,
