@@ -103,7 +103,7 @@ def guide_kind(name: str) -> tuple[str, str]:
     if not (hub.is_hub(name) or Path(name).expanduser().is_dir()):
         hint = nearest(kind, GUIDES)
         raise StylegraftError(
-            f"guide {name!r}: there is no such folder; expected a folder of CLIP or SigLIP, or one of "
+            f"guide {name!r}: there is no such guide or folder; expected a folder of CLIP or SigLIP, or one of "
             f"{', '.join(GUIDES)}{hint}"
         )
     from stylegraft.encoders.published import repository
@@ -132,7 +132,7 @@ def tokens(guide: Guide, images: Tensor) -> Tensor:
     return guide.tokens(images)
 
 
-def encode_texts(guide: Guide, texts: Sequence[str], templates: str = "imagenet") -> Tensor:
+def encode_texts(guide: TextEncoder, texts: Sequence[str], templates: str = "imagenet") -> Tensor:
     """Sentences through a table of templates (`prompts.TEMPLATES`): unit embeddings, averaged over templates [T, dim].
 
     The mean is not normalised again, as in StyleGAN-NADA (Gal et al., SIGGRAPH 2022).
