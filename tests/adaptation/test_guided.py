@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Sequence
 from functools import cached_property
 from itertools import combinations
 from pathlib import Path
@@ -503,10 +504,14 @@ def test_rates_are_those_of_styledomain_by_space():
     [
         ("dcl", {"text": "pencil"}, "recipe dcl needs pictures and cannot use --text .* --recipe nada or hdn"),
         ("mtg", {"text": "pencil"}, "recipe mtg needs pictures and cannot use --text"),
-        ("nada", {}, "found none of them; expected one of TARGET"),
+        ("nada", {}, "nothing says what to adapt to; expected one of TARGET"),
         ("nada", {"text": "a", "pictures": "b"}, "found TARGET and --text; expected one of"),
         ("nada", {"text": " "}, "--text: is empty"),
-        ("nada", {"text": "Photo"}, "--text 'Photo': the source is that already"),
+        ("nada", {"text": "!!!"}, "--text '!!!': says nothing; expected some words"),
+        ("nada", {"text": "oil", "from_text": "?"}, "--from-text '[?]': says nothing"),
+        ("nada", {"text": "Photo"}, "--text 'Photo': the source is that already; .*, or another --from-text"),
+        ("jojogan", {"text": "oil"}, "cannot use --text 'oil'; expected --recipe nada or hdn$"),
+        ("dcl", {"image": "x", "guides": ""}, "recipe dcl looks through no guide"),
         ("nada", {"pictures": "x", "from_text": "photo"}, "--from-text 'photo': says what the source is beside --text"),
         ("jojogan", {"image": "x", "guides": "clip"}, "recipe jojogan looks through no guide"),
     ],
@@ -538,6 +543,56 @@ def test_without_a_guide_nothing_is_written(tmp_path: Path, monkeypatch: pytest.
         StylegraftError, match="nada looks through a guide and none is given; expected --guide"
     ):
         begin(toy(), pictures().float()[:0], small("nada"), "stylespace", request=Request("pencil"))
+
+
+class Brief(ToyGuide):
+    """Reads short sentences alone, and counts what it reads."""
+
+    read = 0
+
+    def encode_text(self, texts: Sequence[str]) -> Tensor:
+        if any("long" in text for text in texts):
+            raise StylegraftError("'a long...: 99 tokens, brief reads 77")
+        self.read += len(texts)
+        return super().encode_text(texts)
+
+
+def test_a_sentence_that_no_guide_reads_is_refused_before_anything_is_written(tmp_path: Path):
+    guide = Brief()
+    settings = {"guides": ((guide, 1.0),), "recipe": small("nada", steps=1, templates="plain"), "quiet": True}
+    for dry in (True, False):
+        with pytest.raises(StylegraftError, match="99 tokens"):
+            adapt(toy(), text="a long sentence", out=tmp_path / "run", dry_run=dry, **settings)
+    with pytest.raises(StylegraftError, match="99 tokens"):
+        adapt_many(toy(), ["ink", "a long sentence"], out=tmp_path / "many", **settings)
+    assert not list(tmp_path.iterdir())
+    guide.read = 0
+    adapt_many(toy(), ["ink", "oil"], out=tmp_path / "many", **settings)
+    assert guide.read == 3, "each sentence and the source once"
+    adapt_many(toy(), ["ink", "oil"], out=tmp_path / "many", **settings)
+    assert guide.read == 3, "a run that is continued reads nothing again"
+
+
+def test_an_empty_name_is_no_guide(tmp_path: Path):
+    with pytest.raises(StylegraftError, match="no guide is named; expected one or several of clip"):
+        adapt(toy(), text="pencil", guides="", out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_of_many_runs_the_first_alone_says_what_the_source_has_to_say(tmp_path: Path, capsys):
+    source = Source("told", toy().generator, toy().discriminator, {"notes": ["its pictures are private"]})
+    recipe = small("nada", steps=1, templates="plain")
+    adapt_many(source, ["ink", "oil"], out=tmp_path, guides=GUIDES, recipe=recipe)
+    assert capsys.readouterr().err.count("its pictures are private") == 1
+
+
+def test_of_our_small_guide_the_run_says_that_it_knows_few_words():
+    state = fresh("nada", "stylespace")
+    assert "vocabulary" not in "\n".join(describe(state, "stylespace"))
+    guide = ToyGuide()
+    guide.name = "sprig"
+    state.guides = ((guide, 1.0),)
+    assert "sprig knows a small vocabulary" in "\n".join(describe(state, "stylespace"))
 
 
 def test_what_a_recipe_needs_of_its_surroundings_is_named():

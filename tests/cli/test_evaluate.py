@@ -120,3 +120,25 @@ def test_what_makes_no_sense_is_refused(
         line += ["--reference", str(toy_images)]
     assert main([*line, *flags]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_a_run_of_a_sentence_is_measured_by_its_words_without_a_reference(
+    toy_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    from stylegraft.encoders import guides
+    from stylegraft.lab import evaluate as lab
+
+    from ..adaptation.toys import ToyGuide
+
+    monkeypatch.setattr(guides, "load_guide", lambda *args, **kwargs: ToyGuide())
+    monkeypatch.setattr(lab, "load_encoder", lambda *args, **kwargs: ToyGuide())
+    run = str(tmp_path / "run")
+    line = ["adapt", str(toy_file), "--text", "ink", "--guide", "sprig", "--steps", "1", "--out", run]
+    assert main([*line, "--set", "templates=plain"]) == 0
+    line = ["evaluate", run, "--source", str(toy_file), "--count", "8"]
+    assert main([*line, "--metrics", "similarity"]) == 0
+    assert "quality-toy: cosine to 'ink'" in capsys.readouterr().out
+    assert json.loads((tmp_path / "run" / "evaluation" / "result.json").read_text())["reference"] is None
+    for metrics in ((), ("--metrics", "similarity", "kid")):
+        assert main([*line, *metrics]) == 2
+        assert "--reference: is missing; expected images of the domain" in capsys.readouterr().err

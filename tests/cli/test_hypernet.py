@@ -72,6 +72,8 @@ def test_what_cannot_be_is_one_line(learnt: Path, toy_file: Path, tmp_path: Path
             "expected NAME.safetensors, or a folder that",
         ),
         ((str(learnt), "a", "A", *own), "would both be the domain a"),
+        ((str(learnt), "photo", *own), "sentence 'photo': the source is that already; expected other words"),
+        ((str(learnt), "...", *own), "sentence '...': says nothing"),
         ((str(learnt), "a"), "its base 'toy' does not ship with stylegraft: give the file"),
         ((str(learnt), "a", "--source", "faces-64"), "the hypernetwork stands on the base 'toy'"),
     ):

@@ -12,7 +12,7 @@ NOWHERE = {"STYLEGRAFT_CLIP": "", "STYLEGRAFT_SIGLIP": "", "STYLEGRAFT_SPRIG": "
 @pytest.mark.parametrize(
     ("typed", "said"),
     [
-        ((), "found none of them; expected one of TARGET (pictures), --image FILE or --text WORDS"),
+        ((), "nothing says what to adapt to; expected one of TARGET (pictures), --image FILE or --text WORDS"),
         (("--text", "oil", "--image", "one.png"), "found --image and --text; expected one of TARGET"),
         (("--text", "oil", "--recipe", "dcl"), "cannot use --text 'oil'; expected --recipe nada or hdn"),
         (("--text", "photo"), "--text 'photo': the source is that already"),
@@ -20,7 +20,7 @@ NOWHERE = {"STYLEGRAFT_CLIP": "", "STYLEGRAFT_SIGLIP": "", "STYLEGRAFT_SPRIG": "
         (("--image", "missing.png"), "missing.png"),
         (("--image", "."), "expected one picture; several go in place of TARGET"),
         (("--from-text", "face", "--image", "one.png"), "--from-text 'face': says what the source is beside --text"),
-        (("--texts", "missing.txt"), "--texts missing.txt: cannot be read"),
+        (("--texts", "missing.txt"), "--texts missing.txt: cannot be read (No such file or directory); expected"),
         (("--images", "missing"), "--images missing: is no folder"),
         (("--images", "missing", "--text", "oil"), "--images missing: found --text beside it"),
         (("pencil", "--guide", "clip"), "recipe dcl looks through no guide"),

@@ -84,9 +84,13 @@ def test_what_is_no_guide_is_refused_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "siglip2"}')
     for name, message in (
         (str(tmp_path), 'a model of type "siglip2"; of these a guide can be: clip, siglip'),
-        (str(tmp_path / "none"), "no config.json in this folder"),
+        (
+            str(tmp_path / "none"),
+            "there is no such guide or folder; expected a folder of CLIP or SigLIP, or one of",
+        ),
         ("vgg16", "reads no sentences; guides: clip, siglip, sprig"),
         ("clipp", "did you mean 'clip'"),
+        ("sprigg", "or one of clip, siglip, sprig \\(did you mean 'sprig'"),
     ):
         with pytest.raises(StylegraftError, match=message) as caught:
             load_guide(name)

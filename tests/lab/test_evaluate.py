@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,8 @@ from stylegraft.checkpoints import Source, assets, load
 from stylegraft.data.images import ImageSet
 from stylegraft.data.pixels import to_uint8
 from stylegraft.encoders import load_encoder
+from stylegraft.encoders.guides import encode_texts
+from stylegraft.encoders.random_tiny import RandomTiny
 from stylegraft.encoders.table import INCEPTION_FILE
 from stylegraft.errors import StylegraftError
 from stylegraft.lab.evaluate import Evaluation, EvaluationSettings, evaluate, plain
@@ -180,6 +183,46 @@ def test_of_a_source_without_shots_it_says_what_is_missing(source: Source):
     assert "40 or more" in why["fid-infinity"]
     assert "MODEL is a source itself" in why["p_target"] == why["correspondence"]
     assert "--shots FOLDER" in why["intra-lpips"] == why["memorised"]
+
+
+class Reader(RandomTiny):
+    """The random encoder, which reads too: letters to numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.name = "reader"
+
+    def encode_text(self, texts: Sequence[str]) -> Tensor:
+        return torch.tensor([[float(text.count(chr(65 + i))) for i in range(64)] for text in texts])
+
+
+def test_of_a_sentence_quality_is_the_cosine_to_its_words(source: Source, target: Source):
+    toy, blind = Reader(), load_encoder("random-tiny")
+    learnt = {"recipe": "nada", "changes": {"templates": "a"}, "target": {"text": "pencil"}}
+    worded = Source(target.name, target.generator, None, {"domain": learnt})
+    none, chosen = pictures(1, 5)[:0], EvaluationSettings(8, 8, metrics=("similarity",))
+    found = evaluate(worded, source, None, none, chosen, encoders=[toy, blind], lpips=Pixels())
+    z = latents(0, "evaluate", 8).normal(source.generator.z_dim)
+    fake = features(toy, to_uint8(render(target.generator, z, psi=1.0)))
+    alone = similarity(fake, encode_texts(toy, ["pencil"], "a"))
+    assert alone.quality != similarity(fake, encode_texts(toy, ["pencil"], "plain")).quality
+    values = numbers(found)
+    assert values["quality-reader"] == pytest.approx(alone.quality, rel=1e-5)
+    assert values["diversity-reader"] == pytest.approx(alone.diversity, rel=1e-5)
+    (row,) = [row for row in found.rows if row.value is None]
+    assert (
+        row.note == "random-tiny reads no sentences; expected --encoder clip or siglip or sprig"
+        and found.told
+    )
+    with pytest.raises(StylegraftError, match="no encoder reads 'pencil'; expected --encoder clip"):
+        evaluate(worded, source, None, none, chosen, encoders=[blind], lpips=Pixels())
+    everything = EvaluationSettings(8, 8)
+    found = evaluate(
+        worded, source, image_set(pictures(9, 6)), none, everything, encoders=[toy], lpips=Pixels()
+    )
+    why = {row.name: row.note for row in found.rows if row.value is None}
+    assert why["intra-lpips"] == why["memorised"] == "needs training images, and 'pencil' has none"
+    assert found.told["shots"] is None
 
 
 def test_one_shot_has_no_clusters_and_noise_is_no_control_of_other_recipes(source: Source, target: Source):

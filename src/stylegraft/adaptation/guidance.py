@@ -38,7 +38,7 @@ from stylegraft.errors import StylegraftError
 from stylegraft.networks.generator import Generator
 
 if TYPE_CHECKING:
-    from stylegraft.adaptation.state import State
+    from stylegraft.adaptation.state import Embedded, State
 
 Guides = tuple[tuple[Guide, float], ...]  # each with the weight of its loss
 RATE = 0.1  # of an inversion, as `translate`'s fast one
@@ -136,7 +136,8 @@ def prepare(state: State) -> dict[str, Tensor]:
         inverses = drawn(state.generator, found["ws"])
     for i, (guide, _) in enumerate(state.guides):
         if state.request.sentences:
-            wanted, start = (one.to(state.device) for one in read(guide, state.request, recipe.templates))
+            heard = read(guide, state.request, recipe.templates, state.embedded)
+            wanted, start = (one.to(state.device) for one in heard)
             found[f"wanted/{i}"], found[f"direction/{i}"] = wanted, wanted - start
             if recipe.domains:
                 found[f"start/{i}"] = start[None]
@@ -161,12 +162,20 @@ def prepare(state: State) -> dict[str, Tensor]:
     return found
 
 
-def read(guide: Guide, request: Request, templates: str) -> tuple[Tensor, Tensor]:
-    """What a guide reads in the sentences [N, dim], and in what the source is [dim].
+def read(
+    guide: Guide, request: Request, templates: str, shared: Embedded | None = None
+) -> tuple[Tensor, Tensor]:
+    """What a guide reads in the sentences [N, dim], and in what the source is [dim]; what is shared already is not read
+    again.
 
     One after the other: many at once take memory, and are padded to the longest, which changes the last digits.
     """
-    rows = [encode_texts(guide, [text], templates)[0] for text in (*request.sentences, request.from_text)]
+    shared, rows = {} if shared is None else shared, list[Tensor]()
+    for text in (*request.sentences, request.from_text):
+        place = ("words", guide.name, guide.digest, templates, text)
+        if place not in shared:
+            shared[place] = [encode_texts(guide, [text], templates)[0]]
+        rows += shared[place]
     return torch.stack(rows[:-1]), rows[-1]
 
 
@@ -295,6 +304,10 @@ def told(state: State) -> list[str]:
             f"{guide.name} ({guide.digest[:12]}, weight {weight:g})" for guide, weight in state.guides
         )
         lines.append(f"guided by {names}" + (f" towards {state.request}" if state.request.sentences else ""))
+        if state.request.sentences and any(guide.name == "sprig" for guide, _ in state.guides):
+            lines.append(
+                "note: sprig knows a small vocabulary of faces, filters, tints and emoji (docs/encoders.md)"
+            )
     if recipe.inverts:
         way = descent.default_start(state.generator, "w+")
         start = "its encoder's guess" if way == "encoder" else "the nearest of 64 samples"

@@ -95,7 +95,7 @@ def domains_of(
         )
     made = []
     for text in texts:
-        request = worded(text, hypernet.config["from_text"])
+        request = worded(text, hypernet.config["from_text"], "sentence")
         (wanted,), start = read(guide, request, hypernet.config["templates"])
         target = {"name": request.name, "text": request.text, "from_text": request.from_text}
         made.append(hypernet.domain((wanted - start).cpu(), generator, target))

@@ -52,7 +52,7 @@ def open_guides(row: Recipe, guides: str | Guides | None, device: str) -> Guides
     if not row.guided:
         return ()
     if guides is None or isinstance(guides, str):
-        return tuple(load_guides(guides or guide_in_reach(), device))
+        return tuple(load_guides(guide_in_reach() if guides is None else guides, device))
     return tuple(guides)
 
 

@@ -9,14 +9,16 @@ and each folder is a run's, which can be continued.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from stylegraft.adaptation import recipes
-from stylegraft.adaptation.guidance import Guides
+from stylegraft.adaptation.guidance import Guides, read
 from stylegraft.adaptation.inputs import open_guides
+from stylegraft.adaptation.place import begun
 from stylegraft.adaptation.recipes import Recipe
-from stylegraft.adaptation.request import default_recipe, names_of
+from stylegraft.adaptation.request import default_recipe, names_of, worded
 from stylegraft.adaptation.run import Run, adapt
 from stylegraft.adaptation.state import Embedded
 from stylegraft.checkpoints.source import Source
@@ -38,7 +40,7 @@ def adapt_many(
     """A run in `out`/NAME for each request: a sentence (text), or one picture (a `Path`).
 
     The rest as `adapt`, the same for all. The same call continues what was stopped. Raises StylegraftError as `adapt`,
-    and for requests of one name before the first run.
+    and for requests of one name, and sentences that a guide cannot read, before the first run.
     """
     names = names_of(requests)
     source = source if isinstance(source, Source) else load_source(source)
@@ -46,13 +48,19 @@ def adapt_many(
     name = recipe or default_recipe(sentence, picture)
     if isinstance(name, str):
         name = recipes.recipe(name, preset=preset or recipes.preset_of(source.generator.resolution))
+    shared: Embedded = {}
     if name.guided:
         guides = open_guides(name, guides, check_device(device, "adapt"))
-    shared: Embedded = {}
+        templates = settings.get("templates", name.templates)
+        for one, folder in zip(requests, names, strict=True):
+            if not (isinstance(one, Path) or begun(Path(out) / folder)):
+                for guide, _ in guides:  # all are read before the first run
+                    read(guide, worded(one, settings.get("from_text")), templates, shared)
     told = {"guides": guides, "recipe": name, "device": device, "embedded": shared} | settings
+    told_once = replace(source, info=source.info | {"notes": ()})
     return [
         adapt(
-            source,
+            source if folder == names[0] else told_once,
             out=Path(out) / folder,
             **({"image": one} if isinstance(one, Path) else {"text": one}),
             **told,

@@ -18,6 +18,11 @@ def default_folder(target: str) -> Path:
     return Path("runs") / ((path.name if path.is_dir() else path.stem) or "run")
 
 
+def begun(out: Path) -> bool:
+    """Whether a run that can be continued stands there."""
+    return (out / MARKS[-1]).is_file()
+
+
 def check_folder(out: Path, source_bytes: int = 0) -> None:
     """Refuse a folder that cannot be made or written, that holds something else, or whose disk is too full."""
     standing = next(folder for folder in (out, *out.absolute().parents) if folder.exists())

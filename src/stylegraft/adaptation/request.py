@@ -90,10 +90,8 @@ def ask(
         name for name, one in (("TARGET", pictures), ("--image", image), ("--text", text)) if one is not None
     ]
     if len(given) != 1:
-        found = " and ".join(given) if given else "none of them"
-        raise StylegraftError(
-            f"found {found}; expected one of TARGET (pictures), --image FILE or --text WORDS"
-        )
+        found = f"found {' and '.join(given)}" if given else "nothing says what to adapt to"
+        raise StylegraftError(f"{found}; expected one of TARGET (pictures), --image FILE or --text WORDS")
     if text is None and from_text is not None:
         raise StylegraftError(
             f"--from-text {from_text!r}: says what the source is beside --text, which is not there"
@@ -104,22 +102,23 @@ def ask(
             raise StylegraftError(
                 f"recipe {row.name} needs pictures and cannot use --text {text!r}; expected {_readers()}"
             )
-    if guides and not row.guided:
+    if guides not in (None, ()) and not row.guided:
         raise StylegraftError(
             f"recipe {row.name} looks through no guide; expected no --guide, or {_readers()}"
         )
     return asked
 
 
-def worded(text: str, from_text: str | None) -> Request:
-    """A sentence; raises StylegraftError where it says nothing, or what the source is already."""
+def worded(text: str, from_text: str | None, flag: str = "--text") -> Request:
+    """A sentence; raises StylegraftError where it says nothing, or what the source is already. flag: its name."""
     wanted, start = text.strip(), (SOURCE if from_text is None else from_text).strip()
-    if not wanted or not start:
-        raise StylegraftError(f"--{'from-' if wanted else ''}text: is empty; expected some words")
+    for name, words in ((flag, wanted), ("--from-text", start)):
+        if not any(map(str.isalnum, words)):
+            found = f" {words!r}: says nothing" if words else ": is empty"
+            raise StylegraftError(f"{name}{found}; expected some words")
     if wanted.lower() == start.lower():
-        raise StylegraftError(
-            f"--text {text!r}: the source is that already (--from-text); expected other words"
-        )
+        ways = "other words" + (", or another --from-text" if flag.startswith("--") else "")
+        raise StylegraftError(f"{flag} {text!r}: the source is that already; expected {ways}")
     return Request(wanted, start)
 
 
@@ -144,5 +143,5 @@ def _ask_many(
 
 
 def _readers() -> str:
-    names = [name for name in PAPER if recipe(name).reads]
+    names = [name for name in PAPER if recipe(name).reads and not recipe(name).domains]
     return f"--recipe {' or '.join(names)}"

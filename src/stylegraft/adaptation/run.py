@@ -21,10 +21,11 @@ from torch import Tensor
 from stylegraft.adaptation import plan as planning
 from stylegraft.adaptation import recipes, stages
 from stylegraft.adaptation.folder import Folder, open_folder
-from stylegraft.adaptation.guidance import Guides
+from stylegraft.adaptation.guidance import Guides, prepare
 from stylegraft.adaptation.importance import Stopped
 from stylegraft.adaptation.inputs import judge_of, open_guides, open_images, target_of
 from stylegraft.adaptation.loop import Diverged, Stats, train
+from stylegraft.adaptation.place import begun
 from stylegraft.adaptation.previews import Previews
 from stylegraft.adaptation.progress import Progress, Voice, estimating, introduce, summary
 from stylegraft.adaptation.recipes import Recipe
@@ -173,6 +174,8 @@ def adapt(
         embedded=embedded,
     )
     stages.check(state, space)
+    if request.sentences and not (out and begun(Path(out))):
+        state.found = prepare(state)  # a guide that cannot read them says so before anything is written
     config["recipe"] = dataclasses.asdict(state.recipe)
     every = every or (100 if row.steps <= 2000 else 500)
     if rules.active and state.end // every == state.recipe.warmup // every:

@@ -43,7 +43,7 @@ MOST = 100_000  # numbers that a hypernetwork may give
 Deltas = dict[str, tuple[Delta, ...]]
 Embedded = dict[
     tuple[str | int, ...], list[Tensor]
-]  # (phase, seed, step, *samples) -> of each guide [B, dim]
+]  # (phase, seed, step, *samples) -> of each guide [B, dim]; ("words", guide, templates, text) -> what it reads [dim]
 
 
 def unheard(what: str, done: int, count: int) -> None:

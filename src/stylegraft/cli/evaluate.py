@@ -28,8 +28,9 @@ class Options:
 
     model: Annotated[Positional[str], arg(metavar="MODEL")]
     """A run folder, a domain file, or a source: its name, its file (.safetensors, .pkl, .pt) or hf://OWNER/REPO/FILE."""
-    reference: Annotated[str, arg(metavar="PATH")]
-    """Images of the domain, the more the better: a folder, a zip, or a set that ships. Training images are left out."""
+    reference: Annotated[str | None, arg(metavar="PATH", help_behavior_hint="(required)")] = None
+    """Images of the domain, the more the better: a folder, a zip, or a set that ships. Training images are left out.
+    Only `--metrics similarity` alone goes without."""
     shots: Annotated[str | None, arg(metavar="PATH", help_behavior_hint="(default: the run's own)")] = None
     """The training images, where MODEL is not a run, which knows them."""
     encoder: Annotated[
@@ -91,13 +92,19 @@ def run(options: Options) -> None:
 
     folder.mkdir(parents=True, exist_ok=True)
     found.write(folder)
-    page = write_page(found, folder, f"{options.model} against {options.reference}")
+    page = write_page(
+        found, folder, f"{options.model} against {options.reference or 'what it was learnt from'}"
+    )
     show(found)
     print(f"\nnumbers    {folder / 'result.json'}\nreport     {page}")
 
 
 def check(options: Options, model: Model) -> None:
     """Refuse what makes no sense, naming the flag."""
+    if not options.reference and options.metrics != ("similarity",):
+        raise StylegraftError(
+            "--reference: is missing; expected images of the domain, which all but --metrics similarity need"
+        )
     if options.count < 2:
         raise StylegraftError(f"--count {options.count}: expected at least 2 images")
     if not math.isfinite(options.psi):
@@ -147,7 +154,7 @@ def measure(options: Options, model: Model) -> Evaluation:
         metrics=options.metrics or None,
         device=options.device,
     )
-    reference = open_reference(options.reference, base, align)
+    reference = open_reference(options.reference, base, align) if options.reference else None
     with bar() as progress:
         found = evaluate(target, source, reference, shots, settings, progress=progress)
     if all(row.value is None for row in found.rows):

@@ -43,7 +43,7 @@ def run(options: Options) -> None:
     if not options.words:
         show(options, found)
         return
-    paths = places(options)
+    paths = places(options, found.says(str, "config", "from_text"))
     base_text = base_name(found, options.source)
     check_base(found, find_base(base_text))
 
@@ -81,12 +81,12 @@ def find_hypernet(text: str) -> Found:
     return find(str(path), ("hypernetwork",))
 
 
-def places(options: Options) -> list[Path]:
-    """Where each domain goes; raises StylegraftError for what cannot be one."""
+def places(options: Options, from_text: str) -> list[Path]:
+    """Where each domain goes; raises StylegraftError for what cannot be one. from_text: what it leads away from."""
     from stylegraft.adaptation.request import names_of, worded
 
     for text in options.words:
-        worded(text, None)
+        worded(text, from_text, "sentence")
     names = names_of(list(options.words))
     out = options.out or Path()
     if out.suffix.lower() == ".safetensors":

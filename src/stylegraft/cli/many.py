@@ -58,8 +58,13 @@ def lines_of(path: Path) -> list[str | Path]:
     """The sentences of a text file, one a line; empty lines are passed over."""
     try:
         lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise StylegraftError(f"--texts {path}: cannot be read as text ({error})") from None
+    except OSError as error:
+        raise StylegraftError(
+            f"--texts {path}: cannot be read ({error.strerror}); expected a file with a sentence a line; --text takes "
+            "one sentence"
+        ) from None
     if not any(lines):
         raise StylegraftError(f"--texts {path}: holds no words; expected a sentence a line")
     return [line for line in lines if line]

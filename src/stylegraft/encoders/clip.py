@@ -21,6 +21,7 @@ _BOTH = (
     "projection_dim",
 )  # fmt: skip
 VISION = (*_BOTH, "image_size", "patch_size", "num_channels")
+WORDS = ("text_model.", "text_projection.")  # tensors of the text tower
 TEXT = (*_BOTH, "vocab_size", "max_position_embeddings", "bos_token_id", "eos_token_id", "pad_token_id")
 
 
@@ -28,20 +29,21 @@ class CLIP(Towers):
     """`clip-vit-b-16` and its like (`@336` behind it for another input than 224 px): the projected image embedding.
 
     Features are not normalised. `preprocess` is the model's own, differentiable (`published.Framing`). The digest is
-    of the image tower; `encode_text` reads the text tower when it is first called. After `half()` the image tower
-    computes in float16; what goes in and comes out stays float32.
+    of both towers' weights, as far as they are there; `encode_text` builds the text tower when it is first called.
+    After `half()` the image tower computes in float16; what goes in and comes out stays float32.
     """
 
     def __init__(self, files: Published, config: dict) -> None:
         super().__init__(files, config)
-        weights = files.tensors(("vision_model.", "visual_projection."))
+        found = files.tensors(("vision_model.", "visual_projection.", *WORDS))
+        weights = {key: value for key, value in found.items() if not key.startswith(WORDS)}
         vision = self._tower("vision_config")
         self.frame("clip", vision, WIDTHS, patch=32)
         self.network = build(
             self.name, "CLIPVisionModelWithProjection", "CLIPVisionConfig", VISION, vision, weights
         )
         self.dim: int = vision["projection_dim"]
-        self.digest = digest(weights)
+        self.digest = digest(found)
         self.freeze()
         self._reader: tuple[nn.Module, object] | None = None  # a tuple, so no part of the state
 
@@ -72,7 +74,7 @@ class CLIP(Towers):
 
     def _read(self) -> tuple[nn.Module, object]:
         if self._reader is None:
-            weights = self.files.tensors(("text_model.", "text_projection."))
+            weights = self.files.tensors(WORDS)
             tower = self._tower("text_config")
             network = build(self.name, "CLIPTextModelWithProjection", "CLIPTextConfig", TEXT, tower, weights)
             network.requires_grad_(False).to(self.network.device).eval()  # pyright: ignore

@@ -19,10 +19,11 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from stylegraft.encoders import places, split
+from stylegraft.checkpoints import hub
+from stylegraft.encoders import places
 from stylegraft.encoders.protocol import TextEncoder
-from stylegraft.encoders.table import ENCODERS, GUIDES
-from stylegraft.errors import StylegraftError
+from stylegraft.encoders.table import DISTANCES, ENCODERS, GUIDES
+from stylegraft.errors import StylegraftError, nearest
 
 
 @runtime_checkable
@@ -94,13 +95,17 @@ def weighted(names: str) -> list[tuple[str, float]]:
 
 def guide_kind(name: str) -> tuple[str, str]:
     """(row of `GUIDES`, where) of a name, of `NAME:WHERE`, of a folder or hf://OWNER/REPO, whose config.json tells."""
-    if name.partition(":")[0] in ENCODERS or not ("/" in name or "\\" in name or Path(name).is_dir()):
-        kind, where = split(name)
-        if kind not in GUIDES:
-            raise StylegraftError(
-                f"{kind} looks at images and reads no sentences; guides: {', '.join(GUIDES)}"
-            )
+    kind, _, where = name.partition(":")
+    if kind in GUIDES:
         return kind, where
+    if kind in ENCODERS or kind in DISTANCES:
+        raise StylegraftError(f"{kind} looks at images and reads no sentences; guides: {', '.join(GUIDES)}")
+    if not (hub.is_hub(name) or Path(name).expanduser().is_dir()):
+        hint = nearest(kind, GUIDES)
+        raise StylegraftError(
+            f"guide {name!r}: there is no such guide or folder; expected a folder of CLIP or SigLIP, or one of "
+            f"{', '.join(GUIDES)}{hint}"
+        )
     from stylegraft.encoders.published import repository
 
     found = repository(name).settings("config.json").get("model_type")
@@ -127,7 +132,7 @@ def tokens(guide: Guide, images: Tensor) -> Tensor:
     return guide.tokens(images)
 
 
-def encode_texts(guide: Guide, texts: Sequence[str], templates: str = "imagenet") -> Tensor:
+def encode_texts(guide: TextEncoder, texts: Sequence[str], templates: str = "imagenet") -> Tensor:
     """Sentences through a table of templates (`prompts.TEMPLATES`): unit embeddings, averaged over templates [T, dim].
 
     The mean is not normalised again, as in StyleGAN-NADA (Gal et al., SIGGRAPH 2022).

@@ -43,6 +43,8 @@ class Published:
         if isinstance(self.root, Path):
             if found := next((self.root / name for name in names if (self.root / name).is_file()), None):
                 return found
+            if not self.root.is_dir():
+                raise StylegraftError(f"{self.root}: no such folder")
             raise StylegraftError(f"{self.root}: no {' or '.join(names)} in this folder")
         for name in names[:-1]:
             try:

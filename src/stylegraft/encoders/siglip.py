@@ -24,6 +24,7 @@ _BOTH = (
     "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "hidden_act", "layer_norm_eps",
 )  # fmt: skip
 VISION = (*_BOTH, "image_size", "patch_size", "num_channels", "vision_use_head")
+WORDS = "text_model."  # tensors of the text tower
 TEXT = (*_BOTH, "vocab_size", "max_position_embeddings", "projection_size")
 
 
@@ -35,13 +36,14 @@ class SigLIP(Towers):
 
     def __init__(self, files: Published, config: dict) -> None:
         super().__init__(files, config)
-        weights = files.tensors(("vision_model.",))
+        found = files.tensors(("vision_model.", WORDS))
+        weights = {key: value for key, value in found.items() if not key.startswith(WORDS)}
         vision, self.text = self.tower("vision_config"), self.tower("text_config")
         kind = "siglip" if self.text.get("vocab_size", FIRST_VOCABULARY) == FIRST_VOCABULARY else "siglip2"
         self.frame(kind, vision, WIDTHS, patch=16)
         self.network = build(self.name, "SiglipVisionModel", "SiglipVisionConfig", VISION, vision, weights)
         self.dim: int = vision.get("hidden_size", 768)
-        self.digest = digest(weights)
+        self.digest = digest(found)
         self.freeze()
         self._reader: tuple[nn.Module, Any, int] | None = None  # a tuple, so no part of the state
 
@@ -71,7 +73,7 @@ class SigLIP(Towers):
 
     def _read(self) -> tuple[nn.Module, Any, int]:
         if self._reader is None:
-            weights = self.files.tensors(("text_model.",))
+            weights = self.files.tensors((WORDS,))
             network = build(self.name, "SiglipTextModel", "SiglipTextConfig", TEXT, self.text, weights)
             network.requires_grad_(False).to(self.network.device).eval()  # pyright: ignore
             tokenizer = tokenizer_of(self.files)

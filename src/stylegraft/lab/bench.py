@@ -61,7 +61,8 @@ class Bench:
 
     shots, reference: uint8 [k, C, R, R], the reference without the shots; lpips: the distance, or why there is none;
     blind: why there is no encoder, where there is none.
-    count, few: generated images for features, and the first of them for LPIPS. recipe: how the domain was learnt.
+    count, few: generated images for features, and the first of them for LPIPS. recipe: how the domain was learnt; text,
+    templates: the sentence that it was learnt from, if one, and the prompt templates that this was put in.
     """
 
     target: Generator
@@ -75,6 +76,8 @@ class Bench:
     seed: int = 0
     psi: float = 1.0
     recipe: str = ""
+    text: str = ""
+    templates: str = "imagenet"
     device: str = "cpu"
     blind: str = "no encoder to look through"
     tick: Callable[[int], None] = lambda images: None  # called with how many of `count` are drawn and seen

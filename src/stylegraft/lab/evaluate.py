@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,20 +19,23 @@ import torch
 from torch import Tensor
 
 from stylegraft.adaptation import rules
+from stylegraft.adaptation.recipes import PAPER
 from stylegraft.adaptation.run import open_images
 from stylegraft.atomic import write_json
 from stylegraft.checkpoints.identity import base_digest, describe_base
 from stylegraft.checkpoints.source import Source
 from stylegraft.data.images import ImageSet, unlike
 from stylegraft.encoders import load_encoder
+from stylegraft.encoders.guides import guide_in_reach
 from stylegraft.encoders.lpips import load_lpips
 from stylegraft.encoders.places import whereabouts
-from stylegraft.encoders.protocol import Encoder
+from stylegraft.encoders.protocol import Encoder, TextEncoder
 from stylegraft.encoders.table import ENCODERS
 from stylegraft.errors import StylegraftError
 from stylegraft.lab.bench import Bench, Counted, Measured
 from stylegraft.lab.measures import METRICS, cannot, measure
 from stylegraft.metrics.diversity import Distance
+from stylegraft.networks.generator import Generator
 from stylegraft.version import __version__
 
 COUNT = 5000  # generated images for FID, KID and the like: CDC and what follows it (Ojha et al., CVPR 2021)
@@ -87,7 +90,7 @@ class Evaluation:
 def evaluate(
     target: Source,
     source: Source | None,
-    reference: ImageSet,
+    reference: ImageSet | None,
     shots: Tensor | None = None,
     settings: EvaluationSettings | None = None,
     *,
@@ -97,27 +100,32 @@ def evaluate(
 ) -> Evaluation:
     """Every metric that applies to `target`, whose domain, if any, stands on `source`.
 
-    reference: images of the domain [N, C, R, R]; shots: the training images, uint8 [k, C, R, R]. encoders, lpips:
-    networks instead of those that the settings name. progress: called with (what, done, of how many; 0: unknown).
+    reference: images of the domain [N, C, R, R], None for `similarity` alone; shots: the training images, uint8
+    [k, C, R, R]; a domain of a sentence has none, and its similarity is to the words. encoders, lpips: networks instead
+    of those that the settings name. progress: called with (what, done, of how many; 0: unknown).
     Raises StylegraftError for missing weights that were asked for, a metric that was asked for and cannot be measured,
     a conditional generator, and a reference that is empty without the shots; all before anything is drawn.
     """
     settings = settings or EvaluationSettings()
     generator = target.generator
     check(settings, generator.c_dim)
-    real, twins = apart(reference, shots)
+    shots = shots if shots is not None and len(shots) else None
+    domain = target.info.get("domain", {}) if source is not None else {}
+    text = str(domain.get("target", {}).get("text", ""))
+    real, twins = (none_of(generator), 0) if reference is None else apart(reference, shots)
     missing: list[Measured] = []
     chosen = settings.metrics or tuple(METRICS)
     few = min(settings.few, settings.count)
     if not any(METRICS[name].each for name in chosen):
         encoders = ()
     if encoders is None:
-        encoders, missing = seeing(settings)
+        encoders, missing = seeing(settings, text)
+        if text and shots is None and chosen == ("similarity",) and not settings.encoders:
+            encoders = [one for one in encoders if isinstance(one, TextEncoder)]
     count = settings.count if encoders else few  # of the others nobody looks at any
     distance = lpips or or_why(lambda: load_lpips("vgg", settings.device))
     if not isinstance(distance, str):
         distance = Counted(distance, lambda images: progress("images compared by LPIPS", images, 0))
-    domain = target.info.get("domain", {}) if source is not None else {}
     bench = Bench(
         target=generator.to(settings.device),
         source=source.generator.to(settings.device) if source is not None else None,
@@ -130,6 +138,8 @@ def evaluate(
         seed=settings.seed,
         psi=settings.psi,
         recipe=str(domain.get("recipe", "")),
+        text=text,
+        templates=templates_of(domain),
         device=settings.device,
         blind="; ".join(row.note for row in missing[:1]) or Bench.blind,
         tick=lambda images: progress("images drawn", images, count),
@@ -149,7 +159,9 @@ def evaluate(
             "source": describe_base(source or target),
             "domain": domain,
         },
-        "reference": {
+        "reference": None
+        if reference is None
+        else {
             "count": len(real),
             "sha256": reference.digest,
             "align": reference.align,
@@ -174,7 +186,7 @@ def notes(settings: EvaluationSettings, real: Tensor, twins: int, shots: Tensor 
     few = min(settings.few, settings.count)
     found = [
         f"{settings.count} images for features and {few} for LPIPS, seed {settings.seed}, psi {settings.psi:g}, the "
-        f"network's own noise; {len(real)} reference images"
+        f"network's own noise; {len(real) or 'no'} reference images"
     ]
     if settings.count < COUNT:
         found.append(
@@ -184,7 +196,7 @@ def notes(settings: EvaluationSettings, real: Tensor, twins: int, shots: Tensor 
         found.append(
             f"{twins} images of the reference are training images, pixel by pixel, and were left out"
         )
-    elif shots is not None:
+    elif shots is not None and len(real):
         found.append("no image of the reference is a training image, pixel by pixel")
     return found
 
@@ -211,9 +223,21 @@ def apart(reference: ImageSet, shots: Tensor | None) -> tuple[Tensor, int]:
     return reference.images[left], int((~left).sum())
 
 
-def seeing(settings: EvaluationSettings) -> tuple[list[Encoder], list[Measured]]:
-    """Encoders to look through: those asked for, or p_target's own and WELCOME, with a row for each that is not here or
-    cannot be loaded.
+def none_of(generator: Generator) -> Tensor:
+    """No image, uint8 [0, C, R, R]."""
+    side = generator.resolution
+    return torch.zeros(0, generator.img_channels, side, side, dtype=torch.uint8)
+
+
+def templates_of(domain: Mapping[str, Any]) -> str:
+    """The prompt templates that the sentence of a domain was put in."""
+    row = PAPER.get(str(domain.get("recipe", "")))
+    return domain.get("changes", {}).get("templates") or (row.templates if row else Bench.templates)
+
+
+def seeing(settings: EvaluationSettings, text: str = "") -> tuple[list[Encoder], list[Measured]]:
+    """Encoders to look through: those asked for, or p_target's own and WELCOME, and for a domain of a sentence one that
+    reads, with a row for each that is not here or cannot be loaded.
     """
     if settings.encoders:
         return [load_encoder(name, settings.device) for name in settings.encoders], []
@@ -229,6 +253,11 @@ def seeing(settings: EvaluationSettings) -> tuple[list[Encoder], list[Measured]]
             found.append(load_encoder(name, settings.device))
         except StylegraftError as error:
             missing.append(Measured(metric, None, note=f"{what}: {error}"))
+    if text and not any(isinstance(one, TextEncoder) for one in found):
+        try:
+            found.append(load_encoder(guide_in_reach(), settings.device))
+        except StylegraftError as error:
+            missing.insert(0, Measured("similarity", None, note=str(error)))
     return found, missing
 
 

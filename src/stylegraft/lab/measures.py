@@ -15,7 +15,9 @@ from stylegraft.adaptation.previews import render
 from stylegraft.adaptation.sight import fit_sight, some
 from stylegraft.data.pixels import to_uint8
 from stylegraft.domains.paths import noise_path, of_latents
-from stylegraft.encoders.protocol import Encoder
+from stylegraft.encoders.guides import encode_texts
+from stylegraft.encoders.protocol import Encoder, TextEncoder
+from stylegraft.encoders.table import GUIDES
 from stylegraft.errors import StylegraftError
 from stylegraft.lab.bench import Bench, Measured
 from stylegraft.lab.panel import FULL_SIZE, PROBED, SIZE, real_part
@@ -33,6 +35,8 @@ from stylegraft.metrics.similarity import similarity
 
 BLENDED = 50  # latents of the degree curve, at most
 NEIGHBOUR = 5  # k of precision and its kin
+SHOTLESS = "needs the training images: --shots FOLDER"
+READERS = f"expected --encoder {' or '.join(GUIDES)}"
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,15 @@ def lacking(bench: Bench) -> dict[str, str]:
     table = {
         "encoder": (not bench.encoders, bench.blind),
         "source": (bench.source is None, "compares a domain with its source; MODEL is a source itself"),
-        "shots": (shots is None, "needs the training images: --shots FOLDER"),
+        "shots": (
+            shots is None,
+            f"needs training images, and {bench.text!r} has none" if bench.text else SHOTLESS,
+        ),
+        "wanted": (
+            shots is None
+            and not (bench.text and any(isinstance(encoder, TextEncoder) for encoder in bench.encoders)),
+            f"no encoder reads {bench.text!r}; {READERS}" if bench.text else SHOTLESS,
+        ),
         "clusters": (
             shots is not None and len(shots) < 2,
             "one training image makes one cluster; expected 2 or more",
@@ -165,19 +177,18 @@ def _p_target(bench: Bench, encoder: Encoder) -> list[Measured]:
 
 
 def _similarity(bench: Bench, encoder: Encoder) -> list[Measured]:
-    assert bench.shots is not None
+    if bench.text and isinstance(encoder, TextEncoder):
+        wanted, real = encode_texts(encoder, [bench.text], bench.templates), None
+        note = f"cosine to {bench.text!r}"
+    elif bench.shots is not None:
+        wanted, real = features(encoder, bench.shots, device=bench.device), len(bench.shots)
+        note = "cosine to the shots"
+    else:
+        raise StylegraftError(f"{encoder.name} reads no sentences; {READERS}")
     fake = bench.fake(encoder)
-    found = similarity(fake, features(encoder, bench.shots, device=bench.device), encoder=encoder.name)
+    found = similarity(fake, wanted.to(fake.device), encoder=encoder.name)
     return [
-        Measured(
-            f"quality-{encoder.name}",
-            found.quality,
-            None,
-            len(fake),
-            len(bench.shots),
-            None,
-            "cosine to the shots",
-        ),
+        Measured(f"quality-{encoder.name}", found.quality, None, len(fake), real, None, note),
         Measured(f"diversity-{encoder.name}", found.diversity, None, len(fake)),
     ]
 
@@ -261,7 +272,9 @@ METRICS: dict[str, Metric] = {
     "kid": Metric("unbiased distance of the sets", ("kid",), _kid, each=True),
     "prdc": Metric("precision, recall, density, coverage", ("neighbours",), _prdc, each=True),
     "p_target": Metric("of the target rather than the source", ("source", "halves"), _p_target, each=True),
-    "similarity": Metric("cosines to the shots and to each other", ("shots",), _similarity, each=True),
+    "similarity": Metric(
+        "cosines to the text or the shots, and to each other", ("wanted",), _similarity, each=True
+    ),
     "intra-lpips": Metric("diversity around each shot", ("shots", "clusters", *PERCEPTUAL), _intra),
     "correspondence": Metric("distance to the source's image", ("source", *PERCEPTUAL), _correspondence),
     "memorised": Metric("share of near copies of the shots", ("shots", "halves", *PERCEPTUAL), _memorised),
