@@ -484,13 +484,14 @@ def test_rates_are_those_of_styledomain_by_space():
     paper = {name: recipe(name, preset="paper") for name in GUIDED}
     for name in ("nada", "mtg", "jojogan"):
         assert learning_rate(paper[name], "full") == pytest.approx(0.002)
-        assert learning_rate(paper[name], "stylespace") == pytest.approx(0.05)
-    rates = [learning_rate(paper["difa"], space) for space in ("full", "stylespace", "hdn")]
+        assert learning_rate(paper[name], paper[name].space) == pytest.approx(0.05)
+    rates = [learning_rate(paper["difa"], space) for space in ("full", "stylespace-conv", "hdn")]
     assert rates == pytest.approx([0.002, 0.08, 0.02])
     assert learning_rate(paper["hdn"], "hdn") == pytest.approx(0.1)
     assert [(paper[n].batch, paper[n].steps, paper[n].lr_warmup) for n in GUIDED[:5]] == [
         (4, 250, 0), (4, 250, 25), (4, 250, 20), (2, 301, 30), (4, 300, 0),
     ]  # fmt: skip
+    assert {paper[n].space for n in GUIDED[:4]} == {"stylespace-conv"}, "toRGB is never offset in this half"
     assert (paper["mtg"].direction, paper["mtg"].within, paper["mtg"].ref_clip) == (1, 0.5, 30)
     assert (paper["mtg"].ref_l2, paper["mtg"].ref_lpips) == (10, 10)
 
