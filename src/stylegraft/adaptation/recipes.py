@@ -225,7 +225,8 @@ SCALED: dict[str, dict[str, Any]] = {
     # for style offsets took on the tint and no lines (docs/one-shot.md). DiFa's consistency at 6 held photographs.
     "nada":     dict(steps=150, batch=2, lr=0.0012, near=3.0, source_samples=200, space=KERNELS),
     "mtg":      dict(steps=120, batch=2, lr=0.0012, lr_warmup=10, space=KERNELS),
-    # Of 10 rows of W+ those below 32 px, as 7 of 18 are at 1024.
+    # Four rows, here and in difa: of the 14 of faces-64 those of 4 and 8 px, all in one level of its inversion encoder. The
+    # papers' 7 of 18 at 1024 are those up to 32 px.
     "jojogan":  dict(steps=120, batch=2, lr=0.0012, jojo_rows=4, space=KERNELS),
     "difa":     dict(
         steps=120, lr=0.0012, lr_warmup=10, near=3.0, scc=2.0, scc_rows=4, scc_window=20, scc_full=120,
