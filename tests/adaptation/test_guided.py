@@ -474,10 +474,18 @@ def test_the_plan_says_who_guides_and_where_to():
     assert "no images, batch 2" in lines and "D: none" in lines
     assert "inverted into W+, 2 steps" in "\n".join(describe(fresh("mtg", "stylespace"), "stylespace"))
     assert "both generators' own maps" in "\n".join(describe(fresh("difa", "stylespace"), "stylespace"))
-    plan = adapt(
-        toy(), pictures(1), guides=GUIDES, recipe=small("difa", steps=9), dry_run=True, quiet=True
-    ).plan
-    assert plan is not None and "in which references and the source are looked at" in plan.text
+    assert "from the nearest of 4 samples" in "\n".join(describe(fresh("mtg", "stylespace"), "stylespace"))
+    told: dict[str, Any] = {
+        "guides": GUIDES[:1],  # the second has a digest that begins alike, and so the same file
+        "recipe": small("difa", steps=1, source_samples=5),
+        "quiet": True,
+    }
+    ahead = "in which references and the source are looked at"
+    plan = adapt(toy(), pictures(1), dry_run=True, **told).plan
+    assert plan is not None and ahead in plan.text
+    adapt(toy(), pictures(1), **told)
+    plan = adapt(toy(), pictures(1), dry_run=True, **told).plan
+    assert plan is not None and ahead not in plan.text, "the source's mean is in the cache by then"
 
 
 def test_rates_are_those_of_styledomain_by_space():

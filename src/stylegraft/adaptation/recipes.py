@@ -153,10 +153,10 @@ PAPER: dict[str, Recipe] = {
         space="w-offset@res", steps=25_000, batch=16,
         lr=0.0005, lr_d=0.0025, r1_gamma=0.82, ema_kimg=5.0, augment="bgc", ada_kimg=100.0,  # 0.0025 on offsets
     ),
-    # StyleDomain's similar domains; these five have its settings (1024 px): no game, no average, Adam by OWN_LR, offsets
-    # of convolutions alone.
-    # Quality / Diversity in StyleSpace, Botero and Sketch by text: .309/.230, .193/.306, there with indomain 0.25, which
-    # the paper of NADA does not have and which asks for two images at once.
+    # StyleDomain's similar domains; these five have its settings (1024 px): no game, no average, Adam by OWN_LR, and
+    # offsets of convolutions alone.
+    # Quality / Diversity in StyleSpace, Botero and Sketch by text: .309/.230, .193/.306, there with indomain 0.25, a
+    # term that NADA's paper does not have and that asks for two images at once.
     "nada": Recipe(
         "nada", "Gal et al., StyleGAN-NADA: CLIP-Guided Domain Adaptation of Image Generators, ACM TOG 2022",
         steps=250, **_GUIDED, direction=1.0, source_samples=16,
@@ -225,8 +225,8 @@ SCALED: dict[str, dict[str, Any]] = {
     # for style offsets took on the tint and no lines (docs/one-shot.md). DiFa's consistency at 6 held photographs.
     "nada":     dict(steps=150, batch=2, lr=0.0012, near=3.0, source_samples=200, space=KERNELS),
     "mtg":      dict(steps=120, batch=2, lr=0.0012, lr_warmup=10, space=KERNELS),
-    # Four rows, here and in difa: of the 14 of faces-64 those of 4 and 8 px, all in one level of its inversion encoder. The
-    # papers' 7 of 18 at 1024 are those up to 32 px.
+    # Four rows, here and in difa: of the 14 of faces-64 those of 4 and 8 px, all in one level of its inversion
+    # encoder. The papers' 7 of 18 at 1024 are those up to 32 px.
     "jojogan":  dict(steps=120, batch=2, lr=0.0012, jojo_rows=4, space=KERNELS),
     "difa":     dict(
         steps=120, lr=0.0012, lr_warmup=10, near=3.0, scc=2.0, scc_rows=4, scc_window=20, scc_full=120,
