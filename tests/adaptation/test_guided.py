@@ -475,23 +475,32 @@ def test_the_plan_says_who_guides_and_where_to():
     assert "no images, batch 2" in lines and "D: none" in lines
     assert "inverted into W+, 2 steps" in "\n".join(describe(fresh("mtg", "stylespace"), "stylespace"))
     assert "both generators' own maps" in "\n".join(describe(fresh("difa", "stylespace"), "stylespace"))
-    plan = adapt(
-        toy(), pictures(1), guides=GUIDES, recipe=small("difa", steps=9), dry_run=True, quiet=True
-    ).plan
-    assert plan is not None and "in which references and the source are looked at" in plan.text
+    assert "from the nearest of 4 samples" in "\n".join(describe(fresh("mtg", "stylespace"), "stylespace"))
+    told: dict[str, Any] = {
+        "guides": GUIDES[:1],  # the second has a digest that begins alike, and so the same file
+        "recipe": small("difa", steps=1, source_samples=5),
+        "quiet": True,
+    }
+    ahead = "in which references and the source are looked at"
+    plan = adapt(toy(), pictures(1), dry_run=True, **told).plan
+    assert plan is not None and ahead in plan.text
+    adapt(toy(), pictures(1), **told)
+    plan = adapt(toy(), pictures(1), dry_run=True, **told).plan
+    assert plan is not None and ahead not in plan.text, "the source's mean is in the cache by then"
 
 
 def test_rates_are_those_of_styledomain_by_space():
     paper = {name: recipe(name, preset="paper") for name in GUIDED}
     for name in ("nada", "mtg", "jojogan"):
         assert learning_rate(paper[name], "full") == pytest.approx(0.002)
-        assert learning_rate(paper[name], "stylespace") == pytest.approx(0.05)
-    rates = [learning_rate(paper["difa"], space) for space in ("full", "stylespace", "hdn")]
+        assert learning_rate(paper[name], paper[name].space) == pytest.approx(0.05)
+    rates = [learning_rate(paper["difa"], space) for space in ("full", "stylespace-conv", "hdn")]
     assert rates == pytest.approx([0.002, 0.08, 0.02])
     assert learning_rate(paper["hdn"], "hdn") == pytest.approx(0.1)
     assert [(paper[n].batch, paper[n].steps, paper[n].lr_warmup) for n in GUIDED[:5]] == [
         (4, 250, 0), (4, 250, 25), (4, 250, 20), (2, 301, 30), (4, 300, 0),
     ]  # fmt: skip
+    assert {paper[n].space for n in GUIDED[:4]} == {"stylespace-conv"}, "toRGB is never offset in this half"
     assert (paper["mtg"].direction, paper["mtg"].within, paper["mtg"].ref_clip) == (1, 0.5, 30)
     assert (paper["mtg"].ref_l2, paper["mtg"].ref_lpips) == (10, 10)
 

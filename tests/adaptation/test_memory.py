@@ -123,11 +123,22 @@ def test_a_run_that_does_not_fit_says_so_and_what_would_help(monkeypatch: pytest
 def test_no_recipe_is_told_what_it_refuses(name: str):
     for batch in (3, 4, 6):
         row = recipe(name, batch=batch)
-        for way in plan.savings(row):
+        for way in plan.savings(row, 1024):
             field, value = way.split("=")
-            change = {"micro": int, "recompute": bool, "judge": str}[field](value)
+            change = {"micro": int, "recompute": bool, "judge": str, "loss_resolution": int}[field](value)
             assert recipe(name, batch=batch, **{field: change}) != row
-    assert not any(way.startswith("micro") for way in plan.savings(recipe(name, batch=3)))
+    assert not any(
+        way.startswith("micro") for way in plan.savings(recipe(name, batch=3), 64) if recipe(name).adv
+    )
+
+
+def test_without_a_game_a_plan_goes_down_to_what_the_terms_compare():
+    assert plan.savings(recipe("nada", batch=4), 1024) == ["micro=1", "recompute=yes", "loss_resolution=256"]
+    assert plan.savings(recipe("nada", batch=4), 256) == ["micro=1", "recompute=yes"]
+    assert plan.savings(recipe("nada", batch=4, micro=1, loss_resolution=128), 1024) == ["recompute=yes"]
+    assert plan.savings(recipe("hdn", batch=4), 64)[0] == "micro=2", "angles are of two images"
+    assert plan.savings(recipe("tgan", batch=8), 64)[0] == "micro=4"
+    assert plan.savings(recipe("jojogan", batch=4), 1024) == ["micro=1", "recompute=yes"]
 
 
 def test_free_memory_is_what_the_system_tells():

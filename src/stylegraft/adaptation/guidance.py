@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from stylegraft.adaptation.state import Embedded, State
 
 Guides = tuple[tuple[Guide, float], ...]  # each with the weight of its loss
-RATE = 0.1  # of an inversion, as `translate`'s fast one
 CANDIDATES = descent.CANDIDATES
 AT_ONCE = 8  # samples of the source that are embedded together
 MEAN, VERSIONS = "stylegraft-source-mean", range(1, 2)
@@ -210,7 +209,7 @@ def invert(state: State, steps: int, candidates: int) -> Tensor:
         state.images,
         state.perceptual,
         space="w+",
-        recipe=descent.Recipe(steps, RATE),
+        recipe=replace(descent.RECIPES["fast"], steps=steps),
         start=descent.default_start(state.generator, "w+"),
         count=candidates,
         progress=heard,
@@ -221,30 +220,42 @@ def source_mean(state: State, guide: Guide) -> Tensor:
     """Mean unit embedding [dim] of the source's samples, at psi 1 with random noise: the same for every run, and kept
     in the cache from the first one on.
     """
-    recipe = state.recipe
-    key = [
-        base_digest(state.generator),
-        guide.digest,
-        str(recipe.source_samples),
-        str(recipe.loss_resolution),
-        "cut",  # as `reduced` shows them; means of before are of uncut images
-    ]
-    path = means_folder() / f"{'-'.join(part[:16] for part in key)}.safetensors"
-    try:
-        tensors, texts = tensorfile.read(path)
-        if texts.get("key") == "-".join(key) and texts.get("digest") == tensorfile.digest(tensors, {}):
-            return tensors["mean"].to(state.device)
-    except (OSError, StylegraftError, KeyError):
-        pass  # not there yet, or damaged: it is found again
-    mean = mean_of_samples(state, guide)
+    known = kept_mean(state, guide)
+    if known is not None:
+        return known
+    mean, (path, key) = mean_of_samples(state, guide), place_of_mean(state, guide)
     kept = {"mean": mean.float().cpu()}
-    texts = {"key": "-".join(key), "digest": tensorfile.digest(kept, {})}
+    texts = {"key": key, "digest": tensorfile.digest(kept, {})}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         tensorfile.write(path, kept, texts | tensorfile.stamp(MEAN, VERSIONS))
     except (OSError, StylegraftError):
         pass  # a cache that cannot be written costs time, not the run
     return mean
+
+
+def kept_mean(state: State, guide: Guide) -> Tensor | None:
+    """That mean, if it is in the cache and whole."""
+    path, key = place_of_mean(state, guide)
+    try:
+        tensors, texts = tensorfile.read(path)
+        if texts.get("key") == key and texts.get("digest") == tensorfile.digest(tensors, {}):
+            return tensors["mean"].to(state.device)
+    except (OSError, StylegraftError, KeyError):
+        pass  # not there yet, or damaged: it is found again
+    return None
+
+
+def place_of_mean(state: State, guide: Guide) -> tuple[Path, str]:
+    """Its file, and the key that this holds."""
+    key = [
+        base_digest(state.generator),
+        guide.digest,
+        str(state.recipe.source_samples),
+        str(state.recipe.loss_resolution),
+        "cut",  # as `reduced` shows them; means of before are of uncut images
+    ]
+    return means_folder() / f"{'-'.join(part[:16] for part in key)}.safetensors", "-".join(key)
 
 
 def means_folder() -> Path:
@@ -276,14 +287,15 @@ def mean_of_samples(state: State, guide: Guide) -> Tensor:
 
 
 def seconds(state: State) -> float:
-    """Seconds that `prepare` will take, from a few samples and steps of each kind."""
+    """Seconds that `prepare` will take, from a few samples and steps of each kind; what is in the cache takes none."""
     recipe, total = state.recipe, 0.0
     if recipe.inverts:
         none, two = (clocked(lambda steps=steps: invert(state, steps, 4)) for steps in (0, 2))
         total += none * CANDIDATES / 4 + max(two - none, 0.0) / 2 * recipe.invert_steps
     if recipe.direction and recipe.direction_from == "samples" and not state.request.sentences:
         few = replace(state, recipe=replace(recipe, source_samples=AT_ONCE))
-        total += sum(clocked(lambda g=guide: mean_of_samples(few, g)) for guide, _ in state.guides) * (
+        unknown = [guide for guide, _ in state.guides if kept_mean(state, guide) is None]
+        total += sum(clocked(lambda g=guide: mean_of_samples(few, g)) for guide in unknown) * (
             recipe.source_samples / AT_ONCE
         )
     return total
@@ -310,7 +322,7 @@ def told(state: State) -> list[str]:
             )
     if recipe.inverts:
         way = descent.default_start(state.generator, "w+")
-        start = "its encoder's guess" if way == "encoder" else "the nearest of 64 samples"
+        start = "its encoder's guess" if way == "encoder" else f"the nearest of {CANDIDATES} samples"
         lines.append(
             f"before the first step each picture is inverted into W+, {recipe.invert_steps} steps from {start}"
         )

@@ -64,7 +64,7 @@ NOTES: dict[str, str] = {
     "reference's own fine rows in as well, `translate --reference`.",
     "jojogan": "mixtures are of rows of W+, whole: in the re-implementation in S some toRGB layers kept the "
     "reference's. Maps of D are taken at each block's second convolution, before its residual. jojo_alpha is the share "
-    "of random w; the released interface has it inverted.",
+    "of random w, as in the released interface: at 1 the finer rows are all random.",
     "difa": "the mean of the source is computed when it is needed, kept in the cache, and not normalised again. Codes "
     "for its consistency come from the source's inversion encoder, where it has one; else they are the channels' means "
     "of both generators' maps, a stand-in of ours. A window of earlier steps decides what is held.",

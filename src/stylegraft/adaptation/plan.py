@@ -15,6 +15,7 @@ from stylegraft.adaptation.checks import allowed
 from stylegraft.adaptation.exits import patch_tap
 from stylegraft.adaptation.fields import sorting
 from stylegraft.adaptation.importance import source_fisher
+from stylegraft.adaptation.inversion.descent import SEEN_MOST
 from stylegraft.adaptation.judges import forms_that_learn
 from stylegraft.adaptation.loop import train
 from stylegraft.adaptation.memory import step_memory
@@ -233,18 +234,26 @@ def forecast(state: State) -> list[str]:
     lines = [f"memory: about {gib(needed)}" + (f", {gib(free)} are free" if free else "")]
     if free and needed > free:
         lines[0] = f"warning: {lines[0]}"
-        ways = [f"--set {way}" for way in savings(recipe)]
+        ways = [f"--set {way}" for way in savings(recipe, size)]
         lines.append(
             "to need less: " + ", ".join([*ways, "or a smaller --batch" if ways else "a smaller --batch"])
         )
     return lines
 
 
-def savings(recipe: Recipe) -> list[str]:
-    """Settings with which a step needs less memory, less those that the recipe has already or refuses."""
-    parts = [n for n in range(2, recipe.at_once) if recipe.batch % n == 0]
-    ways: dict[str, dict[str, Any]] = {f"micro={n}": {"micro": n} for n in parts[-1:]}
+def savings(recipe: Recipe, resolution: int) -> list[str]:
+    """Settings with which a step at this resolution needs less memory, less those that the recipe has already or
+    refuses.
+    """
+    parts = [n for n in range(1, recipe.at_once) if recipe.batch % n == 0]
+    # Minibatch-std compares the images of a part, so in a game parts stay large; else the smallest will do that has
+    # enough for each term.
+    parts = [n for n in parts[::-1] if n > 1][:1] if recipe.adv else parts
+    parts = [n for n in parts if allowed(replace(recipe, micro=n))]
+    ways: dict[str, dict[str, Any]] = {f"micro={n}": {"micro": n} for n in parts[:1]}
     ways |= {"recompute=yes": {"recompute": True}, "judge=projected": PROJECTED}
+    if recipe.guided and min(resolution, recipe.loss_resolution or resolution) > SEEN_MOST:
+        ways[f"loss_resolution={SEEN_MOST}"] = {"loss_resolution": SEEN_MOST}
     others = {way: replace(recipe, **changes) for way, changes in ways.items()}
     return [way for way, other in others.items() if other != recipe and allowed(other)]
 

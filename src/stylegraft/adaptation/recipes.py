@@ -31,7 +31,7 @@ __all__ = [
 ]  # fmt: skip
 
 _GUIDED: dict[str, Any] = dict(
-    space="stylespace", adv=0.0, r1_gamma=0.0, pl_weight=0.0, ema_kimg=0.0, beta1=0.9, beta2=0.999,
+    space="stylespace-conv", adv=0.0, r1_gamma=0.0, pl_weight=0.0, ema_kimg=0.0, beta1=0.9, beta2=0.999,
 )  # fmt: skip
 _DIFA: dict[str, Any] = _GUIDED | dict(mixing=0.0)
 _HDN: dict[str, Any] = _GUIDED | dict(space="hdn")
@@ -153,8 +153,10 @@ PAPER: dict[str, Recipe] = {
         space="w-offset@res", steps=25_000, batch=16,
         lr=0.0005, lr_d=0.0025, r1_gamma=0.82, ema_kimg=5.0, augment="bgc", ada_kimg=100.0,  # 0.0025 on offsets
     ),
-    # StyleDomain's similar domains; these five have its settings (1024 px): no game, no average, Adam by OWN_LR.
-    # Quality / Diversity in StyleSpace, Botero and Sketch by text: .309/.230, .193/.306
+    # StyleDomain's similar domains; these five have its settings (1024 px): no game, no average, Adam by OWN_LR, and
+    # offsets of convolutions alone.
+    # Quality / Diversity in StyleSpace, Botero and Sketch by text: .309/.230, .193/.306, there with indomain 0.25, a
+    # term that NADA's paper does not have and that asks for two images at once.
     "nada": Recipe(
         "nada", "Gal et al., StyleGAN-NADA: CLIP-Guided Domain Adaptation of Image Generators, ACM TOG 2022",
         steps=250, **_GUIDED, direction=1.0, source_samples=16,
@@ -224,7 +226,8 @@ SCALED: dict[str, dict[str, Any]] = {
     # source's encoder and a step: a descent of 100 came to the drawing itself, and left no gap to learn.
     "nada":     dict(steps=150, lr=0.0012, near=3.0, source_samples=200, space=GAINS),
     "mtg":      dict(steps=120, lr=0.0012, lr_warmup=10, invert_steps=1, space=GAINS),
-    # Of faces-64's 14 rows of W+ those of 4 and 8 px.
+    # Four rows, here and in difa: of the 14 of faces-64 those of 4 and 8 px, all in one level of its inversion encoder.
+    # The papers' 7 of 18 at 1024 are those up to 32 px.
     "jojogan":  dict(steps=120, lr=0.0012, invert_steps=1, jojo_rows=4, space=GAINS),
     "difa":     dict(
         steps=120, batch=4, lr=0.0025, lr_warmup=10, near=3.0, scc=2.0, scc_rows=4, scc_window=20, scc_full=120,
@@ -232,7 +235,7 @@ SCALED: dict[str, dict[str, Any]] = {
     ),
     "hdn":      dict(steps=150, lr=0.0006, near=3.0, source_samples=200, space=GAINS),
     # Of 57 sentences, tints had come after 200 steps, styles after 300 (docs/methods/hypernet.md).
-    "hypernet": dict(steps=400, lr=0.0003, near=3.0, width=256, depth=2, ema_kimg=0.1),
+    "hypernet": dict(steps=400, lr=0.0003, near=3.0, width=256, depth=2, ema_kimg=0.1, space="stylespace"),
 }  # fmt: skip
 
 # Where the judge is not the source's: all of it learns, held to nothing, for freezing would keep its random layers.

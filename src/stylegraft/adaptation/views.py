@@ -8,7 +8,7 @@ step, stream, sample).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
@@ -178,10 +178,9 @@ class Views:
         known = [one.repeat(len(self.students), 1) for one in known]
         return [(embed(g, moved, side), one) for (g, _), one in zip(self.state.guides, known, strict=True)]
 
-    @property
-    def weights(self) -> list[float]:
-        """Of the guides."""
-        return [weight for _, weight in self.state.guides]
+    def over_guides(self, loss: Callable[[int], Tensor]) -> Tensor:
+        """The sum over guides of a loss, asked for by the guide's number, times the guide's weight: a scalar."""
+        return torch.stack([weight * loss(i) for i, (_, weight) in enumerate(self.state.guides)]).sum()
 
     def found(self, kind: str, guide: int) -> Tensor:
         """What `guidance.prepare` found for a guide, one row a sample: that of the training image which its turn it is,

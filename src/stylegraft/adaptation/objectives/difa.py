@@ -55,12 +55,10 @@ def ramp(step: int, window: int, full: int) -> float:
 
 def attentive(views: Views) -> Tensor:
     """In all guides, by their weights."""
-    image, side = views.guided_pair.target.image, views.recipe.loss_resolution
-    losses = [
-        weight * relaxed_emd(tokens(guide, reduced(image, side)), views.found("tokens", i))
-        for i, (guide, weight) in enumerate(views.state.guides)
-    ]
-    return torch.stack(losses).sum()
+    image, side, guides = views.guided_pair.target.image, views.recipe.loss_resolution, views.state.guides
+    return views.over_guides(
+        lambda i: relaxed_emd(tokens(guides[i][0], reduced(image, side)), views.found("tokens", i))
+    )
 
 
 def maps(generator: Generator, rows: int) -> tuple[str, ...]:

@@ -25,12 +25,12 @@ def angles(target: Tensor, source: Tensor) -> Tensor:
 def kept_angles(views: Views) -> Tensor:
     """The angles in all guides, by their weights; of several domains each by itself, the mean."""
     domains = len(views.students)
-    losses = [
-        weight * angles(one, own) / domains
-        for weight, (t, s) in zip(views.weights, views.embedded, strict=True)
-        for one, own in zip(t.chunk(domains), s.chunk(domains), strict=True)
-    ]
-    return torch.stack(losses).sum()
+
+    def kept(i: int) -> Tensor:
+        target, source = (one.chunk(domains) for one in views.embedded[i])
+        return torch.stack([angles(t, s) for t, s in zip(target, source, strict=True)]).mean()
+
+    return views.over_guides(kept)
 
 
 def between(target: Tensor, wanted: Tensor) -> Tensor:
@@ -45,11 +45,10 @@ def between(target: Tensor, wanted: Tensor) -> Tensor:
 
 def told_apart(views: Views) -> Tensor:
     """The direction between domains in all guides, by their weights."""
-    losses = [
-        weight * between(t.unflatten(0, (len(views.students), -1)), views.asked[f"wanted/{i}"])
-        for i, (weight, (t, _)) in enumerate(zip(views.weights, views.embedded, strict=True))
-    ]
-    return torch.stack(losses).sum()
+    domains = len(views.students)
+    return views.over_guides(
+        lambda i: between(views.embedded[i][0].unflatten(0, (domains, -1)), views.asked[f"wanted/{i}"])
+    )
 
 
 def terms(recipe: Recipe) -> list[Objective]:

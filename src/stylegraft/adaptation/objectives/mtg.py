@@ -32,22 +32,17 @@ def within(target: Tensor, source: Tensor, reference: Tensor, inverse: Tensor) -
 
 def kept_within(views: Views) -> Tensor:
     """How images lie around the reference, in all guides, by their weights."""
-    losses = [
-        weight * within(t, s, views.found("wanted", i), views.found("inverse", i))
-        for i, (weight, (t, s)) in enumerate(zip(views.weights, views.embedded, strict=True))
-    ]
-    return torch.stack(losses).sum()
+    return views.over_guides(
+        lambda i: within(*views.embedded[i], views.found("wanted", i), views.found("inverse", i))
+    )
 
 
 def shown(views: Views) -> Tensor:
     """The reference at its own code, in all guides, by their weights."""
-    image, which = views.referred
-    losses = [
-        weight
-        * apart(embed(guide, image, views.recipe.loss_resolution), views.state.found[f"wanted/{i}"][which])
-        for i, (guide, weight) in enumerate(views.state.guides)
-    ]
-    return torch.stack(losses).sum()
+    (image, which), state, side = views.referred, views.state, views.recipe.loss_resolution
+    return views.over_guides(
+        lambda i: apart(embed(state.guides[i][0], image, side), state.found[f"wanted/{i}"][which])
+    )
 
 
 def shown_pixels(views: Views) -> Tensor:

@@ -38,20 +38,12 @@ def direction(target: Tensor, source: Tensor, wanted: Tensor) -> Tensor:
 
 def towards(views: Views) -> Tensor:
     """The direction in all guides, by their weights."""
-    losses = [
-        weight * direction(t, s, views.found("direction", i))
-        for i, (weight, (t, s)) in enumerate(zip(views.weights, views.embedded, strict=True))
-    ]
-    return torch.stack(losses).sum()
+    return views.over_guides(lambda i: direction(*views.embedded[i], views.found("direction", i)))
 
 
 def nearness(views: Views) -> Tensor:
     """1 - cos( E(t_i), wanted ) in all guides, by their weights: the paper's global term."""
-    losses = [
-        weight * apart(t, views.found("wanted", i))
-        for i, (weight, (t, _)) in enumerate(zip(views.weights, views.embedded, strict=True))
-    ]
-    return torch.stack(losses).sum()
+    return views.over_guides(lambda i: apart(views.embedded[i][0], views.found("wanted", i)))
 
 
 def terms(recipe: Recipe) -> list[Objective]:
