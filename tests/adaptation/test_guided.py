@@ -472,7 +472,7 @@ def test_the_plan_says_who_guides_and_where_to():
         "guided by toy (000000000000, weight 1), toy (000000000000, weight 0.5) towards 'pencil', away from"
         in lines
     )
-    assert "no images, batch 2" in lines and "D: none" in lines
+    assert "no images, batch 4" in lines and "D: none" in lines
     assert "inverted into W+, 2 steps" in "\n".join(describe(fresh("mtg", "stylespace"), "stylespace"))
     assert "both generators' own maps" in "\n".join(describe(fresh("difa", "stylespace"), "stylespace"))
     assert "from the nearest of 4 samples" in "\n".join(describe(fresh("mtg", "stylespace"), "stylespace"))
