@@ -281,4 +281,4 @@ def test_a_space_of_too_many_numbers_is_refused(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("stylegraft.adaptation.state.MOST", 63)
     with pytest.raises(StylegraftError, match="moves 64 numbers, .* at most 63, such as --space stylespace"):
         learnt()
-    assert PAPER["hypernet"].space == "stylespace"
+    assert PAPER["hypernet"].space == "stylespace-conv"
