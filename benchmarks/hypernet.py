@@ -52,11 +52,6 @@ DOC = ROOT / "docs/methods/hypernet.md"
 BEGIN, END = "<!-- held out -->", "<!-- /held out -->"
 
 
-def sentence(style: str, tint: str) -> str:
-    """`oil painting in pink`, `oil painting`."""
-    return looks.STYLES[style].words[0] if tint == looks.PLAIN else words(style, tint)
-
-
 Seen = tuple[torch.Tensor, dict[str, torch.Tensor]]
 
 
@@ -69,12 +64,9 @@ def seen(generator: Generator, guide: Guide, probe: Probe) -> Seen:
 
 def judged(found: Seen, guide: Guide, probe: Probe, style: str, tint: str) -> dict[str, float]:
     """Quality and diversity in the guide, and the probe's shares."""
-    wanted = encode_texts(guide, [sentence(style, tint)], TEMPLATES)[0]
-    pair, likeliest = similarity(found[0], wanted, encoder=guide.name), found[1]
-    shares = {
-        head: (likeliest[head].argmax(1) == probe.heads[head].index(name)).float().mean().item()
-        for head, name in (("style", style), ("tint", tint))
-    }
+    wanted = encode_texts(guide, [words(style, tint)], TEMPLATES)[0]
+    pair = similarity(found[0], wanted, encoder=guide.name)
+    shares = {head: probe.share(found[1], head, name) for head, name in (("style", style), ("tint", tint))}
     numbers = {"quality": pair.quality, "diversity": pair.diversity} | shares
     return {key: round(value, 3) for key, value in numbers.items()}
 
@@ -102,7 +94,7 @@ def table(result: dict[str, Any]) -> str:
             lines.append(line(f"{len(of[kind])}, {name}", by, of[kind]))
     for row in of["nada"]:
         own = [one for one in of["held out"] if one["look"] == row["look"]]
-        lines += [line(sentence(*row["look"]), "hypernet", own), line(sentence(*row["look"]), "nada", [row])]
+        lines += [line(words(*row["look"]), "hypernet", own), line(words(*row["look"]), "nada", [row])]
     return "\n".join(lines)
 
 
@@ -134,7 +126,7 @@ def main() -> None:
 def measured(args: argparse.Namespace) -> dict[str, Any]:
     """Train or go on, then judge; pictures of the held-out sentences go into the run's folder."""
     source, guide, probe = load_source("faces-64"), load_guide(GUIDE), Probe()
-    texts = [sentence(*look) for look in TRAINED]
+    texts = [words(*look) for look in TRAINED]
     cpu = time.process_time()
     run = adapt(
         source, texts=texts, recipe="hypernet", guides=GUIDE, steps=args.steps, out=args.run, quiet=True
@@ -154,19 +146,19 @@ def measured(args: argparse.Namespace) -> dict[str, Any]:
     pictures, labels = [faces(source.generator, FIRST, SHOWN)], ["source"]
     every = max(1, len(TRAINED) // max(args.trained, 1))
     for kind, chosen in (("held out", HELD_OUT), ("trained", TRAINED[every // 2 :: every][: args.trained])):
-        made = domains_of(run.hypernet, source.generator, [sentence(*look) for look in chosen], guide)
+        made = domains_of(run.hypernet, source.generator, [words(*look) for look in chosen], guide)
         for look, domain in zip(chosen, made, strict=True):
             merged = domain.merge(source.generator)
             note(kind, look, seen(merged, guide, probe))
             pictures.append(faces(merged, FIRST, SHOWN))
-            labels.append(f"{sentence(*look)}{'' if kind == 'held out' else ' (trained)'}")
+            labels.append(f"{words(*look)}{'' if kind == 'held out' else ' (trained)'}")
     save_grid(torch.cat(pictures), args.run / "held-out.png", SHOWN, labels=labels)
     before = seen(source.generator, guide, probe)
     for look in HELD_OUT:
         note("source", look, before)
     for look in ALONE[: args.alone]:
         out = args.run.with_name(f"{args.run.name}-nada-{'-'.join(look)}")
-        alone = adapt(source, text=sentence(*look), recipe="nada", guides=GUIDE, out=out, quiet=True)
+        alone = adapt(source, text=words(*look), recipe="nada", guides=GUIDE, out=out, quiet=True)
         note("nada", look, seen(alone.domain.merge(source.generator), guide, probe))
     about = {"source": "faces-64", "guide": GUIDE, "samples": SAMPLES, "templates": TEMPLATES}
     about |= {"trained_on": len(TRAINED)}

@@ -90,18 +90,14 @@ def judged(generator: Generator, guide: Guide, wanted: torch.Tensor, style: str,
         features = torch.cat([guide.encode_image(few) for few in images.split(AT_ONCE)])
     left = encode_texts(guide, [SOURCE], TEMPLATES)[0]
     pair, probe = similarity(features, wanted, encoder=guide.name), Probe()
-    likeliest = {head: found.argmax(1) for head, found in probe(images).items()}
-
-    def share(head: str, name: str) -> float:
-        return round((likeliest[head] == probe.heads[head].index(name)).float().mean().item(), 3)
-
+    found = probe(images)
     return {
         "guide": guide.name,
         "quality": round(pair.quality, 3),
         SOURCE: round(similarity(features, left, encoder=guide.name).quality, 3),
         "diversity": round(pair.diversity, 3),
-        "style": share("style", style),
-        "tint": share("tint", tint),
+        "style": round(probe.share(found, "style", style), 3),
+        "tint": round(probe.share(found, "tint", tint), 3),
     }
 
 

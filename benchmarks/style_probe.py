@@ -7,6 +7,7 @@ fits it; its accuracy on faces it has not seen is in `benchmarks/results/sprig.j
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -49,6 +50,6 @@ class Probe:
             for head in self.heads
         }
 
-    def share(self, images: Tensor, head: str, name: str) -> float:
-        """Share of images whose likeliest class it is."""
-        return (self(images)[head].argmax(1) == self.heads[head].index(name)).float().mean().item()
+    def share(self, found: Mapping[str, Tensor], head: str, name: str) -> float:
+        """Share of images, of which these are the probabilities, whose likeliest class it is."""
+        return (found[head].argmax(1) == self.heads[head].index(name)).float().mean().item()
