@@ -4,8 +4,9 @@
 
 For each run's domain at each strength (and for its source, strength 0): the traces' metric, 200 latents at 64 px, with
 several seeds of latents and of the draws of members, and the papers', 1,000 latents at 256 px. Then Spearman's
-correlation over all domains, and over those of one run. A full value takes some ten minutes of one core: domains that
-the result file has are not measured again. Writes benchmarks/results/intra-lpips-rank.json.
+correlation over all domains, and over those of one run. A full value takes half an hour of one core and up to 10 GB
+(`--memory`: with less, images are embedded again); domains that the result file has are not measured again. Writes
+benchmarks/results/intra-lpips-rank.json.
 """
 
 from __future__ import annotations
@@ -29,10 +30,12 @@ from stylegraft.metrics.degree import spearman
 from stylegraft.metrics.diversity import Distance, Resized, intra_lpips
 
 
-def measure(network, shots: torch.Tensor, distance: Distance, count: int, seed: int, batch: int) -> float:
+def measure(
+    network, shots: torch.Tensor, distance: Distance, count: int, seed: int, batch: int, memory: int
+) -> float:
     """intra-LPIPS of the panel's latents with this seed."""
     images = draw(network, latents(seed, "panel", count).normal(network.z_dim))
-    return intra_lpips(images, shots, distance, seed=seed, batch=batch).mean
+    return intra_lpips(images, shots, distance, seed=seed, batch=batch, memory=memory).mean
 
 
 def correlation(rows: list[dict], seed: str) -> float | None:
@@ -56,6 +59,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=200)
     parser.add_argument("--full-samples", type=int, default=FULL_SAMPLES)
     parser.add_argument("--full-size", type=int, default=FULL_SIZE)
+    parser.add_argument("--memory", type=float, default=8, help="GiB of embeddings held at once")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, default=RESULTS / "intra-lpips-rank.json")
     args = parser.parse_args()
@@ -90,12 +94,14 @@ def main() -> None:
             if (name, strength) in done:
                 continue
             network = Adapted(source.generator, effective((domain * strength).deltas, base))
-            once = Once(Resized(lpips, SIZE))
+            once, memory = Once(Resized(lpips, SIZE)), int(args.memory * 2**30)
             row = {
                 "domain": name,
                 "strength": strength,
-                "cheap": {str(s): measure(network, shots, once, args.samples, s, 16) for s in args.seeds},
-                "full": measure(network, shots, At(lpips, args.full_size), args.full_samples, 0, 8),
+                "cheap": {
+                    str(s): measure(network, shots, once, args.samples, s, 16, memory) for s in args.seeds
+                },
+                "full": measure(network, shots, At(lpips, args.full_size), args.full_samples, 0, 8, memory),
             }
             result["rows"].append(row)
             done.add((name, strength))

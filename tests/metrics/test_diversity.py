@@ -33,6 +33,20 @@ def test_equals_a_plain_loop_whatever_batch_and_memory(batch: int, memory: int):
     assert (found.name, found.count) == ("intra-pixels", 24)
 
 
+def test_draws_of_a_large_cluster_are_the_same_whether_it_is_embedded_once_or_per_draw():
+    generated, shots = pictures(30), pictures(1, seed=1)
+    once, each = (intra_lpips(generated, shots, Pixels(), cap=8, memory=m) for m in (1 << 30, 1))
+    rng = torch.Generator().manual_seed(0)
+    means = []
+    for _ in range(5):
+        members = generated[torch.randperm(30, generator=rng)[:8]]
+        means.append(sum(apart(members[i], members[j]) for i in range(8) for j in range(i)) / 28)
+    assert once.mean == pytest.approx(sum(means) / 5, rel=1e-5)
+    assert once.mean == pytest.approx(each.mean, rel=1e-5)
+    assert once.spread == pytest.approx(each.spread, rel=1e-3)
+    assert once.spread > 0
+
+
 def test_pairs_of_a_set_equal_a_plain_loop():
     images = pictures(11)
     expected = sum(apart(images[i], images[j]) for i in range(11) for j in range(i)) / 55

@@ -133,8 +133,8 @@ def intra_lpips(
         elif size <= cap:
             table.append([mean_pairwise(generated[members], distance, batch, memory)] * repeats)
         else:
-            draws = [members[torch.randperm(size, generator=rng)[:cap]] for _ in range(repeats)]
-            table.append([mean_pairwise(generated[one], distance, batch, memory) for one in draws])
+            draws = [torch.randperm(size, generator=rng)[:cap] for _ in range(repeats)]
+            table.append(drawn(generated[members], draws, distance, batch, memory))
     values = torch.tensor(table, dtype=torch.float64)
     means = values.mean(0)
     paired = values[torch.tensor(sizes) >= 2]
@@ -207,15 +207,30 @@ def mean_pairwise(images: Tensor, distance: Distance, batch: int = 16, memory: i
     return total / (count * (count - 1) / 2)
 
 
+def drawn(
+    images: Tensor, draws: Sequence[Tensor], distance: Distance, batch: int, memory: int
+) -> list[float]:
+    """`mean_pairwise` of each draw (rows of images [N, C, H, W]). Images that fit together are embedded once for all
+    draws, which at five draws of 50 in 100 saves three of five passes of the network.
+    """
+    if len(images) > room(flat(distance, images[:1]), memory):
+        return [mean_pairwise(images[rows], distance, batch, memory) for rows in draws]
+    apart = pairwise(images, distance, batch=batch, memory=memory)
+    return [float(apart[rows][:, rows].sum()) / (len(rows) * (len(rows) - 1)) for rows in draws]
+
+
 def blocks(images: Tensor, distance: Distance, batch: int, memory: int) -> Iterator[tuple[int, list[Tensor]]]:
     """Embeddings of as many images at a time as fit, with the place of the first one."""
-    probe = flat(distance, images[:1])
-    size = sum(level.numel() * level.element_size() for level in probe)
-    # as much again is in use while a part is embedded and compared
-    at_once = max(1, memory // (2 * size))
+    at_once = room(flat(distance, images[:1]), memory)
     for start in range(0, len(images), at_once):
         parts = [flat(distance, part) for part in images[start : start + at_once].split(batch)]
         yield start, [torch.cat(levels) for levels in zip(*parts, strict=True)]
+
+
+def room(one: Sequence[Tensor], memory: int) -> int:
+    """How many embeddings like that of one image are held at once, at least 1."""
+    size = sum(level.numel() * level.element_size() for level in one)
+    return max(1, memory // (2 * size))  # as much again is in use while a part is embedded and compared
 
 
 def flat(distance: Distance, images: Tensor) -> list[Tensor]:
