@@ -260,12 +260,19 @@ def moved(theta: Tensor, deltas: Iterable[Delta]) -> Tensor:
     if delta is None:
         return theta
     result = theta + delta
-    if not result.requires_grad:
+    if not result.requires_grad and ops.derived(theta, _minus_zero):
         result = torch.where(delta == 0, theta, result)
     if theta.ndim == 4 and theta.is_contiguous(memory_format=torch.channels_last):
         # A convolution with another memory layout sums in another order, and zero would not be bit-equal.
         result = result.contiguous(memory_format=torch.channels_last)
     return result
+
+
+def _minus_zero(theta: Tensor) -> Tensor:
+    """Whether any entry is -0.0, which adding 0.0 would make 0.0; all others keep their bits by themselves. Asked once
+    of a base: two passes less over what moves, 3 to 10 % of a D step.
+    """
+    return ((theta == 0) & torch.signbit(theta)).any().cpu()
 
 
 def effective(deltas: Mapping[str, Iterable[Delta]], base: Mapping[str, Tensor]) -> dict[str, Tensor]:

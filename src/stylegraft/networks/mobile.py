@@ -96,8 +96,8 @@ class SeparableConv(Modulated):
             x = ops.modulated_rgb(x, self.pointwise, style, bias)
             return activate(x, None, noise, self.noise_strength)
         x = ops.conv2d(x * style[:, :, None, None], self.depthwise, padding=1, groups=x.shape[1])
-        x = ops.conv2d(x, self.pointwise)
-        return activate(x, bias, noise, self.noise_strength)
+        noise = None if noise is None else noise * self.noise_strength
+        return ops.conv1x1(x, self.pointwise, bias, noise=noise, lrelu=True)
 
 
 class WaveletUp(Modulated):
