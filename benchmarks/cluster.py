@@ -15,6 +15,7 @@ import argparse
 import json
 import os
 import random
+import secrets
 import shutil
 import signal
 import socket
@@ -46,7 +47,7 @@ from stylegraft.lab.study import Resources, Study
 from stylegraft.lab.studyfile import read
 from stylegraft.lab.trace import read_trace
 
-STEPS, SLEEP, EMPTY = 60, 3.0, 200  # of a toy run; seconds of a run that waits; runs that do nothing
+STEPS, SLEEP, EMPTY = 60, 3.0, 100  # of a toy run; seconds of a run that waits; runs that do nothing
 WAIT = 240  # seconds after which a study is given up
 
 HEAD = """
@@ -217,6 +218,11 @@ class Nodes:
                     return int(status.parent.name)
         raise RuntimeError(f"{name}: no raylet")
 
+    def end(self, name: str) -> None:
+        """A node leaves."""
+        os.kill(self.raylet(name), signal.SIGKILL)
+        self.running.pop(name).wait(60)
+
     def stop(self) -> None:
         """End what was started here: every process of each node's session."""
         sessions = {one.pid for one in self.running.values()}
@@ -360,7 +366,7 @@ class Campaign:
         return self.rng.choice(living) if living and driver.process.poll() is None else None
 
     def workers_killed(self, times: int) -> None:
-        driver, tried = self.study("workers", [GOOD], 6).begin(), 0
+        driver, tried = self.study("workers", [GOOD], 4).begin(), 0
         while tried < times and (pid := self.victim(driver)):
             os.kill(pid, signal.SIGKILL)
             tried += 1
@@ -368,7 +374,7 @@ class Campaign:
         self.judge("a worker's process, SIGKILL", tried, driver, driver.end())
 
     def raylets_killed(self, times: int) -> None:
-        driver, tried = self.study("raylets", [GOOD], 6).begin(), 0
+        driver, tried = self.study("raylets", [GOOD], 4).begin(), 0
         while tried < times and self.victim(driver):
             busy = [name for name in NAMES if self.nodes.workers([name])]
             if not busy:
@@ -383,7 +389,7 @@ class Campaign:
         self.nodes.wait(len(NAMES))
 
     def desk_killed(self, times: int) -> None:
-        driver, tried = self.study("desk", [GOOD], 4).begin(), 0
+        driver, tried = self.study("desk", [GOOD], 3).begin(), 0
         while tried < times and self.victim(driver):
             for pid in self.nodes.desks():
                 os.kill(pid, signal.SIGKILL)
@@ -392,7 +398,7 @@ class Campaign:
         self.judge("the desk on the driver's machine, SIGKILL", tried, driver, driver.end())
 
     def driver_ended(self, row: str, name: str, number: int, times: int) -> None:
-        driver, tried = self.study(name, [GOOD], 4).begin(), 0
+        driver, tried = self.study(name, [GOOD], 3).begin(), 0
         while tried < times and self.victim(driver):
             driver.process.send_signal(number)
             driver.process.wait(WAIT)
@@ -433,19 +439,18 @@ def resumed(study: Study, out: Path) -> int:
 # --------------------------------------------------------------------------------------------
 
 
-def walls(nodes: Nodes, driver: Callable[[str], Driver], runs: int) -> dict[str, dict[str, float]]:
-    """Wall seconds of one study on one, two and three nodes of one CPU each, as the nodes come."""
+def walls(campaign: Campaign, runs: int) -> dict[str, dict[str, Any]]:
+    """Wall seconds of one study on three, two and one nodes of one CPU each, as the nodes go."""
     found: dict[str, dict[str, float]] = {}
-    for count, name in enumerate(NAMES, 1):
-        if name not in nodes.running:
-            nodes.start(name, "--num-cpus=1")
-            nodes.wait(count)
-        for kind in ("toy", "wait"):
-            one = driver(f"{kind}{count}")
+    for count in (3, 2, 1):
+        for kind in ("wait", "toy"):
+            one = campaign.study(f"{kind}{count}", [GOOD], runs, steps=STEPS // 2)
             one.mode = kind
             seconds = one.begin().end()["seconds"]
             found.setdefault(kind, {})[str(count)] = round(seconds, 1)
             print(kind, count, round(seconds, 1), flush=True)
+        if count > 1:
+            campaign.nodes.end(NAMES[count - 1])
     return {
         kind: {"runs": runs, "seconds": row, "efficiency": {n: round(row["1"] / row[n] / int(n), 2) for n in row}}
         for kind, row in found.items()
@@ -484,6 +489,8 @@ def main() -> None:
         return
     import ray
 
+    # Ray lets no process in without the cluster's token; this one is of this cluster alone.
+    os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     began = time.perf_counter()
     with home() as folder:
         nodes = Nodes(folder, can_hide())
@@ -491,42 +498,54 @@ def main() -> None:
         whole = nodes.driver / "whole"
         campaign = Campaign(nodes, whole)
         use_toy_eyes(pytest.MonkeyPatch())
-        alone = read(study_of(nodes.driver, "whole", [GOOD], 6))
+        alone = read(study_of(nodes.driver, "whole", [GOOD], 4))
         compare.run(alone, whole, say=lambda line: None)
+        result = heading() | {
+            "ray": ray.__version__,
+            "cores": os.cpu_count(),
+            "driver's files hidden from the nodes": nodes.hidden,
+            "steps of a run": STEPS,
+        }
+
+        def save(**rows: Any) -> None:
+            result.update(rows)
+            result["load"] = round(os.getloadavg()[2], 1)
+            result["seconds"] = round(time.perf_counter() - began)
+            write(args.out, result)
+
         try:
             nodes.start("head")
             time.sleep(5)
-            runs = 6
-            cost = walls(nodes, lambda name: campaign.study(name, [GOOD], runs), runs)
+            for name in NAMES:
+                nodes.start(name, "--num-cpus=1")
+            nodes.wait(len(NAMES))
+            for fault in (
+                lambda: campaign.workers_killed(3),
+                lambda: campaign.raylets_killed(1),
+                lambda: campaign.failing(),
+                lambda: campaign.driver_ended("the driver, SIGKILL, then again", "killed", signal.SIGKILL, 1),
+                lambda: campaign.driver_ended("the driver, Ctrl-C, then again", "stopped", signal.SIGINT, 1),
+                lambda: campaign.desk_killed(1),
+            ):
+                fault()
+                save(faults=campaign.rows)
+            save(gpus=gpus(campaign))
+            nodes.end("gpus")
             empty = campaign.study("empty", [GOOD], EMPTY)
             empty.mode, empty.sleep = "wait", 0.0
             seconds = empty.begin().end()["seconds"]
-            campaign.workers_killed(6)
-            campaign.raylets_killed(3)
-            campaign.desk_killed(2)
-            campaign.driver_ended(
-                "the driver, SIGKILL, and the same command again", "killed", signal.SIGKILL, 2
+            save(
+                **{
+                    "empty runs": {
+                        "runs": EMPTY,
+                        "seconds": round(seconds, 1),
+                        "a run": round(seconds / EMPTY, 4),
+                    }
+                }
             )
-            campaign.driver_ended(
-                "the driver, Ctrl-C, and the same command again", "stopped", signal.SIGINT, 1
-            )
-            campaign.failing()
-            shown = gpus(campaign)
+            save(nodes=walls(campaign, runs=6))
         finally:
             nodes.stop()
-    result = heading() | {
-        "ray": ray.__version__,
-        "cores": os.cpu_count(),
-        "load": round(os.getloadavg()[2], 1),
-        "driver's files hidden from the nodes": nodes.hidden,
-        "seconds": round(time.perf_counter() - began),
-        "steps of a run": STEPS,
-        "faults": campaign.rows,
-        "gpus": shown,
-        "nodes": cost,
-        "empty runs": {"runs": EMPTY, "seconds": round(seconds, 1), "a run": round(seconds / EMPTY, 4)},
-    }
-    write(args.out, result)
     sys.exit(any(row["lost"] for row in campaign.rows.values()))
 
 

@@ -306,15 +306,14 @@ def away(
     text: str, desk: Any, target: tuple[str, list[Any]], source: tuple[str, list[Any]] | None
 ) -> tuple[Outcome, int]:
     """A run as a task: how it ended, and at the how manyth try."""
-    ray: Any = import_module("ray")
     job, loan = Job.from_json(text), uuid.uuid4().hex
     key, place, home = job.cell.key, str(job.folder), _home()
     shutil.rmtree(home / "study", ignore_errors=True)
-    lent, tries = ray.get(desk.lend.remote(key, place, loan))
+    lent, tries = _waited(desk.lend.remote(key, place, loan))
     if isinstance(lent, Outcome):
         return lent, tries
-    cell = replace(job.cell, source=_unpacked(ray, *source)) if source else job.cell
-    local = replace(job, cell=cell, out=str(home / "study"), target=_unpacked(ray, *target))
+    cell = replace(job.cell, source=_unpacked(*source)) if source else job.cell
+    local = replace(job, cell=cell, out=str(home / "study"), target=_unpacked(*target))
     unpack(lent, local.folder)
     known, sent = stamps(local.folder), time.monotonic()
 
@@ -326,7 +325,7 @@ def away(
             if data and name.endswith((".txt", ".failed.json")):  # what is read by people
                 parcel[name] = data.replace(here, there)
         known, sent = stamps(local.folder), time.monotonic()
-        if why := ray.get(desk.take.remote(place, loan, parcel)):
+        if why := _waited(desk.take.remote(place, loan, parcel)):
             raise StylegraftError(f"the driver's machine: {why}")
 
     def looked(line: str) -> None:
@@ -342,16 +341,21 @@ def away(
         send()
     except StylegraftError as error:
         outcome = Outcome(key, "failed", str(error), outcome.seconds, again=True)
-    ray.get(desk.back.remote(place, loan))
+    _waited(desk.back.remote(place, loan))
     shutil.rmtree(home / "study", ignore_errors=True)
     return replace(outcome, text=outcome.text.replace(local.out, job.out)), tries
 
 
-def _unpacked(ray: Any, name: str, refs: list[Any]) -> str:
+def _waited(ref: Any) -> Any:
+    """What a ref stands for. `ray.get` in a task would lend its CPU to the next one meanwhile, and then two have it."""
+    return ref.future().result()
+
+
+def _unpacked(name: str, refs: list[Any]) -> str:
     """Where a supply lies here."""
     path = _home() / "supplies" / name
     if not path.exists():
-        unpack(ray.get(refs[0]), draft := _home() / "draft" / path.name)
+        unpack(_waited(refs[0]), draft := _home() / "draft" / path.name)
         path.parent.mkdir(parents=True)
         draft.rename(path)
     return str(path)
