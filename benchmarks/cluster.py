@@ -167,7 +167,11 @@ class Nodes:
             command += [f"--temp-dir={self.home / 'ray'}", "--num-cpus=0"]
         env = {**os.environ, "TMPDIR": str(own), "OMP_NUM_THREADS": "1"}
         self.running[name] = subprocess.Popen(
-            command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+            command,
+            env=env,
+            stdout=subprocess.DEVNULL,
+            stderr=(own / "err").open("ab"),
+            start_new_session=True,
         )
 
     def wait(self, count: int) -> None:
@@ -179,7 +183,7 @@ class Nodes:
             f"        ray.init(address='{self.address}', logging_level='ERROR', log_to_driver=False)\n"
             "        break\n"
             "    except Exception: time.sleep(1)\n"
-            "for _ in range(120):\n"
+            "for _ in range(240):\n"
             f"    if sum(node['Alive'] for node in ray.nodes()) == {count + 1}: sys.exit(0)\n"
             "    time.sleep(0.5)\n"
             "sys.exit(1)\n"
@@ -516,9 +520,9 @@ def main() -> None:
         try:
             nodes.start("head")
             time.sleep(5)
-            for name in NAMES:
+            for count, name in enumerate(NAMES, 1):  # raylets that start at once take each other's ports
                 nodes.start(name, "--num-cpus=1")
-            nodes.wait(len(NAMES))
+                nodes.wait(count)
             for fault in (
                 lambda: campaign.workers_killed(3),
                 lambda: campaign.raylets_killed(1),
