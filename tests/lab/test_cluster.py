@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from stylegraft.adaptation import run as running
 from stylegraft.adaptation.folder import open_folder
 from stylegraft.errors import StylegraftError
 from stylegraft.lab import cell as cells
@@ -149,13 +150,13 @@ cpu = 1
 
 
 def in_workers(mark: Path):
-    """What every worker does first: it looks through toy eyes and sends at every look, and the first run that comes to
-    step 2 is killed.
+    """What every worker does first: it looks through toy eyes, saves at every step and sends at every look, and the
+    first run that comes to step 2 is killed.
     """
 
     def hook() -> None:
         use_toy_eyes(pytest.MonkeyPatch())
-        cluster.SEND_SECONDS = 0.0
+        cluster.SEND_SECONDS = running.SAVE_SECONDS = 0.0
         kept = cluster.work
 
         def weak(job, say):
@@ -213,7 +214,7 @@ def test_a_worker_is_killed_on_a_cluster_of_two_nodes_and_nothing_is_lost(
     assert read_trace(a).points == read_trace(b).points
     assert set(pack(a)) == set(pack(b))
     sessions = json.loads((b / "config.json").read_text())["sessions"]
-    assert [one["from"] for one in sessions] == [0, 0], "begun, and continued at what had been sent"
+    assert [one["from"] for one in sessions] == [0, 1], "begun, and continued at what had been sent"
     assert json.loads(failure(place(tmp_path / "ray", wild)).read_text())["error"] == states["wild"].text
     assert list((tmp_path / "node").glob("stylegraft-*")), "runs were in a folder of their node"
     assert "stylegraft-" not in (b / "log.txt").read_text(), "paths are those of the driver"
