@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import json
 import os
 import signal
@@ -19,7 +18,7 @@ from stylegraft.lab import compare, runners
 from stylegraft.lab.cell import Job, Outcome
 from stylegraft.lab.record import failure_of, place
 from stylegraft.lab.results import read_rows
-from stylegraft.lab.study import Resources, Study
+from stylegraft.lab.study import Study
 from stylegraft.lab.studyfile import parse
 
 from .eyes import use_toy_eyes
@@ -251,6 +250,8 @@ def test_a_process_that_is_lost_is_an_outcome(
     assert said in outcome.text
     assert outcome.again is not bool(busy)
     assert outcome.state == ("busy" if busy else "failed")
+    told = failure_of(job.folder)  # for the table
+    assert (told or {}).get("error", "") == ("" if busy else outcome.text)
 
 
 def test_a_worker_whose_parent_is_gone_does_nothing(monkeypatch: pytest.MonkeyPatch):
@@ -259,25 +260,6 @@ def test_a_worker_whose_parent_is_gone_does_nothing(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("sys.stdin", io.StringIO(""))
     monkeypatch.setattr(runners, "work", None)
     runners.worker()
-
-
-def test_without_ray_the_extra_is_named(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setitem(__import__("sys").modules, "ray", None)
-    with pytest.raises(StylegraftError, match=r"--ray: Ray is not installed; .*stylegraft\[ray\]"):
-        runners.on_ray(None)
-
-
-@lpips
-@pytest.mark.skipif(
-    importlib.util.find_spec("ray") is None, reason="needs ray: pip install 'stylegraft[ray]'"
-)
-def test_ray_gives_what_one_process_gives(study: Study, tmp_path: Path, eyes):
-    """Slow, half a minute: a cluster of this machine, started and ended here."""
-    one = dataclasses.replace(change(study, seeds=(0,)), resources=Resources(cpu=1))
-    run(one, tmp_path / "one")
-    found = run(one, tmp_path / "ray", runner=runners.on_ray(None))
-    assert [outcome.state for outcome in found.values()] == ["done"], found
-    assert domains(one, tmp_path / "ray") == domains(one, tmp_path / "one")
 
 
 def test_the_page_of_the_docs_says_how_it_goes_in_python(study: Study, tmp_path: Path, eyes, monkeypatch):

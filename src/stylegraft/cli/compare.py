@@ -118,8 +118,9 @@ def measured(study: Study, out: Path, options: Options) -> tuple[list[Row], list
     """Run what is left, unless the table alone is asked for; the rows of the table, and how the runs ended."""
     from stylegraft.errors import StylegraftError
     from stylegraft.lab import compare, keeping
+    from stylegraft.lab.cluster import on_ray
     from stylegraft.lab.results import read_rows
-    from stylegraft.lab.runners import here, on_ray, processes
+    from stylegraft.lab.runners import here, processes
 
     if options.keep:
         found = compare.listed(study)

@@ -1,4 +1,4 @@
-"""Where the cells of a study run: in this process, in local worker processes, or on a Ray cluster.
+"""Where the cells of a study run: in this process, or in local worker processes; `cluster` has those of Ray.
 
 A runner takes jobs and yields their outcomes as they end. A worker that is lost with its process (killed, out of
 memory) is an outcome like any other. Ctrl-C stops all of them after they have saved.
@@ -14,11 +14,8 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from importlib import import_module
-from typing import Any
 
-from stylegraft.errors import StylegraftError
-from stylegraft.lab.cell import Job, Outcome, summary, work
+from stylegraft.lab.cell import Job, Outcome, failed, summary, work
 from stylegraft.lab.record import failure_of, result_of
 
 Runner = Callable[[Sequence[Job], Callable[[str], None]], Iterator[Outcome]]
@@ -111,7 +108,7 @@ def _told(job: Job, status: int, busy: str, said: Sequence[str]) -> Outcome:
         return Outcome(key, why["state"], why["error"], why["seconds"], again=bool(why["trace"]))
     last = next((line.strip() for line in reversed(said) if line.strip()), "it said nothing")
     ended = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
-    return Outcome(key, "failed", f"its process {ended}: {last}", again=True)
+    return failed(Outcome(key, "failed", f"its process {ended}: {last}", again=True), job.folder)
 
 
 def _let_go(child: subprocess.Popen[str]) -> None:
@@ -143,62 +140,6 @@ def worker() -> None:
     outcome = work(job)
     if outcome.state == "busy":
         print(outcome.text, flush=True)
-
-
-# Ray
-# --------------------------------------------------------------------------------------------
-
-
-def on_ray(address: str | None) -> Runner:
-    """One Ray task a run, with the CPUs and GPUs that the study asks for; None starts a cluster on this machine.
-
-    The study's folder must be on a disk that every node sees, and stylegraft installed there.
-    """
-    try:
-        cluster: Any = import_module("ray")
-    except ImportError:
-        raise StylegraftError(
-            "--ray: Ray is not installed; get it with: pip install 'stylegraft[ray]', or use --processes N"
-        ) from None
-
-    def run(jobs: Sequence[Job], say: Callable[[str], None]) -> Iterator[Outcome]:
-        mine, before = not cluster.is_initialized(), signal.getsignal(signal.SIGTERM)
-        if mine:
-            quiet = {"log_to_driver": False, "logging_level": "ERROR"}
-            local = {} if address else {"include_dashboard": False}
-            try:
-                cluster.init(address=address, **quiet, **local)
-            except (ConnectionError, ValueError, RuntimeError) as error:
-                raise StylegraftError(f"--ray {address or 'local'}: no cluster there ({error})") from None
-            # Ray has put a handler of its own in place, which exits before anything is saved.
-            if threading.current_thread() is threading.main_thread():
-                signal.signal(signal.SIGTERM, before)
-        waiting: dict[Any, Job] = {}
-        try:
-            for job in jobs:
-                asks = {"num_cpus": job.resources.cpu or 1, "num_gpus": job.resources.gpu, "max_retries": 0}
-                waiting[cluster.remote(**asks)(work).remote(job)] = job
-            while waiting:
-                (ready, *_), _ = cluster.wait(list(waiting), num_returns=1)
-                job = waiting.pop(ready)
-                yield _got(cluster, ready, job)
-        finally:
-            for task in waiting:  # after Ctrl-C: each saves and ends
-                cluster.cancel(task, force=False)
-            if waiting:
-                cluster.wait(list(waiting), num_returns=len(waiting), timeout=PATIENCE)
-            if mine:
-                cluster.shutdown()
-
-    return run
-
-
-def _got(cluster: Any, task: Any, job: Job) -> Outcome:
-    try:
-        return cluster.get(task)
-    except cluster.exceptions.RayError as error:
-        said = str(error).strip().splitlines()[0]
-        return Outcome(job.cell.key, "failed", f"Ray lost it: {said}", again=True)
 
 
 if __name__ == "__main__":
