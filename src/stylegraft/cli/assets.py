@@ -16,7 +16,7 @@ class Options:
 
     action: Positional[Literal["list", "get"]] = "list"
     """`list` says what there is and what is cached, `get` downloads one with pip, without its dependencies."""
-    name: Annotated[Positional[str], arg(metavar="[NAME]")] = ""
+    name: Annotated[Positional[str], arg(metavar="[NAME]", help_behavior_hint="")] = ""
     """With `get`: which one."""
 
 

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Annotated
 
-from tyro.conf import FlagCreatePairsOff, Positional, arg
+from tyro.conf import Positional, arg
 
 from stylegraft.adaptation.fields import show, sorting
+from stylegraft.cli.flags import Switch
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -99,9 +100,9 @@ WIDE = 11  # characters above which a value stands below the table
 class Options:
     """What `stylegraft recipes` takes."""
 
-    names: Annotated[Positional[tuple[str, ...]], arg(metavar="[NAME] [SOURCE]")] = ()
+    names: Annotated[Positional[tuple[str, ...]], arg(metavar="[NAME] [SOURCE]", help_behavior_hint="")] = ()
     """A recipe, and a source to count on (name or file); a source alone counts all recipes. `show NAME` is NAME."""
-    all: FlagCreatePairsOff[bool] = False
+    all: Switch = False
     """With a name: every field, not only those that differ from the shared base."""
 
 

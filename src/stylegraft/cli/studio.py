@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from tyro.conf import FlagCreatePairsOff, Positional, arg
+from tyro.conf import Positional, arg
 
+from stylegraft.cli.flags import Switch
 from stylegraft.errors import StylegraftError
 
 LOCAL = "127.0.0.1"
@@ -29,7 +30,7 @@ class Options:
         int | None, arg(metavar="N", help_behavior_hint="(default: the first free one from 7860)")
     ] = None
     """Where it listens."""
-    no_browser: FlagCreatePairsOff[bool] = False
+    no_browser: Switch = False
     """Print the address and open no browser."""
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
+from stylegraft.cli.flags import Device
 from stylegraft.errors import StylegraftError
 
 
@@ -31,7 +32,7 @@ class Options:
     """Images that a point is measured on."""
     source: Annotated[str | None, arg(metavar="FILE", help_behavior_hint="(default: the shipped one)")] = None
     """The source that the run stands on."""
-    device: str = "cpu"
+    device: Device = "cpu"
     """`cpu` or `cuda`."""
 
 
