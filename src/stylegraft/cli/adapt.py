@@ -186,6 +186,10 @@ def checked(options: Options) -> tuple[Recipe, str | None, Path]:
     source = find(options.source, ["source"])
     preset = options.preset or preset_of(source.resolution)
     name = options.recipe or default_recipe(options.text, options.image)
+    if options.resolution_for_loss is not None and not recipe(name, preset=preset).guided:
+        raise StylegraftError(
+            f"--resolution-for-loss {options.resolution_for_loss}: is for what a guide sees, and {name} has none"
+        )
     row = recipe(name, preset=preset, **changes)
     request = ask(
         row,

@@ -27,9 +27,14 @@ def run(options: Options) -> None:
 
     if options.action == "get":
         if not options.name:
-            raise StylegraftError(f"assets get needs a name: {', '.join(ASSETS)}")
+            raise StylegraftError(f"assets get: expected a name behind it: {', '.join(ASSETS)}")
         print(f"{options.name} is at {get(options.name)}")
         return
+
+    if options.name:
+        raise StylegraftError(
+            f"assets list {options.name}: lists all of them; `stylegraft assets get {options.name}` gets one"
+        )
 
     def where(name: str) -> str:
         try:

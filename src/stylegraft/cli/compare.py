@@ -27,7 +27,7 @@ class Options:
     """What `stylegraft compare` takes."""
 
     study: Annotated[Positional[str], arg(metavar="[STUDY]", help_behavior_hint="")] = ""
-    """A study.toml (docs/compare.md), a study's folder, or pictures (a folder, a zip, a set that ships) to make one of."""
+    """A study.toml (docs/compare.md), a study's folder, or pictures (a folder, a zip, a set that ships)."""
     out: Annotated[Path | None, arg(metavar="FOLDER", help_behavior_hint="(default: runs/NAME)")] = None
     """The study's folder; the same command again goes on there."""
     processes: Annotated[int, arg(metavar="N")] = 0

@@ -123,6 +123,10 @@ def run(options: Options) -> None:
     if len(names) == 1 and names[0] not in {*PAPER, *LEFT_OUT} and is_source(names[0]):
         show_on(names[0])
         return
+    if len(names) == 2 and names[1] in PAPER and names[0] not in PAPER:
+        raise StylegraftError(
+            f"recipes {' '.join(names)}: expected the recipe first, `recipes {names[1]} {names[0]}`"
+        )
     recipe(names[0])
     counted = count_on(*names) if len(names) == 2 else ""
     show_one(names[0], counted, options.all)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -39,7 +40,10 @@ def run(options: Options) -> None:
     from stylegraft.applications.extras import require
 
     if not options.workspace.is_dir():
-        raise StylegraftError(f"{options.workspace}: no such folder; expected the folder to work in")
+        found = "a file" if options.workspace.exists() else "no such folder"
+        raise StylegraftError(f"{options.workspace}: {found}; expected the folder to work in")
+    if find_spec("fcntl") is None:
+        raise StylegraftError("studio: its trainings need locks of Unix, which Windows lacks; run it in WSL")
     require("studio", "studio")
     with bound(options.host or LOCAL, options.port) as listening:
         serve(options, listening)

@@ -46,6 +46,8 @@ def run(options: Options) -> None:
     full_at = steps(options.full_at)
     if options.trace_every is not None and options.trace_every < 1:
         raise StylegraftError(f"--trace-every {options.trace_every}: expected at least 1 step between points")
+    if options.latents < 2:
+        raise StylegraftError(f"--latents {options.latents}: expected at least 2 images")
     if options.reference:
         from stylegraft.cli.check import check_target
 
