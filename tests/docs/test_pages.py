@@ -57,7 +57,7 @@ def commands() -> Iterator[tuple[str, list[str]]]:
         told = re.findall(r"`(stylegraft\s[^`]+)`", text_of(page))
         for line in [*code_of(page), *(" ".join(words.split()) for words in told)]:
             found = re.match(r"(?:\w+=\S+ )*(?:\S*[/\\])?stylegraft (.*)", line)
-            if found and "..." not in line and not re.match(r"(VERB|--)", found[1]):
+            if found and "..." not in line and not re.match(r"VERB|--|help ", found[1]):
                 yield name, shlex.split(found[1], comments=True)
 
 
