@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import subprocess
 import sys
 from importlib import import_module
@@ -73,7 +74,13 @@ def test_help_of_a_verb_answers_at_once_fits_80_columns_and_documents_every_flag
     assert max(map(len, boxes)) <= 80
     assert "(required)" not in ran.out or "│ -h, --help" in ran.out
     options = import_module(f"stylegraft.cli.{verb}").Options
-    assert set(field_docs(options)) == {field.name for field in dataclasses.fields(options)}
+    told = field_docs(options)
+    assert set(told) == {field.name for field in dataclasses.fields(options)}
+    assert not [name for name, text in told.items() if not text.rstrip().endswith((".", ")", "?"))]
+    for word in ("False", "None", "''", ""):
+        assert f"(default: {word})" not in ran.out
+    assert "STR" not in re.findall(r"--[a-z-]+ ([A-Z]+)", ran.out)
+    assert "--no-" not in ran.out.replace("--no-browser", "")
 
 
 def test_an_unknown_flag_suggests_the_nearest(stylegraft):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from stylegraft.cli.main import main
@@ -28,6 +30,14 @@ from stylegraft.cli.main import main
         ("directions a --folders b", "--folders b: expected WITH WITHOUT"),
         ("convert", "expected MODEL and OUT"),
         ("transfer a", "expected --to"),
+        ("adapt --hlep", "--hlep: no such flag (did you mean '--help'?)"),
+        ("sample --seed 3", "--seed: no such flag (did you mean '--seeds'?)"),
+        ("adapt faces-64 a --lr 0.1", "--lr: a field of the recipe; expected --set lr=VALUE"),
+        ("adapt faces-64 a --ada-max=1", "--ada-max=1: a field of the recipe; expected --set ada_max=VALUE"),
+        ("adapt pencil faces-64", "pencil: a set of pictures; expected a source in its place"),
+        ("recipes faces-64 dcl", "expected the recipe first, `recipes dcl faces-64`"),
+        ("assets list lpips", "`stylegraft assets get lpips` gets one"),
+        ("adapt faces-64 pencil --resolution-for-loss 32", "a guide sees, and dcl has none"),
     ],
 )  # fmt: skip
 def test_a_word_that_does_not_fit_gets_one_line(
@@ -49,3 +59,21 @@ def test_without_the_hook_of_tyro_its_own_page_answers(
         main(["translate", "a", "b.png", "--recipe", "fats"])
     assert end.value.code == 2
     assert "fats" in capsys.readouterr().err
+
+
+def test_help_of_a_verb_is_asked_for_either_way_round(capsys: pytest.CaptureFixture[str]) -> None:
+    told = []
+    for line in (["help", "prune"], ["prune", "--help"]):
+        with pytest.raises(SystemExit) as end:
+            main(line)
+        assert not end.value.code
+        told.append(capsys.readouterr().out)
+    assert told[0] == told[1] != ""
+
+
+def test_the_studio_says_on_windows_where_it_runs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("stylegraft.cli.studio.find_spec", lambda name: None)
+    assert main(["studio", str(tmp_path)]) == 2
+    assert "run it in WSL" in capsys.readouterr().err

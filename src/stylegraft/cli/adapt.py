@@ -1,5 +1,6 @@
-"""Learn a new domain from a few images, one image or a sentence: the same command resumes a run, a larger --steps
-extends it, Ctrl-C saves.
+"""Learn a new domain from a few images, one image or a sentence.
+
+The same command resumes a run, a larger --steps extends it, Ctrl-C saves.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from tyro.conf import FlagCreatePairsOff, Positional, UseAppendAction, arg
+from tyro.conf import Positional, UseAppendAction, arg
 
+from stylegraft.cli.flags import Device, Switch
 from stylegraft.errors import StylegraftError
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ class Options:
 
     source: Annotated[Positional[str], arg(metavar="SOURCE")]
     """Name of a shipped source (`stylegraft sources`), or a source file."""
-    target: Annotated[Positional[str | None], arg(metavar="TARGET", help_behavior_hint="")] = None
+    target: Annotated[Positional[str | None], arg(metavar="[TARGET]", help_behavior_hint="")] = None
     """A folder of pictures, a zip, one picture, or a set that ships: pencil, lorelei; none with --text or --image."""
     text: Annotated[str | None, arg(metavar="WORDS", help_behavior_hint="")] = None
     """In place of TARGET: the domain in words, such as "pencil drawing" (docs/one-shot.md). Needs a guide."""
@@ -54,7 +56,7 @@ class Options:
     """Images a step."""
     seed: Annotated[int, arg(metavar="N")] = 0
     """Of every random draw; the same command with the same seed gives the same domain."""
-    device: str = "cpu"
+    device: Device = "cpu"
     """`cpu` or `cuda`."""
     out: Annotated[Path | None, arg(metavar="FOLDER", help_behavior_hint="(default: runs/TARGET)")] = None
     """The run folder."""
@@ -87,7 +89,7 @@ class Options:
     """Which point of the run becomes domain.safetensors; with `best`, the last is kept beside it."""
     hold_out: Annotated[int, arg(metavar="N")] = 0
     """Keep N pictures out of training, to judge p_target by; without, it is judged in folds."""
-    trace: FlagCreatePairsOff[bool] = False
+    trace: Switch = False
     """Measure quality and diversity at 0, 50, 100, 200, 500, 1000 ... steps, and write a report (docs/traces.md)."""
     reference: Annotated[str | None, arg(metavar="FOLDER", help_behavior_hint="(default: none)")] = None
     """With --trace: images of the target beyond TARGET, for KID, p_target and copies."""
@@ -95,7 +97,7 @@ class Options:
         None
     )
     """With --trace: steps between its points."""
-    dry_run: FlagCreatePairsOff[bool] = False
+    dry_run: Switch = False
     """Print the plan: what moves, and what it will cost in time and memory, measured on two steps."""
 
 
@@ -184,6 +186,10 @@ def checked(options: Options) -> tuple[Recipe, str | None, Path]:
     source = find(options.source, ["source"])
     preset = options.preset or preset_of(source.resolution)
     name = options.recipe or default_recipe(options.text, options.image)
+    if options.resolution_for_loss is not None and not recipe(name, preset=preset).guided:
+        raise StylegraftError(
+            f"--resolution-for-loss {options.resolution_for_loss}: is for what a guide sees, and {name} has none"
+        )
     row = recipe(name, preset=preset, **changes)
     request = ask(
         row,

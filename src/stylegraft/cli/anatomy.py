@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
+from stylegraft.cli.flags import Device
 from stylegraft.errors import StylegraftError
 
 if TYPE_CHECKING:
@@ -22,7 +23,9 @@ STUDY = "study.toml"  # what a study's folder holds: `lab.compare.COPY`, known h
 class Options:
     """What `stylegraft anatomy` takes."""
 
-    domains: Annotated[Positional[tuple[str, ...]], arg(metavar="DOMAIN [DOMAIN ...]")] = ()
+    domains: Annotated[
+        Positional[tuple[str, ...]], arg(metavar="DOMAIN [DOMAIN ...]", help_behavior_hint="")
+    ] = ()
     """Domain files or runs of one source; or the folder of one study, which is read by the targets' distances."""
     distance: Annotated[Literal["lpips", "cosine"], arg(metavar="{lpips,cosine}")] = "lpips"
     """How far an image moves: LPIPS on VGG16 at 64 px at most, or 1 - cosine of the encoder's features."""
@@ -43,7 +46,7 @@ class Options:
         Path | None, arg(metavar="FILE", help_behavior_hint="(default: the copy in the study's folder)")
     ] = None
     """The file that a study was run from: paths in it begin there, and the copy knows nothing of that."""
-    device: str = "cpu"
+    device: Device = "cpu"
     """`cpu`, `cuda` or `mps`."""
     out: Annotated[
         Path | None,

@@ -16,7 +16,7 @@ class Options:
 
     action: Positional[Literal["list", "get"]] = "list"
     """`list` says what there is and what is cached, `get` downloads one with pip, without its dependencies."""
-    name: Annotated[Positional[str], arg(metavar="[NAME]")] = ""
+    name: Annotated[Positional[str], arg(metavar="[NAME]", help_behavior_hint="")] = ""
     """With `get`: which one."""
 
 
@@ -27,9 +27,14 @@ def run(options: Options) -> None:
 
     if options.action == "get":
         if not options.name:
-            raise StylegraftError(f"assets get needs a name: {', '.join(ASSETS)}")
+            raise StylegraftError(f"assets get: expected a name behind it: {', '.join(ASSETS)}")
         print(f"{options.name} is at {get(options.name)}")
         return
+
+    if options.name:
+        raise StylegraftError(
+            f"assets list {options.name}: lists all of them; `stylegraft assets get {options.name}` gets one"
+        )
 
     def where(name: str) -> str:
         try:

@@ -19,9 +19,8 @@ STUDY = "study.toml"  # what a study's folder holds: `lab.compare.COPY`, known h
 class Options:
     """What `stylegraft claims` takes."""
 
-    study: Annotated[Positional[str], arg(metavar="[STUDY]")] = ""
-    """The study.toml whose runs are looked at (`stylegraft compare` makes them), or the study's folder; without one the
-    claims and their criteria are listed."""
+    study: Annotated[Positional[str], arg(metavar="[STUDY]", help_behavior_hint="")] = ""
+    """A study.toml whose runs `stylegraft compare` made, or its folder; none: list the claims and their criteria."""
     out: Annotated[Path | None, arg(metavar="FOLDER", help_behavior_hint="(default: runs/NAME)")] = None
     """The study's folder."""
     keep: Annotated[

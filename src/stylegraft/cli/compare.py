@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from tyro.conf import FlagCreatePairsOff, Positional, arg
+from tyro.conf import Positional, arg
+
+from stylegraft.cli.flags import Switch
 
 if TYPE_CHECKING:
     from stylegraft.lab.cell import Outcome
@@ -24,9 +26,8 @@ STUDY = "study.toml"  # what a study's folder holds: `lab.compare.COPY`, known h
 class Options:
     """What `stylegraft compare` takes."""
 
-    study: Annotated[Positional[str], arg(metavar="[STUDY]")] = ""
-    """A study.toml (docs/compare.md); a study's folder; or pictures (a folder, a zip, a packaged set), of which a small
-    study is made."""
+    study: Annotated[Positional[str], arg(metavar="[STUDY]", help_behavior_hint="")] = ""
+    """A study.toml (docs/compare.md), a study's folder, or pictures (a folder, a zip, a set that ships)."""
     out: Annotated[Path | None, arg(metavar="FOLDER", help_behavior_hint="(default: runs/NAME)")] = None
     """The study's folder; the same command again goes on there."""
     processes: Annotated[int, arg(metavar="N")] = 0
@@ -37,11 +38,11 @@ class Options:
     """Keep the small results of finished cells here as well; cells whose result is here count as done."""
     wave: Annotated[int | None, arg(metavar="K", help_behavior_hint="(default: all)")] = None
     """Only this wave, counted from 1."""
-    dry_run: FlagCreatePairsOff[bool] = False
+    dry_run: Switch = False
     """Print the cells, the pairs that are refused and why, and the hours, measured on a few steps of each."""
-    report: FlagCreatePairsOff[bool] = False
+    report: Switch = False
     """Run nothing: write the table anew from what there is."""
-    example: FlagCreatePairsOff[bool] = False
+    example: Switch = False
     """Print a study.toml to begin with."""
 
 

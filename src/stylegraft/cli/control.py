@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from stylegraft.cli.flags import FACES, Psi, Rule, check, check_read, psi_of
+from stylegraft.cli.flags import FACES, Device, Psi, Rule, Switch, check, check_read, psi_of
 from stylegraft.errors import StylegraftError
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Options:
         str | None, arg(metavar="RANGES", help_behavior_hint="(default: 0-3, with one way 0-7)")
     ] = None
     """The faces: `0-7`, or `7,40-43`."""
-    codes: Annotated[Path | None, arg(metavar="FILE")] = None
+    codes: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
     """Faces in a file of codes, as `stylegraft translate` leaves one, in place of seeds."""
     way: Literal["noise", "layers", "weights", "all"] = "all"
     """`noise` of Fix the Noise, swapped `layers` from the finest on, interpolated `weights`."""
@@ -57,9 +57,9 @@ class Options:
     """How noise is blended: `linear` is the paper's; `vp` and `slerp` (ours) keep its variance on the way."""
     layers: Annotated[str | None, arg(metavar="PLACES", help_behavior_hint="(default: all)")] = None
     """Blend noise there alone: resolutions and layers such as `32..64`, `64` or `b32.conv0,b64.conv0`."""
-    at: Annotated[tuple[str, ...], arg(metavar="PLACE=A ...")] = ()
+    at: Annotated[tuple[str, ...], arg(metavar="PLACE=A ...", help_behavior_hint="")] = ()
     """Hold the noise there, whatever the others do: `64=0.5 ..16=0`."""
-    measure: bool = False
+    measure: Switch = False
     """Print how evenly each way leads away from the source: LPIPS on 16 faces (of --codes, on these)."""
     psi: Psi = None
     """Truncation of seeds: 1 is the full variety, 0 the mean face."""
@@ -72,7 +72,7 @@ class Options:
         arg(metavar="SOURCE", help_behavior_hint="(default: the shipped source that the domain names)"),
     ] = None
     """The base of the domain, where it is not a shipped source: name, file or hf://."""
-    device: str = "cpu"
+    device: Device = "cpu"
     """`cpu`, `cuda` or `mps`."""
     out: Path = Path("control.png")
     """A picture (.png) or a film (.mp4, .gif, .webp)."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
-from stylegraft.cli.flags import Rule, check, check_outside, check_read, of_domains
+from stylegraft.cli.flags import Rule, Switch, check, check_outside, check_read, of_domains
 from stylegraft.errors import StylegraftError
 
 if TYPE_CHECKING:
@@ -41,9 +41,9 @@ class Options:
     """The base of a domain, where it is not a shipped source."""
     strength: float = 1.0
     """Of the domain, where MODEL is one."""
-    as_domain: bool = False
+    as_domain: Switch = False
     """Write the direction file of StyleDomain or HyperDomainNet as a small domain file, not folded in."""
-    half: bool = False
+    half: Switch = False
     """Store .safetensors in fp16: half the size, rounded."""
 
 

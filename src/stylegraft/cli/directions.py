@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
-from stylegraft.cli.flags import Psi, Rule, check, psi_of
+from stylegraft.cli.flags import Device, Psi, Rule, check, psi_of
 from stylegraft.cli.resolve import no_file
 from stylegraft.cli.sample import LAST_SEED, parse_seeds
 from stylegraft.errors import StylegraftError, nearest
@@ -41,7 +41,7 @@ class Options:
 
     model: Annotated[Positional[str], arg(metavar="MODEL")]
     """The source; of a run or a domain file, whose pictures are shown then, the one it stands on."""
-    what: Annotated[Positional[str], arg(metavar="[WHAT]")] = ""
+    what: Annotated[Positional[str], arg(metavar="[WHAT]", help_behavior_hint="")] = ""
     """`sefa` or `ganspace`, `ganspace:3` or a direction file; with @0-3 or @4-16px on these rows of W+ alone."""
     folders: Annotated[
         tuple[Path, Path] | None, arg(metavar="WITH WITHOUT", help_behavior_hint="(default: none)")
@@ -74,7 +74,7 @@ class Options:
         arg(metavar="SOURCE", help_behavior_hint="(default: the shipped source that the domain names)"),
     ] = None
     """The base of the domain, where it is not a shipped source: name, file or hf://."""
-    device: str = "cpu"
+    device: Device = "cpu"
     """`cpu`, `cuda` or `mps`."""
     out: Path = Path("directions.png")
     """Where the picture goes: from -3 to 3 standard deviations."""

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from tyro.conf import FlagCreatePairsOff, Positional, UseAppendAction, arg
+from tyro.conf import Positional, UseAppendAction, arg
 
-from stylegraft.cli.flags import FACES, Psi, Rule, check, of_domains
+from stylegraft.cli.flags import FACES, Device, Psi, Rule, Switch, check, of_domains
 from stylegraft.errors import StylegraftError
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Options:
     """Of the domain: 0 is the source, 1 the domain as learnt."""
     order: Literal["before", "after"] = "before"
     """Whether the domain sees the edited code, or the face as it was; the same where it only adds to styles."""
-    suppress_domain_at_edit: FlagCreatePairsOff[bool] = False
+    suppress_domain_at_edit: Switch = False
     """Take the domain's offsets off the edited channels, as StyleDomain does."""
     noise: Literal["const", "random", "none"] = "const"
     """The network's own noise maps, fresh ones, or none."""
@@ -58,7 +58,7 @@ class Options:
     """The base of the domain, where it is not a shipped source: name, file or hf://."""
     columns: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: sweep 7, else 8)")] = None
     """Steps of a sweep, or faces in a row."""
-    device: str = "cpu"
+    device: Device = "cpu"
     """`cpu`, `cuda` or `mps`."""
     out: Path = Path("edit.png")
     """Where the picture goes."""

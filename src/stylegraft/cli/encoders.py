@@ -13,7 +13,7 @@ from tyro.conf import Positional, arg
 class Options:
     """What `stylegraft encoders` takes."""
 
-    name: Annotated[Positional[str], arg(metavar="[NAME]")] = ""
+    name: Annotated[Positional[str], arg(metavar="[NAME]", help_behavior_hint="")] = ""
     """One encoder in full, loaded if it is here; NAME:WHERE is one of yours, as in clip:/path/to/folder."""
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
+from stylegraft.cli.flags import Device
 from stylegraft.errors import StylegraftError
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class Options:
         arg(metavar="SOURCE", help_behavior_hint="(default: the shipped source that the domain names)"),
     ] = None
     """The base of the domain, where it is not a shipped source: name, file or hf://."""
-    device: str = "cpu"
+    device: Device = "cpu"
     """`cpu`, `cuda` or `mps`."""
     out: Annotated[
         Path | None,

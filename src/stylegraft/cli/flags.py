@@ -13,7 +13,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from tyro.conf import arg
+from tyro.conf import FlagCreatePairsOff, arg
 
 from stylegraft.errors import StylegraftError
 
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from stylegraft.cli.resolve import Found
 
 PSI = 0.7  # of seeds, in every verb
+# kinds of flags that many verbs have: how their help reads
+Switch = FlagCreatePairsOff[Annotated[bool, arg(help_behavior_hint="")]]
+Device = Annotated[str, arg(metavar="DEVICE")]
 Psi = Annotated[float | None, arg(metavar="FLOAT", help_behavior_hint=f"(default: {PSI})")]
 
 # fields of Options; whether they are out of place; why, with the options as {o}

@@ -22,7 +22,7 @@ class Options:
 
     hypernet: Annotated[Positional[str], arg(metavar="HYPERNET")]
     """A run of `stylegraft adapt SOURCE --recipe hypernet --texts FILE`, or its hypernet.safetensors."""
-    words: Annotated[Positional[tuple[str, ...]], arg(metavar="[WORDS ...]")] = ()
+    words: Annotated[Positional[tuple[str, ...]], arg(metavar="[WORDS ...]", help_behavior_hint="")] = ()
     """Sentences, such as "oil painting in pink"; none: list those that it was trained on."""
     out: Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="(default: WORDS.safetensors)")] = None
     """NAME.safetensors for one sentence, or a folder, in which each file is called by its sentence."""

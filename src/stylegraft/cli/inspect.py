@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import Positional, arg
 
+from stylegraft.cli.flags import Switch
 from stylegraft.errors import StylegraftError
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ class Options:
 
     what: Annotated[Positional[str], arg(metavar="FILE")]
     """A source (name, file of ours or of others, hf://...), a domain, a run folder, codes or a direction."""
-    sample: bool = False
+    sample: Switch = False
     """Of a source: also draw 16 images, into NAME-sample.png in this folder."""
 
 

@@ -94,6 +94,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run_verb(verb: str, rest: list[str]) -> int:
     """Parse the rest of the line into the verb's `Options` and call its `run`."""
+    if verb == "help" and rest[:1] and rest[0] in VERBS:
+        verb, rest = rest[0], ["--help"]
     if verb in ("-h", "--help", "help"):
         print(usage(), end="")
         return 0

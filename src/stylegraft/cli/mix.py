@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from tyro.conf import FlagCreatePairsOff, Positional, arg
+from tyro.conf import Positional, arg
 
-from stylegraft.cli.flags import FACES, Psi, Rule, check, check_read, psi_of
+from stylegraft.cli.flags import FACES, Device, Psi, Rule, Switch, check, check_read, psi_of
 from stylegraft.cli.sample import MOST_PIXELS
 from stylegraft.errors import StylegraftError
 
@@ -43,7 +43,10 @@ RULES: tuple[Rule, ...] = (
 class Options:
     """What `stylegraft mix` takes."""
 
-    domains: Annotated[Positional[tuple[str, ...]], arg(metavar="DOMAIN[:AMOUNT] [DOMAIN[:AMOUNT] ...]")] = ()
+    domains: Annotated[
+        Positional[tuple[str, ...]],
+        arg(metavar="DOMAIN[:AMOUNT] [DOMAIN[:AMOUNT] ...]", help_behavior_hint=""),
+    ] = ()
     """Domain files or runs of one source, each with its amount: 1 (the default) as learnt, below 0 the opposite."""
     out: Path = Path("mix.png")
     """NAME.png for a grid; NAME.safetensors for the mix as a domain file."""
@@ -57,7 +60,7 @@ class Options:
     """Its strength in the blocks of 16 and 32 px: features."""
     fine: float = 1.0
     """Its strength in the blocks from 64 px on: colours, texture. A 64-px source may have none."""
-    at: Annotated[tuple[str, ...], arg(metavar="PX=STRENGTH [PX=STRENGTH ...]")] = ()
+    at: Annotated[tuple[str, ...], arg(metavar="PX=STRENGTH [PX=STRENGTH ...]", help_behavior_hint="")] = ()
     """Its strength in single blocks, as in `--at 32=0.5 4=0`; goes before the three levels."""
     seeds: Annotated[str | None, arg(metavar="RANGES", help_behavior_hint="(default: 0-7)")] = None
     """Faces of the grid, one a column, as `sample` draws them of the source: `0-7`, or `7,40-43`."""
@@ -75,9 +78,9 @@ class Options:
         arg(metavar="SOURCE", help_behavior_hint="(default: the shipped source that the domains name)"),
     ] = None
     """The base of the domains, where it is not a shipped source: name, file or hf://."""
-    device: str = "cpu"
+    device: Device = "cpu"
     """`cpu`, `cuda` or `mps`."""
-    half: FlagCreatePairsOff[bool] = False
+    half: Switch = False
     """Store a .safetensors in fp16: half the size, rounded."""
 
 

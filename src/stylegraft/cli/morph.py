@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from stylegraft.cli.flags import FACES, Psi, Rule, check, psi_of
+from stylegraft.cli.flags import FACES, Device, Psi, Rule, Switch, check, psi_of
 from stylegraft.errors import StylegraftError
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Options:
         float | None, arg(metavar="N", help_behavior_hint="(default: 30, or what --keys says)")
     ] = None
     """Frames a second."""
-    loop: bool = False
+    loop: Switch = False
     """Come back to the beginning, whose frame is not shown twice."""
     ease: Annotated[
         Literal["linear", "smooth", "ease-in", "ease-out"] | None,
@@ -73,7 +73,7 @@ class Options:
         arg(metavar="SOURCE", help_behavior_hint="(default: the shipped source that the domains name)"),
     ] = None
     """The base of the domains, where it is not a shipped source: name, file or hf://."""
-    device: str = "cpu"
+    device: Device = "cpu"
     """`cpu`, `cuda` or `mps`."""
     out: Path = Path("morph.mp4")
     """Where it goes; the ending says what it is."""

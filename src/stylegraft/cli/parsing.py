@@ -23,7 +23,8 @@ def parse(module: ModuleType, verb: str, words: Sequence[str]) -> Any:
         """In our words, for the events that we know; tyro prints its own page about any other."""
         tell = EVENTS.get(type(event).__name__)
         if tell is not None:
-            raise StylegraftError(f"{tell(event, module)} (`stylegraft {verb} --help`)")
+            told = _stranger(words, module) or tell(event, module)
+            raise StylegraftError(f"{told} (`stylegraft {verb} --help`)")
 
     try:
         from tyro._errors import on_parse_error  # where a release has it not, its own page does
@@ -45,13 +46,37 @@ def _choice(event: Any, module: ModuleType) -> str:
     return f"{flag}{event.value}: expected {_listed(choices)}{nearest(event.value, choices)}"
 
 
+def _stranger(words: Sequence[str], module: ModuleType) -> str:
+    """Of the first flag that the verb has not; it is what a word that is missing then is about."""
+    flags = _flags(module)
+    first = next(
+        (word for word in words if word.startswith("--") and word.partition("=")[0] not in flags), ""
+    )
+    return _no_flag(first, module) if first else ""
+
+
+def _no_flag(first: str, module: ModuleType) -> str:
+    typed, flags = first.partition("=")[0], _flags(module)
+    if "--set" in flags:
+        from stylegraft.adaptation.fields import Recipe
+
+        field = typed.lstrip("-").replace("-", "_")
+        if any(field == one.name for one in dataclasses.fields(Recipe)):
+            return f"{first}: a field of the recipe; expected --set {field}=VALUE"
+    return f"{first}: no such flag{nearest(typed, [f for f in flags if f.startswith(typed)] or flags)}"
+
+
+def _flags(module: ModuleType) -> list[str]:
+    """All flags of a verb; the annotation of a field may give it another name."""
+    fields = dataclasses.fields(module.Options)
+    renamed = {field.name: re.search(r"""name=['"](\w+)""", str(field.type)) for field in fields}
+    names = [found[1] if (found := renamed[field.name]) else field.name for field in fields]
+    return [*(f"--{name.replace('_', '-')}" for name in names), "--help"]
+
+
 def _unknown(event: Any, module: ModuleType) -> str:
-    flags = [f"--{field.name.replace('_', '-')}" for field in dataclasses.fields(module.Options)]
     first = event.tokens[0]
-    if first.startswith("-"):
-        typed = first.partition("=")[0]
-        return f"{first}: no such flag{nearest(typed, [f for f in flags if f.startswith(typed)] or flags)}"
-    return f"{first}: one word too many"
+    return _no_flag(first, module) if first.startswith("-") else f"{first}: one word too many"
 
 
 def _missing(event: Any, module: ModuleType) -> str:

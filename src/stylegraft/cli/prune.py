@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from tyro.conf import FlagCreatePairsOff, Positional, arg
+from tyro.conf import Positional, arg
 
-from stylegraft.cli.flags import check, check_read
+from stylegraft.cli.flags import Switch, check, check_read
 from stylegraft.errors import StylegraftError
 
 if TYPE_CHECKING:
@@ -25,14 +25,14 @@ class Options:
     """The share of its numbers that stays, those of the largest magnitudes."""
     out: Path = Path("pruned.safetensors")
     """Where the domain file goes."""
-    dense: FlagCreatePairsOff[bool] = False
+    dense: Switch = False
     """Turn a domain of any space into plain numbers first, one for each weight that it moves, and rank those."""
     source: Annotated[
         str | None,
         arg(metavar="SOURCE", help_behavior_hint="(default: the shipped source that the domain names)"),
     ] = None
     """The base of the domain, where it is not a shipped source: name, file or hf://."""
-    half: FlagCreatePairsOff[bool] = False
+    half: Switch = False
     """Store fp16: half the size, rounded."""
 
 

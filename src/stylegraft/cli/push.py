@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
+from stylegraft.cli.flags import Switch
 from stylegraft.errors import StylegraftError
 
 if TYPE_CHECKING:
@@ -25,9 +26,9 @@ class Options:
     """A run folder or a domain file."""
     repo: Annotated[Positional[str], arg(metavar="OWNER/NAME")]
     """Where it goes; the repository is made where there is none."""
-    private: bool = False
+    private: Switch = False
     """Only you and whom you let in can see it."""
-    dry_run: bool = False
+    dry_run: Switch = False
     """Write the folder, show what would go, upload nothing."""
     out: Annotated[
         Path | None,

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Annotated
 
-from tyro.conf import FlagCreatePairsOff, Positional, arg
+from tyro.conf import Positional, arg
 
 from stylegraft.adaptation.fields import show, sorting
+from stylegraft.cli.flags import Switch
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -99,9 +100,9 @@ WIDE = 11  # characters above which a value stands below the table
 class Options:
     """What `stylegraft recipes` takes."""
 
-    names: Annotated[Positional[tuple[str, ...]], arg(metavar="[NAME] [SOURCE]")] = ()
+    names: Annotated[Positional[tuple[str, ...]], arg(metavar="[NAME] [SOURCE]", help_behavior_hint="")] = ()
     """A recipe, and a source to count on (name or file); a source alone counts all recipes. `show NAME` is NAME."""
-    all: FlagCreatePairsOff[bool] = False
+    all: Switch = False
     """With a name: every field, not only those that differ from the shared base."""
 
 
@@ -122,6 +123,10 @@ def run(options: Options) -> None:
     if len(names) == 1 and names[0] not in {*PAPER, *LEFT_OUT} and is_source(names[0]):
         show_on(names[0])
         return
+    if len(names) == 2 and names[1] in PAPER and names[0] not in PAPER:
+        raise StylegraftError(
+            f"recipes {' '.join(names)}: expected the recipe first, `recipes {names[1]} {names[0]}`"
+        )
     recipe(names[0])
     counted = count_on(*names) if len(names) == 2 else ""
     show_one(names[0], counted, options.all)

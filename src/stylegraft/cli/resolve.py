@@ -95,6 +95,7 @@ class Found:
 def find(text: str, wanted: Sequence[Kind]) -> Found:
     """Resolve a name or path; raises StylegraftError when it is nothing, or none of `wanted`."""
     from stylegraft.checkpoints.hub import fetch, is_hub
+    from stylegraft.data.targets import TARGETS
     from stylegraft.sources import SOURCES, source_path
 
     path = Path(text)
@@ -117,6 +118,10 @@ def find(text: str, wanted: Sequence[Kind]) -> Found:
     else:
         names = [*(SOURCES if "source" in wanted else ()), *(sibling.name for sibling in Path().glob("*"))]
         listed = f"; shipped sources: {', '.join(SOURCES)}" if "source" in wanted else ""
+        if text in TARGETS:
+            raise StylegraftError(
+                f"{text}: a set of pictures; expected {choice(wanted)} in its place{listed}"
+            )
         raise StylegraftError(
             f"{text}: no such file{' and no source of that name' * bool(listed)}{nearest(text, names)};"
             f" expected {choice(wanted)}{listed}"

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from stylegraft.cli.flags import check, of_domains
+from stylegraft.cli.flags import Device, check, of_domains
 from stylegraft.errors import StylegraftError
 
 MOST_SEEDS = 4096  # in one picture
@@ -47,7 +47,7 @@ class Options:
         None
     )
     """Images in a row."""
-    device: str = "cpu"
+    device: Device = "cpu"
     """`cpu`, `cuda` or `mps`."""
     out: Path = Path("grid.png")
     """Where the picture goes."""

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 class Options:
     """What `stylegraft spaces` takes."""
 
-    source: Annotated[Positional[str], arg(metavar="[SOURCE]")] = ""
+    source: Annotated[Positional[str], arg(metavar="[SOURCE]", help_behavior_hint="")] = ""
     """A source (name or file) to count on; without one, where each space comes from."""
-    space: Annotated[Positional[str], arg(metavar="[SPACE]")] = ""
+    space: Annotated[Positional[str], arg(metavar="[SPACE]", help_behavior_hint="")] = ""
     """One space in detail: a name, or an expression such as "affine@32..64 + lowrank:8(conv@64)"."""
 
 

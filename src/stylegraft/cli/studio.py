@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import socket
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
-from tyro.conf import FlagCreatePairsOff, Positional, arg
+from tyro.conf import Positional, arg
 
+from stylegraft.cli.flags import Switch
 from stylegraft.errors import StylegraftError
 
 LOCAL = "127.0.0.1"
@@ -29,7 +31,7 @@ class Options:
         int | None, arg(metavar="N", help_behavior_hint="(default: the first free one from 7860)")
     ] = None
     """Where it listens."""
-    no_browser: FlagCreatePairsOff[bool] = False
+    no_browser: Switch = False
     """Print the address and open no browser."""
 
 
@@ -38,7 +40,10 @@ def run(options: Options) -> None:
     from stylegraft.applications.extras import require
 
     if not options.workspace.is_dir():
-        raise StylegraftError(f"{options.workspace}: no such folder; expected the folder to work in")
+        found = "a file" if options.workspace.exists() else "no such folder"
+        raise StylegraftError(f"{options.workspace}: {found}; expected the folder to work in")
+    if find_spec("fcntl") is None:
+        raise StylegraftError("studio: its trainings need locks of Unix, which Windows lacks; run it in WSL")
     require("studio", "studio")
     with bound(options.host or LOCAL, options.port) as listening:
         serve(options, listening)

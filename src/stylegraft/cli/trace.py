@@ -8,6 +8,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
+from stylegraft.cli.flags import Device
 from stylegraft.errors import StylegraftError
 
 
@@ -31,7 +32,7 @@ class Options:
     """Images that a point is measured on."""
     source: Annotated[str | None, arg(metavar="FILE", help_behavior_hint="(default: the shipped one)")] = None
     """The source that the run stands on."""
-    device: str = "cpu"
+    device: Device = "cpu"
     """`cpu` or `cuda`."""
 
 
@@ -45,6 +46,8 @@ def run(options: Options) -> None:
     full_at = steps(options.full_at)
     if options.trace_every is not None and options.trace_every < 1:
         raise StylegraftError(f"--trace-every {options.trace_every}: expected at least 1 step between points")
+    if options.latents < 2:
+        raise StylegraftError(f"--latents {options.latents}: expected at least 2 images")
     if options.reference:
         from stylegraft.cli.check import check_target
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from stylegraft.cli.flags import FACES, Psi, Rule, check, check_read, psi_of
+from stylegraft.cli.flags import FACES, Device, Psi, Rule, check, check_read, psi_of
 from stylegraft.errors import StylegraftError
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Options:
     """Of the domain. 0.85 is StyleDomain's."""
     seeds: Annotated[str | None, arg(metavar="RANGES", help_behavior_hint="(default: 0-7)")] = None
     """The faces: `0-7`, or `7,40-43`."""
-    codes: Annotated[Path | None, arg(metavar="FILE")] = None
+    codes: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
     """Faces in a file of codes, as `stylegraft translate` leaves one, in place of seeds."""
     psi: Psi = None
     """Truncation of seeds: 1 is the full variety, 0 the mean face."""
@@ -59,7 +59,7 @@ class Options:
         arg(metavar="SOURCE", help_behavior_hint="(default: the shipped source that the domain names)"),
     ] = None
     """The base of the domain, and of SIBLING where that is a domain, if it is not a shipped source."""
-    device: str = "cpu"
+    device: Device = "cpu"
     """`cpu`, `cuda` or `mps`."""
     out: Path = Path("transfer.png")
     """A picture (.png), or a domain file on the sibling (.safetensors)."""

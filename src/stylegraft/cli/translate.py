@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from stylegraft.cli.flags import Rule, check
+from stylegraft.cli.flags import Device, Rule, Switch, check
 from stylegraft.errors import StylegraftError
 
 if TYPE_CHECKING:
@@ -43,7 +43,9 @@ class Options:
 
     model: Annotated[Positional[str], arg(metavar="DOMAIN")]
     """A run folder or a domain file; `runs/a:0.7` takes it at strength 0.7."""
-    photos: Annotated[Positional[tuple[str, ...]], arg(metavar="PHOTO [PHOTO ...]")] = ()
+    photos: Annotated[
+        Positional[tuple[str, ...]], arg(metavar="PHOTO [PHOTO ...]", help_behavior_hint="")
+    ] = ()
     """Pictures, or one folder or zip of them."""
     keep_source: Annotated[str, arg(metavar="FROM..TO")] = "1..0"
     """How much of the source stays, 1 all and 0 none: `1..0` is a range, `1,0.4` are single degrees."""
@@ -57,7 +59,7 @@ class Options:
     """What --keep-source moves: the domain's strength (1 - keep), or the noise from the anchor (1) to fresh (0)."""
     columns: Annotated[int | None, arg(metavar="N", help_behavior_hint="(default: 5)")] = None
     """Degrees of a range."""
-    reference: Annotated[str | None, arg(metavar="IMAGE")] = None
+    reference: Annotated[str | None, arg(metavar="IMAGE", help_behavior_hint="")] = None
     """Pose and shape from the photo, everything else from this picture's code."""
     shape_below: Annotated[int | None, arg(metavar="PX", help_behavior_hint="(default: 16)")] = None
     """With --reference: layers that read maps below so many px follow the photo."""
@@ -77,13 +79,13 @@ class Options:
         ),
     ] = None
     """The mean face, the nearest of 64 samples, or the guess of the encoder that ships with the source."""
-    optimise_noise: bool = False
+    optimise_noise: Switch = False
     """Let noise maps move while inverting, and drop them: the code need not explain grain then."""
     align: Annotated[
         Literal["auto", "off"] | None, arg(metavar="{auto,off}", help_behavior_hint="(default: auto)")
     ] = None
     """`auto` finds the face and frames it as FFHQ does, `off` crops the centre."""
-    codes: Annotated[Path | None, arg(metavar="FILE")] = None
+    codes: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")] = None
     """Codes of an earlier translation, in place of photos: nothing is inverted."""
     seed: Annotated[int, arg(metavar="N")] = 0
     """Of the inversion, and of the fresh noise."""
@@ -92,7 +94,7 @@ class Options:
         arg(metavar="SOURCE", help_behavior_hint="(default: the shipped source that the domain names)"),
     ] = None
     """The base of the domain, where it is not a shipped source: name, file or hf://."""
-    device: str = "cpu"
+    device: Device = "cpu"
     """`cpu`, `cuda` or `mps`."""
     out: Annotated[
         Path | None,
