@@ -109,8 +109,9 @@ def run(options: Options) -> None:
     row, target, out = checked(options)
 
     from stylegraft.adaptation.run import adapt
+    from stylegraft.distributed import rank
 
-    observer = tracer(options, out) if options.trace and not options.dry_run else None
+    observer = tracer(options, out) if options.trace and not options.dry_run and not rank() else None
     done = adapt(
         options.source,
         target,
