@@ -16,10 +16,12 @@ from __future__ import annotations
 
 import atexit
 import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import torch
 from torch import Tensor
@@ -28,6 +30,7 @@ from stylegraft import distributed
 from stylegraft.devices import check_device
 from stylegraft.errors import StylegraftError
 
+MEETING = timedelta(minutes=10)  # how long they wait for each other at the start
 PATIENCE = timedelta(hours=3)  # how long process 0 may be busy alone: estimates, judging, saving
 
 
@@ -196,14 +199,49 @@ def join(device: str) -> World:
     device = check_device(device, "adapt")
     if not dist.is_initialized():
         try:
-            dist.init_process_group("nccl" if kind == "cuda" else "gloo", timeout=PATIENCE)
-        except (RuntimeError, ValueError) as error:
+            store, rank, size = next(dist.rendezvous("env://", timeout=MEETING))
+            store = dist.PrefixStore(_greeted(store, rank, size), store)
+            backend = "nccl" if kind == "cuda" else "gloo"
+            dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=PATIENCE)
+        except (RuntimeError, ValueError, TimeoutError) as error:
             raise StylegraftError(
-                f"the {distributed.size()} processes of this run do not find each other "
-                f"({str(error).splitlines()[0]}); start them with torchrun (docs/scale.md)"
+                f"the {distributed.size()} processes of this run do not find each other: start all of them with "
+                f"torchrun, which has to reach every machine (docs/scale.md); {str(error).splitlines()[0]}"
             ) from error
         atexit.register(_leave)
     return World(dist.get_rank(), dist.get_world_size(), device)
+
+
+def _greeted(store: Any, rank: int, size: int) -> str:
+    """A name that the processes of this start alone know, for what they tell each other.
+
+    torchrun's store outlives a restart, and nothing that it tells a process numbers the starts alike on all machines
+    (pytorch/pytorch#135712): a process could take the address of a dead one for its peer's. So each greets by a name
+    drawn now, process 0 answers with its own, and is told that the answer has come.
+    """
+    own, until = uuid4().hex, time.monotonic() + MEETING.total_seconds()
+    missing = list(range(1, size)) if not rank else [0]
+    if rank:
+        store.set(f"greeting/{rank}", own)
+    while missing:
+        if time.monotonic() > until:
+            raise TimeoutError(f"process {rank} has waited {MEETING} for {len(missing)} others")
+        for other in list(missing):
+            if rank:
+                greeting, _, name = _read(store, f"answer/{rank}").partition(" ")
+                if greeting == own:
+                    store.set(f"{name}/{rank}", own)
+                    return name
+            elif _read(store, f"{own}/{other}"):
+                missing.remove(other)
+            elif greeting := _read(store, f"greeting/{other}"):
+                store.set(f"answer/{other}", f"{greeting} {own}")
+        time.sleep(0.02)
+    return own
+
+
+def _read(store: Any, key: str) -> str:
+    return store.get(key).decode() if store.check([key]) else ""
 
 
 def _leave() -> None:
