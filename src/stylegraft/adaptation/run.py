@@ -24,6 +24,7 @@ from stylegraft.adaptation.folder import Folder, open_folder
 from stylegraft.adaptation.guidance import Guides, prepare
 from stylegraft.adaptation.importance import Stopped
 from stylegraft.adaptation.inputs import judge_of, open_guides, open_images, target_of
+from stylegraft.adaptation.joining import join
 from stylegraft.adaptation.loop import Diverged, Stats, train
 from stylegraft.adaptation.meeting import agree, meet
 from stylegraft.adaptation.place import begun
@@ -34,7 +35,6 @@ from stylegraft.adaptation.request import Request, ask, default_recipe
 from stylegraft.adaptation.rules import Rules, check_images, eyes, parse, verdict
 from stylegraft.adaptation.state import Embedded, State, begin
 from stylegraft.adaptation.watch import Watch, set_aside
-from stylegraft.adaptation.world import join
 from stylegraft.checkpoints.identity import describe_base
 from stylegraft.checkpoints.source import Source
 from stylegraft.data.images import ImageSet, contact_sheet
