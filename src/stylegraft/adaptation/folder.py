@@ -299,7 +299,8 @@ def differing(saved: Mapping[str, Any], asked: Mapping[str, Any]) -> tuple[str, 
         before, now = saved.get(name), asked.get(name)
         if not isinstance(now, dict):
             if before != now:
-                return name, *(_named(one) if name == "guides" else one for one in (before, now))
+                before, now = (_named(one) if name == "guides" else one for one in (before, now))
+                return name, before, now
             continue
         before = before if isinstance(before, dict) else {}
         for key in IDENTITY.get(name, [key for key in now if key not in FREE]):
