@@ -16,10 +16,16 @@ from typing import Any
 import pytest
 import torch
 
+from stylegraft.adaptation.joining import join
+from stylegraft.adaptation.meeting import agree, written
+from stylegraft.adaptation.plan import spread
 from stylegraft.adaptation.world import ALONE, World
 from stylegraft.checkpoints import tensorfile
+from stylegraft.cli.main import main
+from stylegraft.errors import StylegraftError
 
 from .pair import CASES, LONG, STEPS, go, gradients, losses
+from .toys import fresh
 
 TESTS = Path(__file__).parents[1]
 PATH = os.pathsep.join([str(TESTS), *(p for p in sys.path if p)])
@@ -212,3 +218,64 @@ def test_a_world_of_one_asks_nobody():
     assert share.whole(x) is x
     assert share.mean(x) is x
     assert (list(parts), share.own((0, 1)), ALONE.most(2)) == ([0], (0, 1), 2)
+
+
+@pytest.mark.parametrize(
+    ("size", "changes", "said"),
+    [
+        (1, {}, []),
+        (2, {}, ["2 processes, each 2 of a step's 4 images"]),
+        (3, {}, ["3 processes, each 2 of a step's 4 images", "warning: 2 of them share a step"]),
+        (2, {"batch": 6, "micro": 2}, ["2 processes, each at most 2 of a step's 3 parts"]),
+    ],
+)
+def test_the_plan_says_who_does_what(size: int, changes: dict[str, int], said: list[str]):
+    state = fresh("dcl", **changes)
+    state.world = World(0, size)
+    lines = spread(state)
+    assert len(lines) == len(said)
+    assert all(line.startswith(begin) for line, begin in zip(lines, said, strict=True))
+
+
+def test_a_process_that_was_given_something_else_is_refused(monkeypatch: pytest.MonkeyPatch):
+    config = {
+        "source": {"sha256": "a"},
+        "target": {"held_out": 0},
+        "recipe": {"lr": 0.002},
+        "space": "full",
+        "seed": 0,
+    }
+    first = {"config": written(config)}
+    monkeypatch.setattr(World, "from_first", lambda world, find: first)
+    agree(World(1, 2), config)
+    first = {"config": written(config | {"seed": 3})}
+    with pytest.raises(
+        StylegraftError, match=r"process 1 of 2 has seed = 0, and process 0 has 3: expected the same"
+    ):
+        agree(World(1, 2), config)
+
+
+def test_each_process_speaks_for_itself_and_process_0_first(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    waited: list[float] = []
+    monkeypatch.setattr("stylegraft.cli.main.time.sleep", waited.append)
+    for rank in ("0", "1"):
+        monkeypatch.setenv("WORLD_SIZE", "2")
+        monkeypatch.setenv("RANK", rank)
+        assert main(["sample", "faces-64"]) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "error: sample: runs in one process; torchrun is for adapt",
+        "error: process 1: sample: runs in one process; torchrun is for adapt",
+    ]
+    assert len(waited) == 1
+
+
+def test_each_process_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    with pytest.raises(StylegraftError, match=r"--device cuda:1: each process takes a GPU of its own"):
+        join("cuda:1")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(StylegraftError, match=r"process 2 on this machine, where torch sees 1 GPUs"):
+        join("cuda")

@@ -20,8 +20,10 @@ from stylegraft.errors import StylegraftError
 
 def agree(world: World, config: dict[str, Any]) -> None:
     """Refuse to share a run with a process 0 that was given something else, by the first thing that differs."""
-    first = _read(world.from_first(lambda: {"config": _written(config)})["config"])
-    if found := differing(first, _read(_written(config))):
+    if world.size == 1:
+        return
+    first = read(world.from_first(lambda: {"config": written(config)})["config"])
+    if found := differing(first, read(written(config))):
         name, theirs, mine = found
         raise StylegraftError(
             f"process {world.rank} of {world.size} has {name} = {mine!r}, and process 0 has {theirs!r}: expected the "
@@ -36,18 +38,20 @@ def meet(state: State) -> None:
 
     def kept() -> dict[str, Tensor]:
         tensors, numbers = pack(state)
-        return tensors | {"images": state.images, "numbers": _written(numbers)}
+        return tensors | {"images": state.images, "numbers": written(numbers)}
 
     tensors = state.world.from_first(kept)
     if state.world.rank:
-        numbers = _read(tensors.pop("numbers"))
+        numbers = read(tensors.pop("numbers"))
         state.images = tensors.pop("images")
         unpack(state, tensors, numbers)
 
 
-def _written(value: Any) -> Tensor:
+def written(value: Any) -> Tensor:
+    """What JSON can hold, as a tensor of bytes."""
     return torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8)
 
 
-def _read(text: Tensor) -> Any:
+def read(text: Tensor) -> Any:
+    """The same back."""
     return json.loads(text.cpu().numpy().tobytes())
