@@ -229,7 +229,7 @@ def test_a_world_of_one_asks_nobody():
         (2, {"batch": 6, "micro": 2}, ["2 processes, each at most 2 of a step's 3 parts"]),
     ],
 )
-def test_the_plan_says_who_does_what(size: int, changes: dict[str, int], said: list[str]):
+def test_the_plan_says_who_does_what(size: int, changes: dict[str, Any], said: list[str]):
     state = fresh("dcl", **changes)
     state.world = World(0, size)
     lines = spread(state)

@@ -176,6 +176,7 @@ def checked(options: Options) -> tuple[Recipe, str | None, Path]:
     from stylegraft.cli.check import check_target
     from stylegraft.cli.resolve import find
     from stylegraft.cli.settings import parse
+    from stylegraft.distributed import rank
     from stylegraft.domains.expression import find_space
 
     asked = {"steps": options.steps, "batch": options.batch, "loss_resolution": options.resolution_for_loss}
@@ -203,7 +204,8 @@ def checked(options: Options) -> tuple[Recipe, str | None, Path]:
         check_one(options.image)
     if target:
         check_target(target, options.align)
-    check_folder(out, 0 if options.dry_run else source.path.stat().st_size)
+    if not rank():  # which alone writes
+        check_folder(out, 0 if options.dry_run else source.path.stat().st_size)
     check_trace(options)
     return row, target, out
 
