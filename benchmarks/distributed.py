@@ -34,7 +34,7 @@ from stylegraft.data.pixels import to_float
 from stylegraft.data.targets import load_target
 from stylegraft.sources import load_source
 
-CELLS = [("dcl", "affine-light+", 8), ("tgan", "full", 8), ("tgan", "affine-light+", 4)]
+CELLS = [("dcl", "affine-light+", 8), ("tgan", "full", 8)]
 STEPS = 4  # a cycle of path length
 
 
@@ -107,7 +107,7 @@ def main() -> None:
         other = subprocess.Popen([sys.executable, *sys.argv], env=os.environ | {"RANK": "1"})
     world, source = join("cpu"), load_source(args.source)
     path = args.out / "distributed.json"
-    result = heading() | {"source": source.name, "rounds": args.rounds}
+    result = heading() | {"source": source.name}
     result["cells"] = json.loads(path.read_text())["cells"] if path.is_file() else []
     known = [(cell["recipe"], cell["space"], cell["batch"]) for cell in result["cells"]]
     for cell in CELLS[: args.cells]:
