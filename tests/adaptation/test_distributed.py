@@ -57,7 +57,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory, toy_file: Path, toy_images: P
         for rank in range(2)
     ]
     try:
-        said = [process.communicate(timeout=120)[0] for process in both]
+        said = [process.communicate(timeout=240)[0] for process in both]
     finally:
         for process in both:
             process.kill()
@@ -156,12 +156,12 @@ def test_a_killed_process_costs_an_elastic_run_nothing(
         text=True,
     )
     try:
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + 240
         while not (out / "previews" / "step-000002.png").exists() and time.monotonic() < deadline:
             time.sleep(0.01)
         (victim,) = [pid for pid, rank in ranks_under(process.pid) if rank == "1"]
         os.kill(victim, signal.SIGKILL)
-        said = process.communicate(timeout=90)[1]
+        said = process.communicate(timeout=240)[1]
     finally:
         process.kill()
     assert process.returncode == 0, said
