@@ -26,8 +26,8 @@ FLOORS = [
     {"checkpoints"},
     {"data"},
     {"networks"},
-    {"atomic", "devices"},
-    {"errors", "lazy", "version", "distributed"},
+    {"atomic", "devices", "distributed"},
+    {"errors", "lazy", "version"},
 ]
 FLOOR = {name: len(FLOORS) - height for height, names in enumerate(FLOORS) for name in names}
 MAX_LINES = 400

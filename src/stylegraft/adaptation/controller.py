@@ -26,6 +26,11 @@ def controller(row: Recipe) -> AdaController | None:
     )
 
 
+def signs_of(logits: Tensor) -> Tensor:
+    """The sign of D on each of B images, [B, ...] -> [B]: the mean of its logits', where D judges by patches."""
+    return logits.detach().sign().reshape(len(logits), -1).mean(1)
+
+
 class AdaController:
     """Holds p. Call `observe(logits)` with D's outputs on real images and `step(batch)` once an iteration.
 
@@ -67,12 +72,13 @@ class AdaController:
         self._observed = 0
 
     def observe(self, logits: Tensor) -> None:
-        """Add discriminator outputs on B real images, [B, ...]; no host sync.
+        """Add discriminator outputs on B real images, [B, ...]; no host sync."""
+        self.count(signs_of(logits).sum(), len(logits))
 
-        Each image counts once, by the mean sign of its logits, whether D judged it whole or by patches.
-        """
-        self._signs = self._signs + logits.detach().sign().reshape(len(logits), -1).mean(1).sum()
-        self._observed += len(logits)
+    def count(self, signs: Tensor | float, images: int) -> None:
+        """Add the sum of `signs_of` so many images."""
+        self._signs = self._signs + signs
+        self._observed += images
 
     def step(self, batch: int) -> float:
         """Count an iteration of `batch` images; returns the p to use from now on."""

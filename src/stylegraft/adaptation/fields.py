@@ -326,10 +326,13 @@ class Recipe:
         """Images in memory at once."""
         return min(self.micro or self.batch, self.batch)
 
+    def samples(self, lazy_pl: bool = False) -> int:
+        """How many samples a phase has; path length has half the batch."""
+        return max(1, self.batch // 2) if lazy_pl else self.batch
+
     def parts(self, lazy_pl: bool = False) -> int:
-        """In how many parts a phase is done; path length has half the batch."""
-        count = max(1, self.batch // 2) if lazy_pl else self.batch
-        return max(1, count // self.at_once)
+        """In how many parts a phase is done."""
+        return max(1, self.samples(lazy_pl) // self.at_once)
 
 
 FIXED = ("name", "paper", "preset")  # fields that say which row it is, not what it does

@@ -186,7 +186,7 @@ class Folder:
         state.images = to_float(read_tensors(self.targets, TARGETS)[0]["images"]).to(state.device)
         self._keep_lines(state.step)
         self._enter(state, config, saved["sessions"])
-        then, now = saved["sessions"][-1], machine(state.device)
+        then, now = {"processes": 1} | saved["sessions"][-1], setting(state)
         odd = [f"{key} {then.get(key)} -> {now[key]}" for key in now if then.get(key) != now[key]]
         return (
             [f"resumed on another machine setting ({'; '.join(odd)}): equality is no longer bit for bit"]
@@ -203,7 +203,7 @@ class Folder:
 
     def _enter(self, state: State, config: dict[str, Any], before: list[dict[str, Any]]) -> None:
         """Add this session, if it will take steps, to those that made the state, and write the config."""
-        session = {"from": state.step, "to": state.end, **machine(state.device)}
+        session = {"from": state.step, "to": state.end, **setting(state)}
         config["sessions"] = [*before, session] if state.step < state.end else before
         write_json(self.path / "config.json", config)
 
@@ -264,8 +264,13 @@ def _locked(file: TextIO) -> bool:
     return True
 
 
-def machine(device: torch.device) -> dict[str, Any]:
+def setting(state: State) -> dict[str, Any]:
     """What bit-equality depends on beside the config."""
+    return machine(state.device) | {"processes": state.world.size}
+
+
+def machine(device: torch.device) -> dict[str, Any]:
+    """The same of one process."""
     return {
         "device": str(device),
         "torch": str(torch.__version__),
@@ -284,17 +289,25 @@ UNNAMED: dict[str, dict[str, Any]] = {
 
 def compare(path: Path, saved: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
     """Refuse to continue a run under another config; the line names the first field that differs."""
+    if found := differing(saved, asked):
+        _refuse(path, *found)
+
+
+def differing(saved: Mapping[str, Any], asked: Mapping[str, Any]) -> tuple[str, Any, Any] | None:
+    """The first field in which two configs ask for different runs, and what they say of it."""
     for name in ("source", "discriminator", "target", "recipe", "space", "seed", "guides"):
         before, now = saved.get(name), asked.get(name)
         if not isinstance(now, dict):
             if before != now:
-                _refuse(path, name, *(_named(one) if name == "guides" else one for one in (before, now)))
+                before, now = (_named(one) if name == "guides" else one for one in (before, now))
+                return name, before, now
             continue
         before = before if isinstance(before, dict) else {}
         for key in IDENTITY.get(name, [key for key in now if key not in FREE]):
             was = before.get(key, UNNAMED.get(name, {}).get(key))
             if was != now.get(key):
-                _refuse(path, f"{name}.{key}", was, now.get(key))
+                return f"{name}.{key}", was, now.get(key)
+    return None
 
 
 def _refuse(path: Path, name: str, before: Any, now: Any) -> None:

@@ -10,12 +10,12 @@ A step has up to four phases, each with its own forward passes and its own step 
 
 Then the average of the deltas and ADA's probability move. The order is that of the few-shot code bases (D
 first). Nothing here knows a method by name: the recipe's objectives say what they need, the views compute
-it once.
+it once. Where processes share a run (`world`), they sum what a phase has found, and all take the same step.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from time import perf_counter
 from typing import Any
 
@@ -28,7 +28,9 @@ from stylegraft.adaptation.rates import ema_beta, warmed
 from stylegraft.adaptation.stages import active, enter, sparsify, thaw
 from stylegraft.adaptation.state import State
 from stylegraft.adaptation.views import Objective, Views
+from stylegraft.adaptation.world import Share, World
 from stylegraft.errors import StylegraftError
+from stylegraft.networks.batches import sharing
 from stylegraft.networks.recompute import recomputing
 
 Stats = dict[str, Any]
@@ -102,15 +104,20 @@ def teach(state: State, acting: Sequence[Objective], stats: Stats) -> None:
 
     optimizer = state.optimizers[owner]
     optimizer.zero_grad(set_to_none=True)
-    parts = parts_of(state, acting)
+    parts, mine, share = dealt(state, acting)
     losses: dict[str, Tensor] = {}
     signs: list[Tensor] = []
-    for k in range(parts):
-        own, seen = backward(state, acting, (k, parts))
+    for k in mine:
+        own, seen = backward(state, acting, (k, parts), share)
         losses = {name: losses.get(name, 0) + loss for name, loss in own.items()}
         signs += seen
-    if signs:
-        state.real_sign = torch.stack(signs).mean()
+    sign, images = torch.cat([*signs, state.real_sign.new_zeros(0)]).sum(), sum(map(len, signs))
+    if state.world.size > 1:
+        losses, sign, images = summed(state.world, learners, losses, sign, images, share.counts)
+    if images:
+        state.real_sign = sign / images
+        if state.ada:
+            state.ada.count(sign, images)
     hold(state, owner)
     norm = gradient_norm(learners)
     report(state, owner, losses, norm, f".{acting[0].name}" if acting[0].lazy else "", stats)
@@ -120,24 +127,53 @@ def teach(state: State, acting: Sequence[Objective], stats: Stats) -> None:
     optimizer.zero_grad(set_to_none=True)
 
 
-def parts_of(state: State, acting: Sequence[Objective]) -> int:
-    """In how many parts the phase of these objectives is done."""
-    return state.recipe.parts(lazy_pl=acting[0].owner == "G" and acting[0].lazy)
+def dealt(state: State, acting: Sequence[Objective]) -> tuple[int, range, Share]:
+    """In how many parts the phase of these objectives is done, which of them are this process's, its share of each."""
+    lazy_pl = acting[0].owner == "G" and acting[0].lazy
+    samples, parts = state.recipe.samples(lazy_pl), state.recipe.parts(lazy_pl)
+    return parts, *state.world.deal(samples, parts, any(term.in_order for term in acting))
 
 
 def backward(
-    state: State, acting: Sequence[Objective], part: tuple[int, int]
+    state: State,
+    acting: Sequence[Objective],
+    part: tuple[int, int],
+    share: Share = Share(),  # noqa: B008
 ) -> tuple[dict[str, Tensor], list[Tensor]]:
-    """Forward and backward pass of one part of a phase: gradients add up in its learners.
+    """Forward and backward pass of one part of a phase, or of a share of it: gradients add up in its learners.
 
     Returns each term's share of its loss, and the signs of D on the real images it has seen.
     """
-    views = Views(state, acting, part)
+    views = Views(state, acting, part, share)
     learners = list(active(state, acting[0].owner).values())
-    with recomputing(state.recipe.recompute):
-        own = {term.name: term.loss(views) / part[1] for term in acting}
+    with recomputing(state.recipe.recompute), sharing(share if share.world.size > 1 else None):
+        own = {term.name: term.loss(views) / (part[1] * share.of) for term in acting}
         torch.stack([term.scale * own[term.name] for term in acting]).sum().backward(inputs=learners)
     return {name: loss.detach() for name, loss in own.items()}, views.signs
+
+
+def summed(
+    world: World,
+    learners: Sequence[Tensor],
+    losses: Mapping[str, Tensor],
+    sign: Tensor,
+    images: int,
+    counts: bool,
+) -> tuple[dict[str, Tensor], Tensor, int]:
+    """Sum over processes what each has found in a phase, in one message: gradients (in place), losses, and the signs of
+    D with the number of images. A process that does not count brings zeros.
+
+    A learner that no process has a gradient for stays without, as Adam then leaves it alone.
+    """
+    gradients = [p.grad if counts and p.grad is not None else torch.zeros_like(p) for p in learners]
+    known = [float(p.grad is not None) for p in learners]
+    numbers = torch.cat((torch.stack([*losses.values(), sign]), sign.new_tensor([images, *known])))
+    *gradients, numbers = world.add([*gradients, numbers if counts else torch.zeros_like(numbers)])
+    *found, sign = numbers[: len(losses) + 1].unbind()
+    images, *known = numbers[len(losses) + 1 :].tolist()
+    for p, gradient, there in zip(learners, gradients, known, strict=True):
+        p.grad = torch.empty_like(p, requires_grad=False).copy_(gradient) if there else None
+    return dict(zip(losses, found, strict=True)), sign, int(images)
 
 
 def gradient_norm(parameters: Sequence[Tensor]) -> Tensor:

@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from stylegraft.adaptation.guidance import blank
-from stylegraft.adaptation.loop import backward, parts_of, phases
+from stylegraft.adaptation.loop import backward, dealt, phases
 from stylegraft.adaptation.objectives import objectives
 from stylegraft.adaptation.stages import thaw
 from stylegraft.adaptation.state import Deltas, State
@@ -67,8 +67,9 @@ def step_memory(state: State) -> int:
     for acting in phases(terms).values():
         if acting:
             thaw(ghost, acting[0].owner)
+            parts, _, share = dealt(state, acting)
             with Meter() as meter:
-                backward(ghost, acting, (0, parts_of(state, acting)))
+                backward(ghost, acting, (0, parts), share)
             peak = max(peak, meter.peak)
             for learner in ghost.learners[acting[0].owner].values():
                 learner.grad = None

@@ -33,7 +33,9 @@ class Objective:
     """One term: weight * loss, taught to its owner every `every` steps.
 
     A lazy term has a phase and an optimiser step of its own, and is multiplied by `every`. `taps` names the
-    feature maps that it will read from the pairs of this step; `check` refuses a generator without them.
+    feature maps that it will read from the pairs of this step; `check` refuses a generator without them. `in_order`: a
+    part of the batch needs what the one before has left behind. A term that compares the samples of a batch asks
+    `views.share.whole` for those of other processes, and draws for all of them by `views.compared`.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Objective:
     weight: float = 1.0
     every: int = 1
     lazy: bool = False
+    in_order: bool = False
     taps: Callable[[Views], tuple[str, ...]] = no_taps
     check: Callable[[Generator], None] = any_network
 

@@ -22,11 +22,16 @@ TUNED, FROZEN, PRUNED = 0.0, 1.0, 2.0  # what `State.filters` says of a filter; 
 
 def divide(state: State) -> None:
     """Sort the filters of both networks anew. Nothing is changed before both estimates are there."""
-    recipe, filters = state.recipe, dict(state.filters)
-    for owner, groups in (("G", recipe.partition), ("D", recipe.partition_judge)):
-        if groups:
-            filters = sorted_anew(state, owner, filters)
-    state.filters = filters
+    recipe = state.recipe
+
+    def verdicts() -> dict[str, Tensor]:
+        filters = dict(state.filters)
+        for owner, groups in (("G", recipe.partition), ("D", recipe.partition_judge)):
+            if groups:
+                filters = sorted_anew(state, owner, filters)
+        return filters
+
+    state.filters = state.world.from_first(verdicts)
     for owner in ("G", "D"):
         prune(state, owner)
 

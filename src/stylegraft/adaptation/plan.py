@@ -57,6 +57,7 @@ def describe(state: State, space: str) -> list[str]:
         f"{counted(state)}, batch {recipe.batch}"
         + (f", minibatch-std group {state.discriminator.group_size}" if recipe.adv else "")
         + f"; {averages(recipe)}",
+        *spread(state),
     ]
     if state.hypernet is not None:
         size = sum(p.numel() for p in state.hypernet.parameters())
@@ -139,6 +140,24 @@ def stages(state: State, space: str) -> list[str]:
             f"in the finished domain, blocks below {recipe.swap} px are the source's"
             if kept < len(state.deltas)
             else f"warning: swap={recipe.swap} takes nothing away: this space moves no block below {recipe.swap} px"
+        )
+    return lines
+
+
+def spread(state: State) -> list[str]:
+    """How many processes share a step, and whether some of them are left over."""
+    batch, size = state.recipe.batch, state.world.size
+    if size == 1:
+        return []
+    parts = state.recipe.parts()
+    mine, share = state.world.deal(batch, parts)
+    if len(mine) < parts:  # dealt by parts
+        return [f"{size} processes, each at most {len(mine)} of a step's {parts} parts"]
+    lines = [f"{size} processes, each {batch // share.of} of a step's {batch} images"]
+    if share.of < size:
+        lines.append(
+            f"warning: {share.of} of them share a step and the others help nobody; expected a --batch that is a "
+            f"multiple of {size}, or {share.of} processes"
         )
     return lines
 

@@ -24,7 +24,9 @@ from stylegraft.adaptation.folder import Folder, open_folder
 from stylegraft.adaptation.guidance import Guides, prepare
 from stylegraft.adaptation.importance import Stopped
 from stylegraft.adaptation.inputs import judge_of, open_guides, open_images, target_of
+from stylegraft.adaptation.joining import join
 from stylegraft.adaptation.loop import Diverged, Stats, train
+from stylegraft.adaptation.meeting import agree, meet
 from stylegraft.adaptation.place import begun
 from stylegraft.adaptation.previews import Previews
 from stylegraft.adaptation.progress import Progress, Voice, estimating, introduce, summary
@@ -37,7 +39,7 @@ from stylegraft.checkpoints.identity import describe_base
 from stylegraft.checkpoints.source import Source
 from stylegraft.data.images import ImageSet, contact_sheet
 from stylegraft.data.pixels import to_float
-from stylegraft.devices import check_device
+from stylegraft.distributed import restarts
 from stylegraft.domains.domain import Domain
 from stylegraft.domains.hypernet import START, Hypernetwork, finished
 from stylegraft.domains.spaces import canonical, moves_mapping
@@ -46,6 +48,7 @@ from stylegraft.sources import load_source
 
 SAVE_SECONDS = 120  # a state is at most so old when a process is killed
 KEPT = 10_000  # steps whose numbers stay in memory: 20 MB
+ASKED, RULE = 1, 2  # why a run ends before its steps do: a signal, or a rule
 
 
 class Observer(Protocol):
@@ -132,7 +135,8 @@ def adapt(
             f"{rules}: judges one domain, and a hypernetwork gives many; expected --steps alone"
         )
     eyes(rules)  # missing weights are found now
-    device = check_device(device, "adapt")
+    world = join(device)
+    device = world.device
     source = source if isinstance(source, Source) else load_source(source)
     size = source.generator.resolution
     recipe = recipe or default_recipe(text, image)
@@ -173,16 +177,20 @@ def adapt(
         guides=looks,
         embedded=embedded,
     )
+    state.world = world
     stages.check(state, space)
     if request.sentences and not (out and begun(Path(out))):
         state.found = prepare(state)  # a guide that cannot read them says so before anything is written
     config["recipe"] = dataclasses.asdict(state.recipe)
+    agree(world, config)
     every = every or (100 if row.steps <= 2000 else 500)
     if rules.active and state.end // every == state.recipe.warmup // every:
         raise StylegraftError(
             f"{rules}: judged every {every} steps, which does not come between the warm-up ({state.recipe.warmup}) and "
             f"the end ({state.end}); expected a smaller --every, or more --steps"
         )
+    if world.rank:  # process 0 alone writes and speaks
+        out, quiet, progress, observer = None, True, None, None
     if dry_run:
         say = Voice(None, quiet)
         introduce(say, source, state, space, pictures)
@@ -234,23 +242,29 @@ def _run(
             if aside:
                 aside = dataclasses.replace(aside, images=folder.held_out())
         else:
+            if restarts():
+                say(
+                    f"warning: torchrun started this run again, and {folder.path} holds no state: it begins anew"
+                )
             folder.start(state, config, pictures.images, aside.images if aside else None)
             # Before the first step: a full disk is found now, and there is something to resume from.
             folder.save(state, config)
             if len(pictures):
                 contact_sheet(pictures, folder.path / "targets.png")
                 say(f"the training images as the network sees them: {folder.path / 'targets.png'}")
+    meet(state)
     memory = folder.memory if folder else {}
     kept = folder.best(say) if folder and rules.keep == "best" else None
     reason, watch = verdict(rules, memory), None
-    if rules.active and state.step < state.end and not reason:
+    if rules.active and state.step < state.end and not reason and not state.world.rank:
         watch = Watch(rules, state, aside.images if aside else None, memory, kept)
         for line in watch.lines:
             say(line)
     stats: deque[Stats] = deque(maxlen=KEPT)
     saved = time.monotonic()
     domain = domain_of(state, config) if folder and state.step == 0 else None
-    with stopping() as stop, Progress(state.step, state.end, quiet) as bar:
+    ending = state.world.most(RULE if reason else 0)  # all processes end a run together
+    with stopping(aloud=not state.world.rank) as stop, Progress(state.step, state.end, quiet) as bar:
         state.between = estimating(say, bar, stop)
         previews = Previews(state, folder)
         if domain:
@@ -258,7 +272,7 @@ def _run(
         if observer and observer.due(state.step):
             observer.look(state, config)
         try:
-            for one in train(state, state.step if reason else state.end):
+            for one in train(state, state.step if ending else state.end):
                 due, fresh = state.step % every == 0, None
                 if watch and due and state.step > state.recipe.warmup:
                     fresh = domain_of(state, config)
@@ -270,10 +284,10 @@ def _run(
                 bar.show(one)
                 if progress:
                     progress(one)
-                over = stop.is_set() or reason is not None
+                ending = state.world.most(RULE if reason else ASKED if stop.is_set() else 0)
                 if folder:
                     folder.note(one)
-                    due = due or over or state.step == state.end
+                    due = due or ending or state.step == state.end
                     if due or time.monotonic() - saved > SAVE_SECONDS:
                         domain = fresh or domain_of(state, config)
                         if due:
@@ -281,9 +295,10 @@ def _run(
                             say(summary(one, state), aloud=not bar.live)
                         folder.keep(state, config, domain, kept, hypernetwork_of(state, config))
                         saved = time.monotonic()
-                if over:
+                if ending:
                     break
         except Stopped:  # while something was estimated, before the next step had begun
+            ending = ASKED
             if folder:
                 folder.keep(state, config, domain_of(state, config), kept, hypernetwork_of(state, config))
         except Diverged:
@@ -295,7 +310,7 @@ def _run(
             raise
     if reason:
         say(f"stopped at step {state.step} of {state.end}: {reason}")
-    elif stop.is_set() and state.step < state.end:
+    elif ending == ASKED and state.step < state.end:
         if folder:
             say(
                 f"stopped after step {state.step} of {state.end}, saved; "
@@ -359,7 +374,7 @@ def hypernetwork_of(state: State, config: dict[str, Any]) -> Hypernetwork | None
 
 
 @contextlib.contextmanager
-def stopping() -> Iterator[threading.Event]:
+def stopping(aloud: bool = True) -> Iterator[threading.Event]:
     """An event that the first Ctrl-C (or SIGTERM) sets; a second one interrupts at once. Outside the main
     thread: inert.
     """
@@ -372,7 +387,8 @@ def stopping() -> Iterator[threading.Event]:
         if stop.is_set():
             raise KeyboardInterrupt
         stop.set()
-        print("\nstopping after this step; once more to stop at once", file=sys.stderr, flush=True)
+        if aloud:
+            print("\nstopping after this step; once more to stop at once", file=sys.stderr, flush=True)
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

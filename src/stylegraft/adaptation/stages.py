@@ -57,13 +57,13 @@ def enter(state: State) -> None:
 
     Until it is found nothing is changed: where `State.between` raises, this step has not begun.
     """
-    recipe, begun = state.recipe, state.step - state.recipe.warmup
+    recipe, begun, first = state.recipe, state.step - state.recipe.warmup, state.world.from_first
     if recipe.ewc and not state.fisher:
-        state.fisher = source_fisher(state, recipe.importance_samples)
+        state.fisher = first(lambda: source_fisher(state, recipe.importance_samples))
     if (recipe.guided or recipe.inverts) and not state.found:
-        state.found = prepare(state)
+        state.found = first(lambda: prepare(state))
     if begun >= 0 and recipe.choose_rows and begun % recipe.choose_every == 0:
-        state.recall["rows"] = rows.choose(state)
+        state.recall |= first(lambda: {"rows": rows.choose(state)})
     if begun >= 0 and due(recipe, begun):
         divide(state)
     if recipe.lead_reset and recipe.lead and begun == recipe.lead:

@@ -26,6 +26,7 @@ from stylegraft.adaptation.rates import judge_rate, learning_rate
 from stylegraft.adaptation.recipes import Recipe, fit
 from stylegraft.adaptation.request import Request
 from stylegraft.adaptation.sampling import anchor_points, seed_of
+from stylegraft.adaptation.world import ALONE, World
 from stylegraft.checkpoints.source import Source
 from stylegraft.domains import spaces
 from stylegraft.domains.deltas import Delta, leaves_of, refilled
@@ -101,6 +102,7 @@ class State:
     # Called while something is found out before a step: what (of Fisher information "G" or "D"), how much is done, of
     # how much. It may raise, and the step has not begun then.
     between: Callable[[str, int, int], None] = unheard
+    world: World = ALONE  # the processes that share the run
 
     @property
     def end(self) -> int:

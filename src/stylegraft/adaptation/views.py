@@ -18,6 +18,7 @@ from torch import Tensor
 
 from stylegraft.adaptation import sampling
 from stylegraft.adaptation.augment import augment
+from stylegraft.adaptation.controller import signs_of
 from stylegraft.adaptation.exits import EXITS, exit_of, head_features
 from stylegraft.adaptation.fields import Recipe
 from stylegraft.adaptation.guidance import embed, embed_once
@@ -25,6 +26,7 @@ from stylegraft.adaptation.hypernet import asked
 from stylegraft.adaptation.judges import AdaptedJudge
 from stylegraft.adaptation.objective import Objective
 from stylegraft.adaptation.projected import Judge
+from stylegraft.adaptation.world import Share
 from stylegraft.domains.apply import Adapted
 from stylegraft.domains.deltas import effective
 from stylegraft.networks import ops
@@ -56,16 +58,24 @@ class Views:
 
     In a phase of D the generators run without a graph; in a phase of G the graph reaches the deltas. Asking
     for a view that no acting objective declared is a programming error. part: (k, n), the k-th of n parts of the
-    batch, see `sampling.Keyed`; `signs`: the mean sign of D on the real images it has seen, one entry a pass.
+    batch, see `sampling.Keyed`; share: which samples of it are this process's, all the views hold; `keyed` draws for
+    these, `compared` for the whole part. `signs`: of D on the real images it has seen, [B], one entry a pass.
     """
 
-    def __init__(self, state: State, acting: Sequence[Objective], part: tuple[int, int] = (0, 1)) -> None:
+    def __init__(
+        self,
+        state: State,
+        acting: Sequence[Objective],
+        part: tuple[int, int] = (0, 1),
+        share: Share = Share(),  # noqa: B008
+    ) -> None:
         self.state, self.acting = state, acting
         self.recipe: Recipe = state.recipe
         self.generator: Generator = state.generator
         self.owner = acting[0].owner
         phase = acting[0].name if acting[0].lazy else self.owner
-        self.keyed = sampling.Keyed(state.seed, state.step, self.recipe.batch, state.device, phase, part)
+        self.compared = sampling.Keyed(state.seed, state.step, self.recipe.batch, state.device, phase, part)
+        self.share, self.keyed = share, replace(self.compared, part=share.own(part))
         self.signs: list[Tensor] = []
         self.needs = {need for objective in acting for need in objective.needs}
         self.exit = exit_at(self.recipe, acting, state.step)
@@ -196,10 +206,10 @@ class Views:
     @cached_property
     def referred(self) -> tuple[Tensor, list[int]]:
         """The student's images of the references' own codes, with its own noise, and which references: those whose turn
-        it is, each once.
+        it is, each once. They are few, and every process draws them all.
         """
         self._declared("referred")
-        which = sorted(set(self._picked()))
+        which = sorted(set(self._picked(self.compared)))
         with torch.set_grad_enabled(self.owner == "G"):
             return self.student(
                 ws=self.state.found["ws"][which], noise=self.generator.noise("const")
@@ -250,7 +260,7 @@ class Views:
     @property
     def half(self) -> int:
         """Samples of the path-length phase, all parts together."""
-        return max(1, self.recipe.batch // 2)
+        return self.recipe.samples(lazy_pl=True)
 
     def _pair(self, view: str, z: Tensor, noise: Noise) -> Pair:
         self._declared(view)
@@ -292,11 +302,11 @@ class Views:
             return images
         return sampling.mirror(images, state.seed, state.step, self.keyed.indices())
 
-    def _picked(self) -> list[int]:
+    def _picked(self, keyed: sampling.Keyed | None = None) -> list[int]:
         """Which training images this part of the step sees."""
         state = self.state
         order = sampling.data_order(state.seed, state.step, self.recipe.batch, len(state.images))
-        return [order[i] for i in self.keyed.indices()]
+        return [order[i] for i in (keyed or self.keyed).indices()]
 
     @cached_property
     def fitted(self) -> tuple[Tensor, Tensor]:
@@ -364,9 +374,7 @@ class Views:
 
     def observe_real(self, logits: Tensor) -> None:
         """Let ADA and the statistics see D's logits on real images."""
-        self.signs.append(logits.detach().sign().mean())
-        if self.state.ada:
-            self.state.ada.observe(logits)
+        self.signs.append(signs_of(logits))
 
     def running_path_mean(self, mean: Tensor) -> Tensor:
         """Move the running mean of path lengths towards this step's, which stays in the graph; return it."""

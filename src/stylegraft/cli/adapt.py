@@ -111,8 +111,9 @@ def run(options: Options) -> None:
     row, target, out = checked(options)
 
     from stylegraft.adaptation.run import adapt
+    from stylegraft.distributed import rank
 
-    observer = tracer(options, out) if options.trace and not options.dry_run else None
+    observer = tracer(options, out) if options.trace and not options.dry_run and not rank() else None
     done = adapt(
         options.source,
         target,
@@ -177,6 +178,7 @@ def checked(options: Options) -> tuple[Recipe, str | None, Path]:
     from stylegraft.cli.check import check_target
     from stylegraft.cli.resolve import find
     from stylegraft.cli.settings import parse
+    from stylegraft.distributed import rank
     from stylegraft.domains.expression import find_space
 
     asked = {"steps": options.steps, "batch": options.batch, "loss_resolution": options.resolution_for_loss}
@@ -208,7 +210,8 @@ def checked(options: Options) -> tuple[Recipe, str | None, Path]:
         check_one(options.image)
     if target:
         check_target(target, options.align)
-    check_folder(out, 0 if options.dry_run else source.path.stat().st_size)
+    if not rank():  # which alone writes
+        check_folder(out, 0 if options.dry_run else source.path.stat().st_size)
     check_trace(options)
     return row, target, out
 

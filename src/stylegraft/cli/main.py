@@ -10,9 +10,11 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import time
 from collections.abc import Sequence
 from importlib import import_module
 
+from stylegraft import distributed
 from stylegraft.cli.parsing import parse
 from stylegraft.errors import StylegraftError, nearest, plain
 from stylegraft.version import __version__
@@ -56,6 +58,8 @@ GROUPS: dict[str, dict[str, str]] = {
     },
 }
 VERBS = {verb: what for group in GROUPS.values() for verb, what in group.items()}
+SPREAD = ("adapt",)  # verbs that several processes share
+WAIT = 5.0  # seconds that others give process 0 to say the same, after which torchrun has ended them
 
 USAGE = """\
 usage: stylegraft VERB ...        stylegraft VERB --help explains a verb
@@ -104,6 +108,8 @@ def run_verb(verb: str, rest: list[str]) -> int:
         return 0
     if verb not in VERBS:
         raise StylegraftError(f"no verb {verb!r}{nearest(verb, VERBS)}; the verbs are {', '.join(VERBS)}")
+    if distributed.size() > 1 and verb not in SPREAD:
+        raise StylegraftError(f"{verb}: runs in one process; torchrun is for {', '.join(SPREAD)}")
     module = import_module(f"stylegraft.cli.{verb}")
     module.run(parse(module, verb, rest))
     return 0
@@ -113,7 +119,11 @@ def refuse(line: str, error: BaseException) -> int:
     """Print one line on stderr, without a traceback unless STYLEGRAFT_DEBUG is set."""
     if os.environ.get("STYLEGRAFT_DEBUG"):
         raise error
-    print(f"error: {plain(line)}", file=sys.stderr)
+    who = ""
+    if distributed.rank():
+        time.sleep(WAIT)
+        who = f"process {distributed.rank()}: "
+    print(f"error: {who}{plain(line)}", file=sys.stderr, flush=True)
     return 2
 
 

@@ -45,8 +45,11 @@ def run_many(options: Options) -> None:
 
     from stylegraft.adaptation.many import adapt_many
     from stylegraft.cli.console import file_size
+    from stylegraft.distributed import rank
 
     done = adapt_many(options.source, requests, out=out, recipe=row, **settings(options))
+    if rank():
+        return
     print()
     for one in done:
         assert one.folder is not None

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stylegraft.errors import StylegraftError
-from stylegraft.networks import ops, recompute
+from stylegraft.networks import batches, ops, recompute
 from stylegraft.networks.groups import group_parameters, module_gains
 from stylegraft.networks.mapping import FullyConnected, Mapping
 from stylegraft.networks.stylegan2 import HALF, resolutions, widths
@@ -107,9 +107,17 @@ class Head(nn.Module):
 
     def forward(self, x: Tensor, f: Tensor, halves: int) -> Tensor:
         if self.group_size > 1:
-            deviations = [minibatch_std(part, self.group_size) for part in x.chunk(halves)]
+            deviations = [batch_deviation(part, self.group_size) for part in x.chunk(halves)]
             x = torch.cat((x, torch.cat(deviations)), 1)
         return self.out(self.fc(self.conv(x, f).flatten(1)))
+
+
+def batch_deviation(x: Tensor, group_size: int) -> Tensor:
+    """`minibatch_std` of these samples [B, C, r, r], in the groups of the whole batch where processes share one."""
+    batch = batches.shared()
+    if batch is None:
+        return minibatch_std(x, group_size)
+    return batch.mine(minibatch_std(batch.whole(x), group_size))
 
 
 def minibatch_std(x: Tensor, group_size: int) -> Tensor:

@@ -48,7 +48,7 @@ def path_length(views: Views) -> Tensor:
     y = views.keyed.samples("y", views.half).normal(*images.shape[1:]) / images[0, 0].numel() ** 0.5
     (jacobian,) = torch.autograd.grad((images * y).sum(), ws, create_graph=True)
     lengths = jacobian.square().sum(2).mean(1).sqrt()
-    return (lengths - views.running_path_mean(lengths.mean())).square().mean()
+    return (lengths - views.running_path_mean(views.share.mean(lengths.mean()))).square().mean()
 
 
 def terms(recipe: Recipe) -> list[Objective]:
@@ -57,7 +57,16 @@ def terms(recipe: Recipe) -> list[Objective]:
         return []
     lazy = [
         Objective("r1", "D", r1, ("real",), recipe.r1_gamma, every=recipe.r1_every, lazy=True),
-        Objective("pl", "G", path_length, ("paths",), recipe.pl_weight, every=recipe.pl_every, lazy=True),
+        Objective(
+            "pl",
+            "G",
+            path_length,
+            ("paths",),
+            recipe.pl_weight,
+            every=recipe.pl_every,
+            lazy=True,
+            in_order=True,
+        ),
     ]
     return [
         Objective("adv", "D", discriminator_logistic, ("fake", "real", "real_fake_logits")),

@@ -39,14 +39,15 @@ def distance_consistency(target: Sequence[Tensor], source: Sequence[Tensor]) -> 
 
 def sample_taps(views: Views) -> list[str]:
     """For each sample a tap of its own: any convolution but the 4x4 ones."""
-    return views.keyed.choices("dist.tap", convolutions(views.generator))
+    return views.compared.choices("dist.tap", convolutions(views.generator))
 
 
 def generator_consistency(views: Views) -> Tensor:
     """L_dist at fresh unmixed latents, with the same noise in both generators."""
-    target, source = views.free_pair
-    taps = sample_taps(views)
-    return distance_consistency([target.taps[tap] for tap in taps], [source.taps[tap] for tap in taps])
+    names = sample_taps(views)
+    taps = sorted(set(names))
+    target, source = ({tap: views.share.whole(one.taps[tap]) for tap in taps} for one in views.free_pair)
+    return distance_consistency([target[tap] for tap in names], [source[tap] for tap in names])
 
 
 def terms(recipe: Recipe) -> list[Objective]:

@@ -85,9 +85,9 @@ NEGATIVES: dict[str, tuple[tuple[str, ...], Callable[[Views], tuple[Tensor, ...]
 
 def generator_contrast(views: Views) -> Tensor:
     """CL1 at fresh unmixed latents, with the same noise in both generators; summed over the taps."""
-    recipe, pair = views.recipe, _pair(views)
+    recipe, pair, whole = views.recipe, _pair(views), views.share.whole
     losses = [
-        cl1(pair.target.taps[tap], pair.source.taps[tap], recipe.tau, recipe.cl1_positive)
+        cl1(whole(pair.target.taps[tap]), whole(pair.source.taps[tap]), recipe.tau, recipe.cl1_positive)
         for tap in generator_taps(views)
     ]
     return torch.stack(losses).sum()
@@ -99,11 +99,14 @@ def discriminator_contrast(views: Views) -> Tensor:
 
     A pair is augmented alike, so that nothing but the domain tells its two images apart.
     """
-    recipe, pair = views.recipe, _pair(views)
+    recipe, pair, whole = views.recipe, _pair(views), views.share.whole
     _, negatives = NEGATIVES[recipe.cl2_negatives]
+    spread = recipe.cl2_negatives == "real"  # all shots are in every process
     images = [views.augmented(output.image, "pair") for output in pair]
     losses = [
-        (cl2 if others else cl1)(target, source, *others, tau=recipe.tau)
+        (cl2 if others else cl1)(
+            whole(target), whole(source), *(whole(one) if spread else one for one in others), tau=recipe.tau
+        )
         for target, source, *others in views.discriminator_features(
             discriminator_taps(views), *images, *negatives(views)
         )

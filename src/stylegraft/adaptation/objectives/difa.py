@@ -90,14 +90,14 @@ def consistency(views: Views) -> Tensor:
     target, source = codes(views)
     before = state.recall.get("scc")
     mask = torch.ones_like(target[0]) if before is None else held(before, recipe.scc_share)
-    remember(views, (target - source).detach().mean(0))
+    remember(views, views.share.mean((target - source).detach().mean(0)))
     strength = ramp(state.step - recipe.warmup, recipe.scc_window, recipe.scc_full)
     return strength * agreement(target, source, mask)
 
 
 def remember(views: Views, difference: Tensor) -> None:
     """Enter this step's mean difference into the window once all parts of the batch have been seen."""
-    state, (part, parts) = views.state, views.keyed.part
+    state, (part, parts) = views.state, views.compared.part
     whole = difference / parts + (state.recall.pop("scc/part") if part else 0)
     if part + 1 < parts:
         state.recall["scc/part"] = whole
@@ -110,6 +110,6 @@ def terms(recipe: Recipe) -> list[Objective]:
     """Both terms, as far as the recipe gives them weight."""
     both = [
         Objective("attentive", "G", attentive, ("guided_pair",), recipe.attentive),
-        Objective("scc", "G", consistency, ("guided_pair",), recipe.scc, taps=code_taps),
+        Objective("scc", "G", consistency, ("guided_pair",), recipe.scc, taps=code_taps, in_order=True),
     ]
     return [term for term in both if term.weight]

@@ -27,7 +27,7 @@ def kept_angles(views: Views) -> Tensor:
     domains = len(views.students)
 
     def kept(i: int) -> Tensor:
-        target, source = (one.chunk(domains) for one in views.embedded[i])
+        target, source = (map(views.share.whole, one.chunk(domains)) for one in views.embedded[i])
         return torch.stack([angles(t, s) for t, s in zip(target, source, strict=True)]).mean()
 
     return views.over_guides(kept)

@@ -25,7 +25,7 @@ def sample_taps(views: Views) -> list[str]:
     """For each sample a tap of D of its own: the patch exit's or one of the three after it."""
     names = views.discriminator.tap_names
     first = names.index(patch_tap(views.generator.resolution))
-    return views.keyed.choices("dist_d.tap", names[first : first + TAPS])
+    return views.compared.choices("dist_d.tap", names[first : first + TAPS])
 
 
 def discriminator_consistency(views: Views) -> Tensor:
@@ -36,9 +36,14 @@ def discriminator_consistency(views: Views) -> Tensor:
     names = sample_taps(views)
     taps = sorted(set(names))
     target, source = (views.augmented(output.image, "pair") for output in views.free_pair)
-    of_target = dict(zip(taps, views.discriminator_features(taps, target), strict=True))
-    of_source = dict(zip(taps, views.discriminator_features(taps, source, source=True), strict=True))
-    return distance_consistency([of_target[tap][0] for tap in names], [of_source[tap][0] for tap in names])
+    of_target, of_source = (
+        {tap: views.share.whole(maps) for tap, (maps,) in zip(taps, found, strict=True)}
+        for found in (
+            views.discriminator_features(taps, target),
+            views.discriminator_features(taps, source, source=True),
+        )
+    )
+    return distance_consistency([of_target[tap] for tap in names], [of_source[tap] for tap in names])
 
 
 def terms(recipe: Recipe) -> list[Objective]:

@@ -94,9 +94,9 @@ def kept_places(views: Views) -> Tensor:
 
 def kept_disturbance(views: Views) -> Tensor:
     """L_dcc at 0.85 of one latent plus 0.15 of each sample's own."""
-    target, source = views.disturbed_pair
     taps = cross_taps(views)
-    return disturbance_correlation([target.taps[tap] for tap in taps], [source.taps[tap] for tap in taps])
+    target, source = ([views.share.whole(one.taps[tap]) for tap in taps] for one in views.disturbed_pair)
+    return disturbance_correlation(target, source)
 
 
 def terms(recipe: Recipe) -> list[Objective]:

@@ -25,7 +25,7 @@ def perpendicular(offsets: Tensor, ws: Tensor) -> Tensor:
 def kept_directions(views: Views) -> Tensor:
     """L_perp at the adversarial term's latents, unmixed; in a space that moves no row it says nothing."""
     student, source = views.rows
-    return perpendicular(student - source, source)
+    return perpendicular(views.share.whole(student - source), views.share.whole(source))
 
 
 def terms(recipe: Recipe) -> list[Objective]:

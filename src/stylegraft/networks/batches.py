@@ -1,0 +1,40 @@
+"""Where the rest of a batch is that several processes share: minibatch-std compares the images of all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Protocol
+
+from torch import Tensor
+
+
+class Batch(Protocol):
+    """Knows the other samples."""
+
+    def whole(self, x: Tensor) -> Tensor:
+        """The rows [b, ...] of this process and those of all others, in the batch's order: [B, ...]."""
+        ...
+
+    def mine(self, x: Tensor) -> Tensor:
+        """Of the rows [B, ...] those of this process [b, ...]."""
+        ...
+
+
+_SHARED: ContextVar[Batch | None] = ContextVar("shared", default=None)
+
+
+@contextmanager
+def sharing(batch: Batch | None) -> Iterator[None]:
+    """Inside, a network sees its share of this batch; None: it sees all there is."""
+    token = _SHARED.set(batch)
+    try:
+        yield
+    finally:
+        _SHARED.reset(token)
+
+
+def shared() -> Batch | None:
+    """The batch that networks see their share of now."""
+    return _SHARED.get()
