@@ -8,8 +8,10 @@ from pathlib import Path
 
 from stylegraft.errors import StylegraftError
 
-MARKS = (".lock", "config.json", "state.safetensors")  # what a run's folder holds from its first second on
-ROOM = 4  # times the source's file: two states, the old and the new one, of a network in fp32
+SAVED = "state.safetensors"  # what a resume needs
+PREVIOUS = "state.previous.safetensors"  # the same of the save before
+MARKS = (".lock", "config.json", SAVED, PREVIOUS)  # what a run's folder holds from its first second on
+ROOM = 6  # times the source's file: three states, two and the one that is written, of a network in fp32
 
 
 def default_folder(target: str) -> Path:
@@ -20,7 +22,7 @@ def default_folder(target: str) -> Path:
 
 def begun(out: Path) -> bool:
     """Whether a run that can be continued stands there."""
-    return (out / MARKS[-1]).is_file()
+    return (out / SAVED).is_file() or (out / PREVIOUS).is_file()
 
 
 def check_folder(out: Path, source_bytes: int = 0) -> None:
