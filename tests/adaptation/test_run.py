@@ -329,6 +329,16 @@ def test_a_state_of_an_older_release_goes_on_or_is_refused_in_words(tmp_path):
         go(tmp_path / "run", 6)
 
 
+def test_a_run_killed_before_its_first_save_starts_with_everything(tmp_path, monkeypatch):
+    """A state is the last of what a run begins with: with one it would go on, and never make what is missing."""
+    with monkeypatch.context() as patch:
+        patch.setattr("stylegraft.adaptation.run.contact_sheet", lambda *args: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            go(tmp_path / "run", 1)
+    go(tmp_path / "run", 1)
+    assert {path.name for path in (tmp_path / "run").iterdir()} == FILES
+
+
 def test_ctrl_c_saves_and_the_same_command_continues(tmp_path, capsys):
     def interrupt(stats):
         if stats["step"] == 3:

@@ -244,11 +244,12 @@ def _run(
                 aside = dataclasses.replace(aside, images=folder.held_out())
         else:
             folder.start(state, config, pictures.images, aside.images if aside else None)
-            # Before the first step: a full disk is found now, and there is something to resume from.
-            folder.save(state, config)
             if len(pictures):
                 contact_sheet(pictures, folder.path / "targets.png")
                 say(f"the training images as the network sees them: {folder.path / 'targets.png'}")
+            # Before the first step: a full disk is found now, and there is something to resume from. Last, since a run
+            # that has a state is never started again.
+            folder.save(state, config)
     memory = folder.memory if folder else {}
     kept = folder.best(say) if folder and rules.keep == "best" else None
     reason, watch = verdict(rules, memory), None
