@@ -37,6 +37,7 @@ from heading import RESULTS, ROOT, heading, write
 from stylegraft.atomic import write_text
 
 PAGE, BEGIN, END = ROOT / "docs" / "reliability.md", "<!-- faults -->", "<!-- /faults -->"
+PASSES = 5
 TESTED = (
     "atomic.py",
     "errors.py",
@@ -99,9 +100,11 @@ def tested() -> str:
     return sha.hexdigest()
 
 
-def tries(bench: Bench, fault: Fault) -> list[tuple[str, int]]:
-    """Activity and number of every try."""
-    return [(name, k) for name in fault.activities for k in range(fault.tries or bench.points(name))]
+def tries(bench: Bench, fault: Fault, seed: int) -> list[tuple[str, int]]:
+    """Activity and number of every try, in an order of which any beginning is a fair sample."""
+    every = [(name, k) for name in fault.activities for k in range(fault.tries or bench.points(name))]
+    random.Random(f"{seed} {fault.name}").shuffle(every)
+    return every
 
 
 def attempt(bench: Bench, fault: Fault, activity: str, number: int, seed: int) -> str:
@@ -121,12 +124,15 @@ def attempt(bench: Bench, fault: Fault, activity: str, number: int, seed: int) -
 
 
 def campaign(bench: Bench, result: dict[str, Any], out: Path, wanted: str, number: int | None) -> None:
-    """Every try that is not done yet."""
-    for fault in FAULTS:
-        if wanted not in fault.name:
-            continue
-        row = result["faults"].setdefault(fault.name, {"tried": 0, "lost": 0, "failures": []})
-        for k, (activity, n) in enumerate(tries(bench, fault)):
+    """Every try that is not done yet: a part of those of each fault, then of each again, so that it may be ended early."""
+    for part, fault in (
+        (part, fault) for part in range(1, PASSES + 1) for fault in FAULTS if wanted in fault.name
+    ):
+        every = tries(bench, fault, result["seed"])
+        row = result["faults"].setdefault(
+            fault.name, {"of": len(every), "tried": 0, "lost": 0, "failures": []}
+        )
+        for k, (activity, n) in enumerate(every[: -(-len(every) * part // PASSES)]):
             if k < row["tried"] or number not in (None, n):
                 continue
             lost = attempt(bench, fault, activity, n, result["seed"])
@@ -139,7 +145,7 @@ def campaign(bench: Bench, result: dict[str, Any], out: Path, wanted: str, numbe
         write(out, result)
         if not wanted:
             show(result)
-        print(f"{fault.name}: {row['tried']} tried, {row['lost']} lost", flush=True)
+        print(f"{fault.name}: {row['tried']} of {row['of']} tried, {row['lost']} lost", flush=True)
 
 
 def table(result: dict[str, Any]) -> str:

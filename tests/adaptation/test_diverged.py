@@ -19,7 +19,7 @@ from .toys import fresh, pictures, toy
 
 
 def go(out, steps=6, **options):
-    base = {"recipe": "ada", "space": "affine-light+", "every": 2, "quiet": True, "warmup": 0}
+    base = {"recipe": "ada", "space": "stylespace", "every": 2, "quiet": True, "warmup": 0, "batch": 2}
     return adapt(toy(), pictures(), steps=steps, out=out, **base | options)
 
 
@@ -39,19 +39,20 @@ def poison(monkeypatch, steps, owner="G", what=float("nan"), gradient=False):
     monkeypatch.setattr(loop, "backward", spoiled)
 
 
-@pytest.mark.parametrize("owner", ["G", "D"])
-@pytest.mark.parametrize(("what", "gradient"), [(float("nan"), False), (float("inf"), True)])
+@pytest.mark.parametrize(
+    ("owner", "what", "gradient"), [("G", float("nan"), False), ("D", float("inf"), True)]
+)
 def test_a_run_stops_in_that_step_with_a_word_on_where(owner, what, gradient, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        poison(patch, {5}, owner, what, gradient)
+        poison(patch, {3}, owner, what, gradient)
         with pytest.raises(Diverged) as error:
-            go(tmp_path / "run", 8)
+            go(tmp_path / "run", 4)
     said = str(error.value)
-    assert said.startswith(f"step 5: {owner}/")
+    assert said.startswith(f"step 3: {owner}/")
     assert ("the gradient of " if gradient else "its gradients too") in said and "--nonfinite skip" in said
-    assert "as it was saved at step 4" in (tmp_path / "run" / "log.txt").read_text()
-    go(tmp_path / "run", 8)
-    go(tmp_path / "whole", 8)
+    assert "as it was saved at step 2" in (tmp_path / "run" / "log.txt").read_text()
+    go(tmp_path / "run", 4)
+    go(tmp_path / "whole", 4)
     for name in ("domain.safetensors", "state.safetensors"):
         mine, whole = (tensorfile.read(tmp_path / run / name)[0] for run in ("run", "whole"))
         assert all(torch.equal(mine[key], whole[key]) for key in whole)
@@ -77,7 +78,7 @@ def test_a_skipped_update_changes_nothing_else(owner, monkeypatch):
 
 def test_a_run_with_skipped_updates_says_so_and_resumes_bit_for_bit(tmp_path, monkeypatch):
     poison(monkeypatch, {1, 4})
-    for run, parts in (("whole", (6,)), ("parts", (2, 5, 6))):
+    for run, parts in (("whole", (5,)), ("parts", (2, 5))):
         for steps in parts:
             go(tmp_path / run, steps, nonfinite="skip")
     whole, parts = (pack_of(tmp_path / run) for run in ("whole", "parts"))

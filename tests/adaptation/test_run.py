@@ -272,9 +272,7 @@ def spoil(path: Path, how: str) -> None:
     }[how]()
 
 
-@pytest.mark.parametrize(
-    ("how", "said"), [("flipped", "digest mismatch"), ("truncated", "truncated: "), ("gone", "no such file")]
-)
+@pytest.mark.parametrize(("how", "said"), [("truncated", "truncated: "), ("gone", "no such file")])
 def test_a_damaged_state_gives_way_to_that_of_the_save_before(how: str, said: str, tmp_path):
     out = tmp_path / "run"
     go(out, 4, every=2)
