@@ -80,6 +80,7 @@ class Bench:
         g = build_generator({"architecture": "stylegan2", "z_dim": 8, "w_dim": 8, "c_dim": 0, "mapping_layers": 1, **SIZES})  # fmt: skip
         d = build_discriminator({**SIZES, "mbstd_group_size": 2})
         save_source(scratch / "toy.safetensors", Source("toy", g, d, {}), torch.float32)
+        cell.commit()  # a fork that is another user is not told
         self.source = cell.source_of(str(scratch / "toy.safetensors"), "cpu")
         (scratch / "pictures").mkdir()
         self.images = eyes.smooth(6)

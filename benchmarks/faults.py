@@ -37,7 +37,7 @@ from heading import RESULTS, ROOT, heading, write
 from stylegraft.atomic import write_text
 
 PAGE, BEGIN, END = ROOT / "docs" / "reliability.md", "<!-- faults -->", "<!-- /faults -->"
-PASSES = 5
+PASSES = 20
 TESTED = (
     "atomic.py",
     "errors.py",
@@ -64,8 +64,6 @@ ALL = tuple(name for name in ACTIVITIES if name not in ("skipping", "commands"))
 FAULTS = (
     Fault("SIGKILL at a random moment", ENDS, 30, ALL, kinds.killed),
     Fault("SIGTERM at a random moment", f"saves; {ENDS}", 10, ALL, kinds.terminated),
-    Fault("SIGKILL of the command line, processes of its own", ENDS, 3, ("commands",), kinds.killed),
-    Fault("SIGTERM of the command line, processes of its own", f"saves; {ENDS}", 2, ("commands",), kinds.terminated),
     Fault("disk full after a random number of KB (a tmpfs)", SAID, 12, ALL, kinds.full),
     Fault("a file-size limit of a random number of bytes", SAID, 10, ALL, kinds.limited),
     Fault("folder that becomes immutable at a random moment (`chattr +i`)", SAID, 6, ALL, kinds.immutable),
@@ -85,6 +83,8 @@ FAULTS = (
     Fault("weights that an update makes infinite", "stops in that step, the last save as it was", 5, ("training",), kinds.overflow),
     Fault("SIGKILL before each operation on a file", ENDS, 0, ("saving", "repeating", "comparing"), kinds.killed_at),
     Fault("disk full at each operation on a file, from there on", SAID, 0, ("saving", "tracing", "comparing"), kinds.full_at),
+    Fault("SIGKILL of the command line, processes of its own", ENDS, 3, ("commands",), kinds.killed),
+    Fault("SIGTERM of the command line, processes of its own", f"saves; {ENDS}", 2, ("commands",), kinds.terminated),
 )  # fmt: skip
 
 
@@ -140,9 +140,7 @@ def campaign(bench: Bench, result: dict[str, Any], out: Path, wanted: str, numbe
                 print(f"LOST {fault.name}, {activity} {n}: {lost}", flush=True)
                 row["failures"].append(f"{activity} {n}: {lost}"[:600])
             row["tried"], row["lost"] = k + 1, len(row["failures"])
-            if k % 10 == 9:
-                write(out, result)
-        write(out, result)
+            write(out, result)
         if not wanted:
             show(result)
         print(f"{fault.name}: {row['tried']} of {row['of']} tried, {row['lost']} lost", flush=True)

@@ -27,6 +27,13 @@ def begun(out: Path) -> bool:
 
 def check_folder(out: Path, source_bytes: int = 0) -> None:
     """Refuse a folder that cannot be made or written, that holds something else, or whose disk is too full."""
+    try:
+        _check(out, source_bytes)
+    except OSError as error:
+        raise StylegraftError(f"--out {out}: cannot be read: {error.strerror or error}") from error
+
+
+def _check(out: Path, source_bytes: int) -> None:
     standing = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
     if not standing.is_dir():
         raise StylegraftError(f"--out {out}: {standing} is a file; expected a folder, or a new name")
