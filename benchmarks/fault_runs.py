@@ -25,7 +25,7 @@ import pytest  # noqa: E402
 import torch  # noqa: E402
 from PIL import Image  # noqa: E402
 
-from lab import eyes  # noqa: E402
+from lab import eyes  # noqa: E402  # pyright: ignore[reportMissingImports]
 from stylegraft.adaptation import loop, run  # noqa: E402
 from stylegraft.adaptation.place import PREVIOUS, SAVED  # noqa: E402
 from stylegraft.checkpoints import Source, save_source, tensorfile  # noqa: E402
@@ -77,7 +77,8 @@ class Bench:
         eyes.use_toy_eyes(patch)
         patch.setattr(run, "SAVE_SECONDS", 0.1)
         torch.manual_seed(0)
-        g = build_generator({"architecture": "stylegan2", "z_dim": 8, "w_dim": 8, "c_dim": 0, "mapping_layers": 1, **SIZES})  # fmt: skip
+        sizes = {"z_dim": 8, "w_dim": 8, "c_dim": 0, "mapping_layers": 1, **SIZES}
+        g = build_generator({"architecture": "stylegan2", **sizes})
         d = build_discriminator({**SIZES, "mbstd_group_size": 2})
         save_source(scratch / "toy.safetensors", Source("toy", g, d, {}), torch.float32)
         cell.commit()  # a fork that is another user is not told

@@ -2,13 +2,13 @@
 
     nice -n 19 python benchmarks/faults.py
 
-Toy runs of 16 px, each in a fork of this warm process, so that a try costs a second: training, saving (after every step),
+Toy runs of 16 px, each in a fork of this warm process, so that a try costs a second: training, saving (every step),
 tracing, repeating a run for its trace, comparing. A try breaks a run, repeats the command where it should go on, and
 compares all that is left (states and domains bit for bit, traces, statistics, pictures) with an unbroken run; or it is
 refused, in one line of the library's own. What is not so is lost. Every try follows from (seed, fault, number); what is
 done is kept in the result file, and the same command goes on from there unless what it tests has changed. Writes
-benchmarks/results/faults.json and the table of docs/reliability.md; leaves with 1 if anything was lost. Linux, as root: a
-full disk is a small tmpfs, a forbidden folder one of another user.
+benchmarks/results/faults.json and the table of docs/reliability.md; leaves with 1 if anything was lost. Linux, as root:
+a full disk is a small tmpfs, a forbidden folder one of another user.
 """
 
 from __future__ import annotations
@@ -70,22 +70,84 @@ FAULTS = (
     Fault("file system mounted read-only, before or between", SAID, 3, ALL, kinds.read_only),
     Fault("permission taken away at a random moment, not as root", SAID, 6, ALL, kinds.forbidden),
     Fault("clock that jumps by years, file times too, and SIGKILL", ENDS, 5, ALL, kinds.out_of_time),
-    Fault("a second process on the folder", "refused with the holder's pid; the first ends bit-equal", 5, ALL, kinds.two),
-    Fault("state truncated anywhere", f"falls back to the one before and says so; {ENDS}", 20, ("saving",), kinds.truncated),
-    Fault("state with a flipped bit", f"falls back to the one before and says so; {ENDS}", 20, ("saving",), kinds.flipped),
-    Fault("both states damaged", "refused in one line, the domain as it was", 5, ("saving",), kinds.both_damaged),
+    Fault(
+        "a second process on the folder",
+        "refused with the holder's pid; the first ends bit-equal",
+        5,
+        ALL,
+        kinds.two,
+    ),
+    Fault(
+        "state truncated anywhere",
+        f"falls back to the one before and says so; {ENDS}",
+        20,
+        ("saving",),
+        kinds.truncated,
+    ),
+    Fault(
+        "state with a flipped bit",
+        f"falls back to the one before and says so; {ENDS}",
+        20,
+        ("saving",),
+        kinds.flipped,
+    ),
+    Fault(
+        "both states damaged", "refused in one line, the domain as it was", 5, ("saving",), kinds.both_damaged
+    ),
     Fault("domain, config or picture truncated", ENDS, 10, ("saving",), kinds.others_truncated),
     Fault("trace cut anywhere", ENDS, 10, ("tracing",), kinds.trace_cut),
     Fault("state of an older release, its config without later names", ENDS, 5, ("saving",), kinds.older),
-    Fault("state of an older or newer release that does not fit", "refused in one line", 5, ("saving",), kinds.unfit),
-    Fault("NaN or infinity in a loss or gradient", f"stops in that step; {ENDS} without it", 20, ("training",), kinds.nonfinite),
-    Fault("the same with --nonfinite skip, and SIGKILL", f"leaves the update out; {ENDS}", 10, ("skipping",), kinds.killed),
-    Fault("weights that an update makes infinite", "stops in that step, the last save as it was", 5, ("training",), kinds.overflow),
-    Fault("SIGKILL before each operation on a file", ENDS, 0, ("saving", "repeating", "comparing"), kinds.killed_at),
-    Fault("disk full at each operation on a file, from there on", SAID, 0, ("saving", "tracing", "comparing"), kinds.full_at),
+    Fault(
+        "state of an older or newer release that does not fit",
+        "refused in one line",
+        5,
+        ("saving",),
+        kinds.unfit,
+    ),
+    Fault(
+        "NaN or infinity in a loss or gradient",
+        f"stops in that step; {ENDS} without it",
+        20,
+        ("training",),
+        kinds.nonfinite,
+    ),
+    Fault(
+        "the same with --nonfinite skip, and SIGKILL",
+        f"leaves the update out; {ENDS}",
+        10,
+        ("skipping",),
+        kinds.killed,
+    ),
+    Fault(
+        "weights that an update makes infinite",
+        "stops in that step, the last save as it was",
+        5,
+        ("training",),
+        kinds.overflow,
+    ),
+    Fault(
+        "SIGKILL before each operation on a file",
+        ENDS,
+        0,
+        ("saving", "repeating", "comparing"),
+        kinds.killed_at,
+    ),
+    Fault(
+        "disk full at each operation on a file, from there on",
+        SAID,
+        0,
+        ("saving", "tracing", "comparing"),
+        kinds.full_at,
+    ),
     Fault("SIGKILL of the command line, processes of its own", ENDS, 3, ("commands",), kinds.killed),
-    Fault("SIGTERM of the command line, processes of its own", f"saves; {ENDS}", 2, ("commands",), kinds.terminated),
-)  # fmt: skip
+    Fault(
+        "SIGTERM of the command line, processes of its own",
+        f"saves; {ENDS}",
+        2,
+        ("commands",),
+        kinds.terminated,
+    ),
+)
 
 
 def tested() -> str:
@@ -124,7 +186,7 @@ def attempt(bench: Bench, fault: Fault, activity: str, number: int, seed: int) -
 
 
 def campaign(bench: Bench, result: dict[str, Any], out: Path, wanted: str, number: int | None) -> None:
-    """Every try that is not done yet: a part of those of each fault, then of each again, so that it may be ended early."""
+    """Every try that is not done yet: a part of those of each fault, then more of each, so that it may be ended early."""
     for part, fault in (
         (part, fault) for part in range(1, PASSES + 1) for fault in FAULTS if wanted in fault.name
     ):

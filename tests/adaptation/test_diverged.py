@@ -71,7 +71,7 @@ def test_a_skipped_update_changes_nothing_else(owner, monkeypatch):
     assert not any(p.grad is not None for p in state.learners[owner].values())
     assert not any(p in state.optimizers[owner].state for p in state.learners[owner].values())
     if owner == "D":  # what was seen on the way to the loss is forgotten, too
-        assert state.ada._observed == 0 and one["real_sign"] == 0
+        assert state.ada and state.ada._observed == 0 and one["real_sign"] == 0
     else:
         assert float(state.path_mean) == -1
 
