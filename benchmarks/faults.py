@@ -186,7 +186,7 @@ def attempt(bench: Bench, fault: Fault, activity: str, number: int, seed: int) -
 
 
 def campaign(bench: Bench, result: dict[str, Any], out: Path, wanted: str, number: int | None) -> None:
-    """Every try that is not done yet: a part of those of each fault, then more of each, so that it may be ended early."""
+    """Every try that is not done yet: a part of those of each fault, then more, so that it may be ended early."""
     for part, fault in (
         (part, fault) for part in range(1, PASSES + 1) for fault in FAULTS if wanted in fault.name
     ):
