@@ -330,13 +330,13 @@ def others_truncated(bench: Bench, activity: str, number: int, rng: Random, fold
 
 
 def trace_cut(bench: Bench, activity: str, number: int, rng: Random, folder: Path) -> None:
-    """The trace ends anywhere behind its first line; what is missing comes again with the steps."""
+    """The last line of the trace ends anywhere; it comes again with its step, which no state is ahead of."""
     folder = folder if not number % 2 else fresh(bench, activity, folder)
     die = at(bench.points(activity) * 3 // 5, lambda: os.kill(os.getpid(), signal.SIGKILL))
     expect(start(bench, activity, folder, lambda: watch(folder, die)), -signal.SIGKILL)
     path = folder / "run" / "trace.jsonl"
     data = path.read_bytes()
-    path.write_bytes(data[: rng.randrange(data.index(b"\n") + 1, len(data) + 1)])
+    path.write_bytes(data[: rng.randrange(data[:-1].rindex(b"\n") + 1, len(data))])
     finish(bench, activity, folder)
 
 

@@ -95,7 +95,7 @@ FAULTS = (
         "both states damaged", "refused in one line, the domain as it was", 5, ("saving",), kinds.both_damaged
     ),
     Fault("domain, config or picture truncated", ENDS, 10, ("saving",), kinds.others_truncated),
-    Fault("trace cut anywhere", ENDS, 10, ("tracing",), kinds.trace_cut),
+    Fault("last line of a trace cut anywhere", ENDS, 10, ("tracing",), kinds.trace_cut),
     Fault("state of an older release, its config without later names", ENDS, 5, ("saving",), kinds.older),
     Fault(
         "state of an older or newer release that does not fit",

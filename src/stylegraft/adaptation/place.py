@@ -21,8 +21,8 @@ def default_folder(target: str) -> Path:
 
 
 def begun(out: Path) -> bool:
-    """Whether a run that can be continued stands there."""
-    return (out / SAVED).is_file() or (out / PREVIOUS).is_file()
+    """Whether a run that can be continued stands there; not one that may not be read."""
+    return any(os.path.isfile(out / name) for name in (SAVED, PREVIOUS))
 
 
 def check_folder(out: Path, source_bytes: int = 0) -> None:
