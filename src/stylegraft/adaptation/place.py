@@ -22,7 +22,8 @@ def default_folder(target: str) -> Path:
 
 def begun(out: Path) -> bool:
     """Whether a run that can be continued stands there; not one that may not be read."""
-    return any(os.path.isfile(out / name) for name in (SAVED, PREVIOUS))
+    # Path.is_file raises where the folder may not be read
+    return any(os.path.isfile(out / name) for name in (SAVED, PREVIOUS))  # noqa: PTH113
 
 
 def check_folder(out: Path, source_bytes: int = 0) -> None:
