@@ -2,7 +2,8 @@
 
 A file is written under a temporary name beside its destination, flushed to the disk, and moved into place in
 one step. A process killed at any moment leaves either the old file or the new one; what it may also leave is
-a `*.tmp`, which every reader ignores.
+a `*.tmp`, which every reader ignores. Where the file before is kept, under a name of its own, a kill between the two
+moves leaves that one alone.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ _REASONS = {
     errno.EROFS: "the file system is read-only; write elsewhere",
     errno.EACCES: "no permission to write there; write elsewhere or change the permissions",
     errno.EPERM: "no permission to write there; write elsewhere or change the permissions",
+    errno.EFBIG: "the file is larger than `ulimit -f` or the file system allows; raise the limit or write elsewhere",
     errno.ENOENT: "its folder does not exist; create it first",
     errno.ENOTDIR: "a part of its path is a file where a folder is needed",
     errno.EISDIR: "a folder of that name exists; choose another name",
@@ -36,8 +38,9 @@ def write_error(path: str | os.PathLike[str], error: OSError) -> StylegraftError
 
 
 @contextlib.contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a temporary path in the same folder; on success it is synced and takes the place of `path`.
+def replacing(path: str | os.PathLike[str], previous: str | os.PathLike[str] | None = None) -> Iterator[Path]:
+    """Yield a temporary path in the same folder; on success it is synced and takes the place of `path`, and what stood
+    there that of `previous`, in the same folder, if it is given.
 
     A symlink is followed, so that the link stays. On any exception the temporary file is removed and what
     stood at `path` before is untouched; an `OSError` becomes a `StylegraftError` that names `path`.
@@ -50,6 +53,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
             os.fsync(file.fileno())
         if target.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if previous is not None and target.exists():
+            target.replace(previous)
         temporary.replace(target)
         _sync_folder(target.parent)
     except OSError as error:
@@ -69,9 +74,16 @@ def _sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
-def write_bytes(path: str | os.PathLike[str], data: bytes | Iterable[bytes]) -> None:
-    """Write `data` (or its chunks, in order) to `path` atomically; StylegraftError when the disk refuses."""
-    with replacing(path) as temporary, temporary.open("wb") as file:
+def write_bytes(
+    path: str | os.PathLike[str],
+    data: bytes | Iterable[bytes],
+    previous: str | os.PathLike[str] | None = None,
+) -> None:
+    """Write `data` (or its chunks, in order) to `path` atomically; StylegraftError when the disk refuses.
+
+    previous: where the file that stood there is kept.
+    """
+    with replacing(path, previous) as temporary, temporary.open("wb") as file:
         for chunk in (data,) if isinstance(data, bytes) else data:
             file.write(chunk)
 

@@ -35,6 +35,16 @@ def test_a_disk_without_room_for_the_state_is_refused_with_both_sizes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=20_000_000))
-    check_folder(tmp_path / "run", 4_000_000)
-    with pytest.raises(StylegraftError, match="the disk is full: 20 MB free, .* about 92 MB"):
+    check_folder(tmp_path / "run", 3_000_000)
+    with pytest.raises(StylegraftError, match="the disk is full: 20 MB free, .* about 138 MB"):
         check_folder(tmp_path / "run", 23_000_000)
+
+
+@pytest.mark.parametrize("name", [".", "run"])
+def test_a_folder_that_may_not_be_read_is_refused_in_a_line(name: str, tmp_path: Path, monkeypatch):
+    def denied(self):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir" if name == "." else "exists", denied)
+    with pytest.raises(StylegraftError, match=r"--out .*: cannot be read: Permission denied"):
+        check_folder(tmp_path / name)

@@ -19,6 +19,7 @@ import torch
 from PIL import Image
 
 from stylegraft.adaptation.folder import compare, open_folder
+from stylegraft.adaptation.lock import check_free
 from stylegraft.adaptation.recipes import recipe
 from stylegraft.adaptation.run import adapt
 from stylegraft.checkpoints import Source, tensorfile
@@ -31,8 +32,8 @@ from stylegraft.networks.generator import mean_w
 from .toys import pictures, toy
 
 FILES = {
-    ".lock", "config.json", "domain.safetensors", "grid.png", "log.txt", "previews", "state.safetensors", "stats.jsonl",
-    "targets.png", "targets.safetensors",
+    ".lock", "config.json", "domain.safetensors", "grid.png", "log.txt", "previews", "state.previous.safetensors",
+    "state.safetensors", "stats.jsonl", "targets.png", "targets.safetensors",
 }  # fmt: skip
 
 
@@ -231,10 +232,16 @@ def test_a_file_system_without_locks_is_not_called_in_use(tmp_path, monkeypatch)
         go(tmp_path / "run", 2)
 
 
-def test_a_folder_in_use_is_refused(tmp_path):
+def test_a_folder_in_use_is_refused_with_its_holder(tmp_path):
     with open_folder(tmp_path / "run"):
-        with pytest.raises(StylegraftError, match="another process is writing"):
+        with pytest.raises(StylegraftError, match=rf"another process is writing .*pid {os.getpid()}\).*kill"):
             go(tmp_path / "run", 2)
+        (tmp_path / "run" / ".lock").write_text("12 elsewhere")
+        with pytest.raises(StylegraftError, match=r"\(pid 12 on elsewhere\); wait for it or"):
+            check_free(tmp_path / "run")
+    assert (tmp_path / "run" / ".lock").read_bytes() == b""
+    (tmp_path / "run" / ".lock").write_text("12 killed")
+    check_free(tmp_path / "run")
     go(tmp_path / "run", 2)
 
 
@@ -255,14 +262,79 @@ def test_a_full_disk_keeps_the_previous_state(tmp_path, monkeypatch):
     assert equal(tmp_path / "run", tmp_path / "whole")
 
 
-def test_a_damaged_state_is_refused(tmp_path):
-    go(tmp_path / "run", 2)
-    path = tmp_path / "run" / "state.safetensors"
+def spoil(path: Path, how: str) -> None:
     data = bytearray(path.read_bytes())
     data[-5] ^= 1
-    path.write_bytes(data)
-    with pytest.raises(StylegraftError, match=r"state\.safetensors: digest mismatch"):
-        go(tmp_path / "run", 4)
+    {
+        "flipped": lambda: path.write_bytes(data),
+        "truncated": lambda: path.write_bytes(data[:-9]),
+        "gone": path.unlink,
+    }[how]()
+
+
+@pytest.mark.parametrize(("how", "said"), [("truncated", "truncated: "), ("gone", "no such file")])
+def test_a_damaged_state_gives_way_to_that_of_the_save_before(how: str, said: str, tmp_path):
+    out = tmp_path / "run"
+    go(out, 4, every=2)
+    spoil(out / "state.safetensors", how)
+    assert [stats["step"] for stats in go(out, 6, every=100).stats] == [2, 3, 4, 5]
+    (line,) = [line for line in (out / "log.txt").read_text().splitlines() if "save before it" in line]
+    assert line.startswith("warning: ") and said in line and line.endswith(", state.previous.safetensors")
+    go(tmp_path / "whole", 6)
+    assert equal(out, tmp_path / "whole")
+    before = kept(out)
+    for name in ("state.safetensors", "state.previous.safetensors"):
+        spoil(out / name, "flipped")
+    with pytest.raises(StylegraftError, match=r"state\.safetensors: digest mismatch.* no better: .*remove "):
+        go(out, 8)
+    assert (out / "domain.safetensors").read_bytes() == before["domain.safetensors"]
+
+
+def rewritten(path: Path, change) -> None:
+    """The state as another release would have written it."""
+    found, metadata = tensorfile.read(path)
+    texts = {key: json.loads(metadata[key]) for key in ("config", "numbers")}
+    metadata |= change(found, texts) or {}
+    metadata |= {key: tensorfile.to_json(value, key) for key, value in texts.items()}
+    told = {key: metadata[key] for key in texts}
+    tensorfile.write(path, found, metadata | {"digest": tensorfile.digest(found, told)})
+
+
+def test_a_state_of_an_older_release_goes_on_or_is_refused_in_words(tmp_path):
+    def unnamed(found, texts):
+        texts["config"].pop("sessions")
+        texts["config"]["target"].pop("held_out")
+        texts["config"]["recipe"].pop("micro")
+        return {"library_version": "0.0.1"}
+
+    def without(found, texts):
+        found.pop("path_mean")
+        return {"library_version": "0.0.1"}
+
+    path = tmp_path / "run" / "state.safetensors"
+    go(tmp_path / "run", 2)
+    rewritten(path, unnamed)
+    go(tmp_path / "run", 4)
+    go(tmp_path / "whole", 4)
+    assert equal(tmp_path / "run", tmp_path / "whole")
+    rewritten(path, without)
+    with pytest.raises(
+        StylegraftError, match=r"'path_mean' is missing \(stylegraft 0\.0\.1 wrote it, this is "
+    ):
+        go(tmp_path / "run", 6)
+    rewritten(path, lambda found, texts: {"format_version": "9"})
+    with pytest.raises(StylegraftError, match="written by a newer stylegraft .*upgrade stylegraft"):
+        go(tmp_path / "run", 6)
+
+
+def test_a_run_killed_before_its_first_save_starts_with_everything(tmp_path, monkeypatch):
+    """A state is the last of what a run begins with: with one it would go on, and never make what is missing."""
+    with monkeypatch.context() as patch:
+        patch.setattr("stylegraft.adaptation.run.contact_sheet", lambda *args: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            go(tmp_path / "run", 1)
+    go(tmp_path / "run", 1)
+    assert {path.name for path in (tmp_path / "run").iterdir()} == FILES
 
 
 def test_ctrl_c_saves_and_the_same_command_continues(tmp_path, capsys):

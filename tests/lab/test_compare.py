@@ -189,6 +189,9 @@ def test_a_cell_of_another_process_is_skipped_and_said(study: Study, tmp_path: P
 
 
 def test_a_folder_of_something_else_is_refused(study: Study, tmp_path: Path):
+    assert compare.is_study(tmp_path / "new") and compare.is_study(tmp_path)
+    (tmp_path / ".study.toml.12.tmp").touch()  # a kill, while the file was written
+    assert compare.is_study(tmp_path)
     (tmp_path / "holiday.png").write_bytes(b"")
     with pytest.raises(StylegraftError, match="holds files that are no study's"):
         compare.run(study, tmp_path)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from stylegraft.adaptation.folder import read_stats
+from stylegraft.adaptation.folder import open_folder, read_stats
 from stylegraft.checkpoints import tensorfile
 from stylegraft.errors import StylegraftError
 from stylegraft.lab import panel as panels
@@ -175,11 +175,16 @@ def test_a_replayed_trace_equals_a_recorded_one_and_leaves_the_run_alone(tmp_pat
     assert after.pop(Path(FILE))
     assert after == before
 
-    # Again: nothing is left to do.
+    # Again, and a kill has left half of what was to be removed: nothing is left to do.
     said.clear()
+    for name in (".trace", ".trace.done"):
+        (out / name / "previews").mkdir(parents=True)
     replay(out, settings, source=source(), every=2, say=said.append)
     replay(out, every=2, say=said.append)
     assert said == [f"{out / FILE}: complete, 8 points"] * 2
+    assert not list(out.glob(".trace*"))
+    with open_folder(out), pytest.raises(StylegraftError, match="another process is writing to this run"):
+        replay(out, settings, source=source(), every=2)
     with pytest.raises(StylegraftError, match="was measured with samples = 24, the command now asks for 200"):
         replay(out, source=source(), every=3)
 

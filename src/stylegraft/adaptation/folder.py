@@ -6,7 +6,8 @@ targets.safetensors  the same, exactly: a resume trains on these, whatever this 
 log.txt              what was printed
 stats.jsonl          one line a step
 previews/            fixed latents, source above target, the step in the name
-state.safetensors    everything a resume needs
+state.safetensors    everything a resume needs; state.previous.safetensors, of the save before, where it is damaged
+.lock                held by the process that writes here, with its pid
 domain.safetensors   the averaged domain so far; with `--keep best` that of the best point
 hypernet.safetensors the averaged hypernetwork, where one learns; the domain is that of its first sentence
 last.safetensors     with `--keep best`, that of the last save
@@ -16,27 +17,29 @@ grid.png             the end
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from importlib import import_module
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from stylegraft.adaptation.diverged import require_state
 from stylegraft.adaptation.fields import Recipe
 from stylegraft.adaptation.keeping import pack, unpack
-from stylegraft.adaptation.place import check_folder
+from stylegraft.adaptation.lock import locked
+from stylegraft.adaptation.place import PREVIOUS, SAVED, check_folder
 from stylegraft.adaptation.state import State
 from stylegraft.atomic import write_error, write_json, write_text
 from stylegraft.checkpoints import headers, tensorfile
 from stylegraft.data.pixels import to_float
 from stylegraft.domains.domain import Domain
 from stylegraft.domains.hypernet import FILE, Hypernetwork
-from stylegraft.errors import StylegraftError
+from stylegraft.errors import StylegraftError, plain
+from stylegraft.version import __version__
 
 STATE, TARGETS = "stylegraft-run", "stylegraft-targets"  # formats of the two files
 VERSIONS = range(1, 2)
@@ -55,11 +58,17 @@ class Folder:
     lines: list[str] = field(default_factory=list)  # statistics not yet on the disk
     memory: dict[str, Any] = field(default_factory=dict)  # what `rules` remember of the run's evaluations
     written: Domain | None = None  # the best domain that is on the disk
+    saved: int = 0  # the step of the last save
 
     @property
     def state(self) -> Path:
         """Everything a resume needs."""
-        return self.path / "state.safetensors"
+        return self.path / SAVED
+
+    @property
+    def previous(self) -> Path:
+        """The state of the save before."""
+        return self.path / PREVIOUS
 
     @property
     def domain(self) -> Path:
@@ -90,8 +99,8 @@ class Folder:
         self.lines.append(json.dumps({key: _short(value) for key, value in stats.items()}))
 
     def flush(self) -> None:
-        """Append the numbers kept so far to stats.jsonl."""
-        self._append("stats.jsonl", "".join(line + "\n" for line in self.lines))
+        """Append the numbers kept so far to stats.jsonl, down to the disk: no state may be ahead of them there."""
+        self._append("stats.jsonl", "".join(line + "\n" for line in self.lines), sync=True)
         self.lines.clear()
 
     def log(self, line: str) -> None:
@@ -112,16 +121,21 @@ class Folder:
         self._keep_lines(0)
 
     def save(self, state: State, config: Mapping[str, Any]) -> None:
-        """Write statistics, then the state, each atomically; a failure leaves the previous state in place."""
+        """Write statistics, then the state, atomically; a failure leaves the previous state in place.
+
+        Raises Diverged, and writes no state, where it holds NaN or infinity.
+        """
         self.flush()
         tensors, numbers = pack(state)
+        require_state(state, tensors)
         if self.memory:
             numbers["watch"] = self.memory
         texts = {
             "config": tensorfile.to_json(config, "the config"),
             "numbers": tensorfile.to_json(numbers, "the state"),
         }
-        write_tensors(self.state, STATE, tensors, texts)
+        write_tensors(self.state, STATE, tensors, texts, self.previous)
+        self.saved = state.step
 
     def keep(
         self,
@@ -145,8 +159,8 @@ class Folder:
         if hypernet:
             hypernet.save(self.hypernet)
         domain.save(self.last if best else self.domain)
-        if not best:
-            self.last.unlink(missing_ok=True)
+        if not best and self.last.exists():
+            remove(self.last)
 
     def best(self, say: Callable[[str], None]) -> Domain | None:
         """The best point of the sessions before, where it was kept; else its memory is dropped."""
@@ -161,7 +175,8 @@ class Folder:
         say(
             f"warning: the best point so far, step {step}, is not in {self.domain}; the best is sought from here on"
         )
-        del self.memory["best"]
+        for name in ("best", "since"):
+            self.memory.pop(name, None)
         return None
 
     def held_out(self) -> Tensor:
@@ -171,28 +186,53 @@ class Folder:
     def load(self, state: State, config: dict[str, Any]) -> list[str]:
         """Continue the saved run on its own training images; returns warnings.
 
-        Raises StylegraftError when the folder belongs to another command, naming the first thing that
-        differs, or when its files are damaged.
+        A state that is damaged gives way to that of the save before. Raises StylegraftError when the folder belongs to
+        another command, naming the first thing that differs, or when nothing whole is left.
         """
-        tensors, texts = read_tensors(self.state, STATE, ("config", "numbers"))
+        (tensors, texts), warnings = self._saved()
         saved = headers.from_json(texts["config"], self.state, "its config")
         compare(self.path, saved, config)
         numbers = headers.from_json(texts["numbers"], self.state, "its numbers")
         self.memory = numbers.get("watch", {})
         try:
             unpack(state, tensors, numbers)
-        except StylegraftError as error:
-            raise StylegraftError(f"{self.state}: {error}") from error
+        except (StylegraftError, KeyError) as error:
+            lacks = f"saved state: {error} is missing" if isinstance(error, KeyError) else error
+            raise StylegraftError(f"{self.state}: {lacks}{_writer(texts)}") from error
+        self.saved = state.step
         state.images = to_float(read_tensors(self.targets, TARGETS)[0]["images"]).to(state.device)
         self._keep_lines(state.step)
-        self._enter(state, config, saved["sessions"])
-        then, now = {"processes": 1} | saved["sessions"][-1], setting(state)
+        sessions = saved.get("sessions", [])
+        self._enter(state, config, sessions)
+        then, now = {"processes": 1} | (sessions or [{}])[-1], setting(state)
         odd = [f"{key} {then.get(key)} -> {now[key]}" for key in now if then.get(key) != now[key]]
-        return (
-            [f"resumed on another machine setting ({'; '.join(odd)}): equality is no longer bit for bit"]
-            if odd
-            else []
-        )
+        if odd:
+            warnings.append(
+                f"resumed on another machine setting ({'; '.join(odd)}): equality is no longer bit for bit"
+            )
+        return warnings
+
+    def _saved(self) -> tuple[tuple[dict[str, Tensor], dict[str, str]], list[str]]:
+        """Tensors and texts of the newest state that is whole, and what to say where it is not the newest one."""
+        keys = ("config", "numbers")
+        try:
+            return read_tensors(self.state, STATE, keys), []
+        except tensorfile.NewerVersion:
+            raise
+        except StylegraftError as error:
+            if not self.previous.is_file():
+                raise
+            try:
+                found = read_tensors(self.previous, STATE, keys)
+            except StylegraftError as other:
+                raise StylegraftError(
+                    f"{error}. The save before it is no better: {other}. Choose another --out, or remove {self.path}"
+                ) from error
+            try:  # or the next save would put the damaged one in its place
+                self.previous.replace(self.state)
+            except OSError as other:
+                raise write_error(self.state, other) from other
+            return found, [f"{error}; the run goes on from the save before it, {self.previous.name}"]
 
     def remove_temporaries(self) -> None:
         """Delete what a killed process may have left half-written."""
@@ -207,11 +247,14 @@ class Folder:
         config["sessions"] = [*before, session] if state.step < state.end else before
         write_json(self.path / "config.json", config)
 
-    def _append(self, name: str, text: str) -> None:
+    def _append(self, name: str, text: str, sync: bool = False) -> None:
         path = self.path / name
         try:
             with path.open("a", encoding="utf-8") as file:
                 file.write(text)
+                file.flush()
+                if sync:
+                    os.fsync(file.fileno())
         except OSError as error:
             raise write_error(path, error) from error
 
@@ -228,40 +271,26 @@ def open_folder(path: Path) -> Iterator[Folder]:
     """Create or enter a run folder and hold its lock; raises StylegraftError when another process has it, or the folder
     holds something else."""
     check_folder(path)
-    try:
-        (path / "previews").mkdir(parents=True, exist_ok=True)
-        lock = (path / ".lock").open("a", encoding="utf-8")
-    except OSError as error:
-        raise write_error(path, error) from error
-    with lock:
-        if not _locked(lock):
-            raise StylegraftError(
-                f"{path}: another process is writing to this run; wait for it or choose another --out"
-            )
+    make_folder(path)
+    with locked(path):  # before anything else is in it, so that a kill leaves what is known as a run's
+        make_folder(path / "previews")
         yield Folder(path)
 
 
-def _locked(file: TextIO) -> bool:
-    """Take an exclusive lock that the system releases when the process ends, however it ends; False when
-    another has it.
-    """
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it, where they are missing; raises StylegraftError."""
     try:
-        import fcntl
-    except ImportError:  # Windows
-        fcntl = None
-    try:
-        if fcntl is not None:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        else:
-            windows: Any = import_module("msvcrt")
-            windows.locking(file.fileno(), windows.LK_NBLCK, 1)
+        path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-            return False
-        raise StylegraftError(
-            f"{file.name}: this file system gives no lock ({error.strerror}); choose an --out on another one"
-        ) from error
-    return True
+        raise write_error(path, error) from error
+
+
+def remove(path: Path) -> None:
+    """Remove a file; raises StylegraftError."""
+    try:
+        path.unlink()
+    except OSError as error:
+        raise write_error(path, error) from error
 
 
 def setting(state: State) -> dict[str, Any]:
@@ -317,6 +346,15 @@ def _refuse(path: Path, name: str, before: Any, now: Any) -> None:
     )
 
 
+def _writer(texts: Mapping[str, str]) -> str:
+    """Who wrote a state that does not fit, if it was another release."""
+    by = texts["library_version"]
+    if by in (__version__, ""):
+        return ""
+    ways = "finish the run with that one, or choose another --out"
+    return f" (stylegraft {plain(by)} wrote it, this is {__version__}: {ways})"
+
+
 def _named(guides: Sequence[Mapping[str, Any]] | None) -> str:
     return (
         ", ".join(f"{one['name']} {one['digest'][:12]}={one['weight']:g}" for one in guides or ()) or "none"
@@ -341,10 +379,17 @@ def training_images(run: Path) -> Tensor:
     return read_tensors(run / "targets.safetensors", TARGETS)[0]["images"].to(torch.uint8)
 
 
-def write_tensors(path: Path, kind: str, tensors: Mapping[str, Tensor], texts: Mapping[str, str]) -> None:
-    """Write a file of this kind, with a digest over its content."""
+def write_tensors(
+    path: Path,
+    kind: str,
+    tensors: Mapping[str, Tensor],
+    texts: Mapping[str, str],
+    previous: Path | None = None,
+) -> None:
+    """Write a file of this kind, with a digest over its content; previous: where the one that stood there is kept."""
     digest = tensorfile.digest(tensors, texts)
-    tensorfile.write(path, tensors, {**texts, "digest": digest, **tensorfile.stamp(kind, VERSIONS)})
+    metadata = {**texts, "digest": digest, **tensorfile.stamp(kind, VERSIONS)}
+    tensorfile.write(path, tensors, metadata, previous)
 
 
 def read_tensors(path: Path, kind: str, keys: Sequence[str] = ()) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -353,4 +398,4 @@ def read_tensors(path: Path, kind: str, keys: Sequence[str] = ()) -> tuple[dict[
     tensors, metadata = tensorfile.read(path)
     texts = {key: metadata.get(key, "") for key in keys}
     tensorfile.require_digest(path, metadata.get("digest"), tensorfile.digest(tensors, texts))
-    return tensors, texts
+    return tensors, texts | {"library_version": metadata.get("library_version", "")}

@@ -22,6 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from stylegraft.adaptation.diverged import ROW, Diverged, remembered, require_numbers, require_weights, short
 from stylegraft.adaptation.objectives import objectives
 from stylegraft.adaptation.partition import hold
 from stylegraft.adaptation.rates import ema_beta, warmed
@@ -29,7 +30,6 @@ from stylegraft.adaptation.stages import active, enter, sparsify, thaw
 from stylegraft.adaptation.state import State
 from stylegraft.adaptation.views import Objective, Views
 from stylegraft.adaptation.world import Share, World
-from stylegraft.errors import StylegraftError
 from stylegraft.networks.batches import sharing
 from stylegraft.networks.recompute import recomputing
 
@@ -37,17 +37,15 @@ Stats = dict[str, Any]
 PHASES = ("D", "R1", "G", "PL")
 
 
-class Diverged(StylegraftError):
-    """A loss or gradient stopped being a finite number; nothing was changed by the phase that found it."""
-
-
-def train(state: State, until: int) -> Iterator[Stats]:
+def train(state: State, until: int, skip: bool = False) -> Iterator[Stats]:
     """Take steps until `state.step` is `until`; after each, yield its numbers.
 
     Numbers: losses by owner and term ("D/adv"), gradient norms ("D/grad"), seconds of each phase
     ("time/D"), "real_sign", "ada_p". Between two steps the state may be saved, and a fresh one continued
-    from there, bit for bit (on a CPU). Raises Diverged.
+    from there, bit for bit (on a CPU). Raises Diverged where a number is not finite; skip: a phase whose loss or
+    gradient is not, changes nothing, and "skipped" says so, unless that happens in more than `ROW` steps in a row.
     """
+    row = 0
     plan = phases(objectives(state.recipe))
     warmup = state.recipe.warmup
     while state.step < until:
@@ -60,12 +58,19 @@ def train(state: State, until: int) -> Iterator[Stats]:
             warming_up = state.step < warmup and phase in ("G", "PL")
             if acting and not warming_up:
                 started = perf_counter()
-                teach(state, acting, stats)
+                try:
+                    teach(state, acting, stats)
+                except Diverged as error:
+                    if not skip or row == ROW:
+                        raise
+                    stats["skipped"] = "; ".join([*filter(None, [stats.get("skipped")]), short(error)])
                 stats[f"time/{phase}"] = perf_counter() - started
 
         if state.step >= warmup:
             sparsify(state)
             average(state)
+        require_weights(state)
+        row = row + 1 if "skipped" in stats else 0
         stats["real_sign"] = float(state.real_sign)
         if state.ada:
             stats["ada_p"] = state.ada.step(state.recipe.batch)
@@ -96,13 +101,13 @@ def acting_at(members: Sequence[Objective], step: int) -> list[Objective]:
 
 def teach(state: State, acting: Sequence[Objective], stats: Stats) -> None:
     """One phase: the weighted losses of the acting objectives, one backward pass for each part of the batch that
-    fits in memory at once, one step of their owner's Adam.
+    fits in memory at once, one step of their owner's Adam. Raises Diverged, and nothing has changed then.
     """
     owner = acting[0].owner
     learners = list(active(state, owner).values())
     thaw(state, owner)
 
-    optimizer = state.optimizers[owner]
+    optimizer, put_back = state.optimizers[owner], remembered(state)
     optimizer.zero_grad(set_to_none=True)
     parts, mine, share = dealt(state, acting)
     losses: dict[str, Tensor] = {}
@@ -120,7 +125,12 @@ def teach(state: State, acting: Sequence[Objective], stats: Stats) -> None:
             state.ada.count(sign, images)
     hold(state, owner)
     norm = gradient_norm(learners)
-    report(state, owner, losses, norm, f".{acting[0].name}" if acting[0].lazy else "", stats)
+    try:
+        report(state, owner, losses, norm, f".{acting[0].name}" if acting[0].lazy else "", stats)
+    except Diverged:
+        put_back()
+        optimizer.zero_grad(set_to_none=True)
+        raise
 
     # Fused Adam raises no tensor's version; a hook of `ops` forgets what was computed from the old weights.
     optimizer.step()
@@ -190,13 +200,7 @@ def report(
     """
     values = {f"{owner}/{name}": float(loss.detach()) for name, loss in losses.items()}
     values[f"{owner}/grad{suffix}"] = float(norm)
-    for name, value in values.items():
-        if value != value or abs(value) == float("inf"):
-            raise Diverged(
-                f"step {state.step}: {name} is {value}: the run has diverged; lower lr "
-                f"({state.recipe.lr:g}) or lr_d ({state.recipe.lr_d:g}), or raise r1_gamma "
-                f"({state.recipe.r1_gamma:g}), with a new --out"
-            )
+    require_numbers(state, owner, values)
     stats |= values
 
 

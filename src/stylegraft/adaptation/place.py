@@ -8,8 +8,10 @@ from pathlib import Path
 
 from stylegraft.errors import StylegraftError
 
-MARKS = (".lock", "config.json", "state.safetensors")  # what a run's folder holds from its first second on
-ROOM = 4  # times the source's file: two states, the old and the new one, of a network in fp32
+SAVED = "state.safetensors"  # what a resume needs
+PREVIOUS = "state.previous.safetensors"  # the same of the save before
+MARKS = (".lock", "config.json", SAVED, PREVIOUS)  # what a run's folder holds from its first second on
+ROOM = 6  # times the source's file: three states, two and the one that is written, of a network in fp32
 
 
 def default_folder(target: str) -> Path:
@@ -19,12 +21,20 @@ def default_folder(target: str) -> Path:
 
 
 def begun(out: Path) -> bool:
-    """Whether a run that can be continued stands there."""
-    return (out / MARKS[-1]).is_file()
+    """Whether a run that can be continued stands there; not one that may not be read."""
+    # Path.is_file raises where the folder may not be read
+    return any(os.path.isfile(out / name) for name in (SAVED, PREVIOUS))  # noqa: PTH113
 
 
 def check_folder(out: Path, source_bytes: int = 0) -> None:
     """Refuse a folder that cannot be made or written, that holds something else, or whose disk is too full."""
+    try:
+        _check(out, source_bytes)
+    except OSError as error:
+        raise StylegraftError(f"--out {out}: cannot be read: {error.strerror or error}") from error
+
+
+def _check(out: Path, source_bytes: int) -> None:
     standing = next(folder for folder in (out, *out.absolute().parents) if folder.exists())
     if not standing.is_dir():
         raise StylegraftError(f"--out {out}: {standing} is a file; expected a folder, or a new name")

@@ -20,12 +20,13 @@ from torch import Tensor
 
 from stylegraft.adaptation import plan as planning
 from stylegraft.adaptation import recipes, stages
+from stylegraft.adaptation.diverged import Diverged, check_way
 from stylegraft.adaptation.folder import Folder, open_folder
 from stylegraft.adaptation.guidance import Guides, prepare
 from stylegraft.adaptation.importance import Stopped
 from stylegraft.adaptation.inputs import judge_of, open_guides, open_images, target_of
 from stylegraft.adaptation.joining import join
-from stylegraft.adaptation.loop import Diverged, Stats, train
+from stylegraft.adaptation.loop import Stats, train
 from stylegraft.adaptation.meeting import agree, meet
 from stylegraft.adaptation.place import begun
 from stylegraft.adaptation.previews import Previews
@@ -102,6 +103,7 @@ def adapt(
     patience: int | None = None,
     keep: str = "last",
     hold_out: int = 0,
+    nonfinite: str = "stop",
     dry_run: bool = False,
     quiet: bool = False,
     progress: Callable[[Stats], None] | None = None,
@@ -118,13 +120,14 @@ def adapt(
     encoders with weights; None takes the first that is here. recipe: None is "nada" for a sentence, "difa" for `image`,
     else "dcl". preset: "paper" or "scaled"; None takes the paper's settings from 256 px on. steps, batch, changes:
     fields of the recipe to change (`cdc=False`). out: the run folder; None writes nothing. every: steps between
-    previews. until ("p_target>=0.9"), floor, patience, keep ("last" or "best"), hold_out: see `rules.Rules`. progress:
-    called with the numbers of each step. observer: looks at the run at steps of its own choice.
+    previews. until ("p_target>=0.9"), floor, patience, keep ("last" or "best"), hold_out: see `rules.Rules`.
+    nonfinite: what a loss or gradient that is not finite does, "stop" the run, or "skip" that update (`loop.train`).
+    progress: called with the numbers of each step. observer: looks at the run at steps of its own choice.
     embedded: what runs that differ in the request alone share (`many.adapt_many`).
 
     The same call continues a run that was stopped; more `steps` extend it. Ctrl-C saves, then raises
     KeyboardInterrupt. Raises StylegraftError for anything that does not fit, before the first step;
-    Diverged when a loss is not finite.
+    Diverged when a number is not finite, the last save as it was.
     """
     asked = {key: value for key, value in (("steps", steps), ("batch", batch)) if value is not None} | changes
     if every is not None and every < 1:
@@ -134,6 +137,7 @@ def adapt(
         raise StylegraftError(
             f"{rules}: judges one domain, and a hypernetwork gives many; expected --steps alone"
         )
+    skip = check_way(nonfinite)
     eyes(rules)  # missing weights are found now
     world = join(device)
     device = world.device
@@ -203,9 +207,13 @@ def adapt(
             )
         return Run(fresh, None, plan=plan)
     if out is None:
-        return _run(source, state, config, pictures, aside, None, rules, every, quiet, progress, observer)
+        return _run(
+            source, state, config, pictures, aside, None, rules, every, skip, quiet, progress, observer
+        )
     with open_folder(Path(out)) as folder:
-        return _run(source, state, config, pictures, aside, folder, rules, every, quiet, progress, observer)
+        return _run(
+            source, state, config, pictures, aside, folder, rules, every, skip, quiet, progress, observer
+        )
 
 
 def _run(
@@ -217,13 +225,14 @@ def _run(
     folder: Folder | None,
     rules: Rules,
     every: int,
+    skip: bool,
     quiet: bool,
     progress: Callable[[Stats], None] | None,
     observer: Observer | None,
 ) -> Run:
     """The life of a run, in order: resume or start, train, save now and then, finish."""
     say = Voice(folder, quiet)
-    resumed = folder is not None and folder.state.is_file()
+    resumed = folder is not None and begun(folder.path)
     warnings = folder.load(state, config) if folder and resumed else []
     introduce(say, source, state, config["space"], pictures)
     for line in warnings:
@@ -247,11 +256,12 @@ def _run(
                     f"warning: torchrun started this run again, and {folder.path} holds no state: it begins anew"
                 )
             folder.start(state, config, pictures.images, aside.images if aside else None)
-            # Before the first step: a full disk is found now, and there is something to resume from.
-            folder.save(state, config)
             if len(pictures):
                 contact_sheet(pictures, folder.path / "targets.png")
                 say(f"the training images as the network sees them: {folder.path / 'targets.png'}")
+            # Before the first step: a full disk is found now, and there is something to resume from. Last, since a run
+            # that has a state is never started again.
+            folder.save(state, config)
     meet(state)
     memory = folder.memory if folder else {}
     kept = folder.best(say) if folder and rules.keep == "best" else None
@@ -272,7 +282,9 @@ def _run(
         if observer and observer.due(state.step):
             observer.look(state, config)
         try:
-            for one in train(state, state.step if ending else state.end):
+            for one in train(state, state.step if ending else state.end, skip):
+                if "skipped" in one:
+                    say(f"an update is left out: {one['skipped']}", aloud=not bar.live)
                 due, fresh = state.step % every == 0, None
                 if watch and due and state.step > state.recipe.warmup:
                     fresh = domain_of(state, config)
@@ -302,11 +314,9 @@ def _run(
             if folder:
                 folder.keep(state, config, domain_of(state, config), kept, hypernetwork_of(state, config))
         except Diverged:
-            if folder and stats:
+            if folder:
                 folder.flush()
-                folder.write(domain_of(state, config), kept, hypernetwork_of(state, config))
-                path = folder.last if kept else folder.domain
-                say(f"kept: {path} as of step {state.step}, and the last saved state")
+                say(f"kept: {folder.path} as it was saved at step {folder.saved}")
             raise
     if reason:
         say(f"stopped at step {state.step} of {state.end}: {reason}")

@@ -26,6 +26,11 @@ from stylegraft.checkpoints.pickles import printable
 from stylegraft.errors import StylegraftError
 from stylegraft.version import __version__
 
+
+class NewerVersion(StylegraftError):
+    """A file of a version that this release does not know yet: whole, and no reason to take another in its place."""
+
+
 _DTYPES = {torch.float16: "F16", torch.float32: "F32"}
 
 
@@ -55,11 +60,16 @@ def to_json(value: Any, what: str) -> str:
         raise StylegraftError(f"{what} cannot be written as JSON: {error}") from error
 
 
-def write(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+def write(
+    path: str | os.PathLike[str],
+    tensors: Mapping[str, Tensor],
+    metadata: Mapping[str, str],
+    previous: str | os.PathLike[str] | None = None,
+) -> None:
     """Write fp16/fp32 tensors and string metadata atomically; equal content gives equal bytes, on every machine.
 
     Tensors stand in the order (widest dtype, name), as the safetensors format asks; metadata is sorted by
-    key.
+    key. previous: where the file that stood there is kept (`atomic.replacing`).
     """
     order = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))
     header: dict[str, Any] = {"__metadata__": {key: metadata[key] for key in sorted(metadata)}}
@@ -89,7 +99,7 @@ def write(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], metadata:
         for name in order:
             yield tensor_bytes(tensors[name])
 
-    write_bytes(path, chunks())
+    write_bytes(path, chunks(), previous)
 
 
 def read(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -133,7 +143,7 @@ def require_format(
         newest = versions[-1]
         if int(version) > newest:
             writer = printable(metadata.get("library_version", "unknown"))
-            raise StylegraftError(
+            raise NewerVersion(
                 f"{shown}: {expected} version {version} was written by a newer stylegraft"
                 f" ({writer}); this one reads up to {newest}: upgrade stylegraft"
             )

@@ -89,6 +89,8 @@ class Options:
     """Which point of the run becomes domain.safetensors; with `best`, the last is kept beside it."""
     hold_out: Annotated[int, arg(metavar="N")] = 0
     """Keep N pictures out of training, to judge p_target by; without, it is judged in folds."""
+    nonfinite: Literal["stop", "skip"] = "stop"
+    """What a NaN or infinite loss or gradient does: `stop` the run, its last save as it was, or `skip` that update."""
     trace: Switch = False
     """Measure quality and diversity at 0, 50, 100, 200, 500, 1000 ... steps, and write a report (docs/traces.md)."""
     reference: Annotated[str | None, arg(metavar="FOLDER", help_behavior_hint="(default: none)")] = None
@@ -164,12 +166,14 @@ def settings(options: Options) -> dict[str, Any]:
         "patience",
         "keep",
         "hold_out",
+        "nonfinite",
     )
     return {name: getattr(options, name) for name in names} | {"guides": options.guide}
 
 
 def checked(options: Options) -> tuple[Recipe, str | None, Path]:
     """The recipe, the target and the folder of one run, once all goes together; torch is not imported yet."""
+    from stylegraft.adaptation.lock import check_free
     from stylegraft.adaptation.place import check_folder, default_folder
     from stylegraft.adaptation.recipes import preset_of, recipe
     from stylegraft.adaptation.request import ask, default_recipe
@@ -212,6 +216,7 @@ def checked(options: Options) -> tuple[Recipe, str | None, Path]:
         check_target(target, options.align)
     if not rank():  # which alone writes
         check_folder(out, 0 if options.dry_run else source.path.stat().st_size)
+        check_free(out)
     check_trace(options)
     return row, target, out
 

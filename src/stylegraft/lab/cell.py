@@ -17,8 +17,8 @@ from typing import Any, Literal
 
 import torch
 
-from stylegraft.adaptation.folder import machine, open_folder, read_stats
-from stylegraft.adaptation.place import check_folder
+from stylegraft.adaptation.folder import machine, make_folder, open_folder, read_stats
+from stylegraft.adaptation.place import PREVIOUS, begun, check_folder
 from stylegraft.adaptation.plan import moving, peak_memory
 from stylegraft.adaptation.run import adapt
 from stylegraft.atomic import write_json
@@ -98,8 +98,7 @@ def work(job: Job, say: Callable[[str], None] = lambda line: None) -> Outcome:
     except StylegraftError as error:
         if why := busy(folder):
             return Outcome(key, "busy", why)
-        begun = (folder / "state.safetensors").is_file()
-        outcome = Outcome(key, "failed" if begun else "refused", str(error), perf_counter() - started)
+        outcome = Outcome(key, "failed" if begun(folder) else "refused", str(error), perf_counter() - started)
         return failed(outcome, folder)
     except Exception as error:
         said = f"{type(error).__name__}: {error}".strip().splitlines()[0]
@@ -117,7 +116,7 @@ def run(job: Job, say: Callable[[str], None]) -> dict[str, Any]:
     shots = target.shots(cell.shots, cell.draw, channels)
     if job.resources.cpu:
         torch.set_num_threads(job.resources.cpu)
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(folder.parent)
     tracer = _tracer(job, say)
     own = reset_peak(job.resources.device)
     started = perf_counter()
@@ -138,7 +137,8 @@ def run(job: Job, say: Callable[[str], None]) -> dict[str, Any]:
     memory = peak_memory(torch.device(job.resources.device)) if own else None
     result = report(job, tracer, shots.names, perf_counter() - started, memory)
     write_json(folder / RESULT, result)
-    failure(folder).unlink(missing_ok=True)
+    for path in (failure(folder), folder / PREVIOUS):  # of a study's many runs, one state each is enough
+        path.unlink(missing_ok=True)
     return result
 
 
@@ -215,7 +215,7 @@ def failed(outcome: Outcome, folder: Path, trace: str = "") -> Outcome:
         "seconds": round(outcome.seconds, 1),
         "trace": trace,
     }
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(folder.parent)
     write_json(failure(folder), told)
     return outcome
 

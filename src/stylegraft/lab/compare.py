@@ -15,10 +15,11 @@ from typing import Any
 
 import torch
 
+from stylegraft.adaptation.folder import make_folder
 from stylegraft.adaptation.plan import duration
 from stylegraft.adaptation.recipes import preset_of, recipe
 from stylegraft.adaptation.run import adapt
-from stylegraft.atomic import write_error, write_text
+from stylegraft.atomic import write_text
 from stylegraft.data.files import few
 from stylegraft.errors import StylegraftError
 from stylegraft.lab.cell import Job, Outcome, failed, source_of
@@ -214,14 +215,17 @@ def run(
     return list(outcomes.values())
 
 
+def is_study(out: Path) -> bool:
+    """Whether a study is, or can be, in this folder: it has the file, or nothing but what a kill left of writing it."""
+    there = out.iterdir() if out.is_dir() else ()
+    return (out / COPY).is_file() or all(path.match(f".{COPY}.*.tmp") for path in there)
+
+
 def _enter(study: Study, out: Path) -> None:
     """Make the study's folder, and write down what is run there."""
-    if out.is_dir() and any(out.iterdir()) and not (out / COPY).is_file():
+    if not is_study(out):
         raise StylegraftError(
             f"--out {out}: holds files that are no study's; choose a new name, or an empty folder"
         )
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise write_error(out, error) from error
+    make_folder(out)
     write_text(out / COPY, study.text)

@@ -15,7 +15,7 @@ from stylegraft.atomic import write_bytes, write_text
 from stylegraft.errors import StylegraftError
 from stylegraft.lab import control
 from stylegraft.lab.cell import Job, Outcome
-from stylegraft.lab.compare import COPY
+from stylegraft.lab.compare import COPY, is_study
 from stylegraft.lab.record import RESULT, place, result_of
 from stylegraft.lab.runners import Runner
 from stylegraft.lab.study import Cell, Study
@@ -36,7 +36,7 @@ def restore(study: Study, cells: Sequence[Cell], folder: Path, out: Path) -> int
 
     What was brought for other settings is taken away, or it would stand in the way of the run.
     """
-    if out.is_dir() and any(out.iterdir()) and not (out / COPY).is_file():
+    if not is_study(out):
         return 0  # no study's folder, which `compare.run` refuses
     count = 0
     for cell in cells:

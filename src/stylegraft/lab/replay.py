@@ -2,7 +2,7 @@
 
 A run is a function of its config and its training images, so nothing else is needed; of the run folder nothing is
 written but trace.jsonl. The training is an ordinary run in RUN/.trace, which is why an interrupted one goes on, and
-that folder is removed at the end.
+that folder is removed at the end. The run itself is locked meanwhile.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import torch
 
 from stylegraft.adaptation.fields import Recipe
 from stylegraft.adaptation.folder import read_stats, training_images
+from stylegraft.adaptation.lock import locked
 from stylegraft.adaptation.run import adapt, judge_of
 from stylegraft.checkpoints.identity import describe_base
 from stylegraft.checkpoints.source import Source
@@ -30,7 +31,10 @@ from stylegraft.lab.report import read_config
 from stylegraft.lab.trace import FILE, WEIGHTS, Tracer, cadence, read_trace
 from stylegraft.sources import SOURCES, load_source
 
-WORK = ".trace"  # the folder of the repeated run, in the run's
+WORK, DONE = (
+    ".trace",
+    ".trace.done",
+)  # the folder of the repeated run, in the run's; its name when it is removed
 
 
 def replay(
@@ -47,9 +51,24 @@ def replay(
     the run stands on, None takes the shipped one of its name.
 
     Raises StylegraftError when the folder is no run or has taken no step of G, for another source, and for a trace
-    that was measured otherwise; KeyboardInterrupt after saving, when stopped.
+    that was measured otherwise, and while another process writes to the run; KeyboardInterrupt after saving, when
+    stopped.
     """
     folder, say = Path(folder), say or (lambda line: print(line, file=sys.stderr, flush=True))
+    read_config(folder)  # before a lock is made where no run is
+    with locked(folder):
+        _replay(folder, settings, source, every, full_at, device, say)
+
+
+def _replay(
+    folder: Path,
+    settings: Settings | None,
+    source: str | Path | Source | None,
+    every: int | None,
+    full_at: Sequence[int],
+    device: str,
+    say: Callable[[str], None],
+) -> None:
     config, stats = read_config(folder), read_stats(folder / "stats.jsonl")
     row = recipe_of(config, folder)
     steps = (stats[-1]["step"] + 1 if stats else 0) - row.warmup
@@ -57,6 +76,8 @@ def replay(
         raise StylegraftError(f"{folder}: G has taken no step in this run yet; let it go on first")
     settings = settings or Settings()
     found, lacks = remaining(folder, cadence(steps, every, full_at), full_at)
+    if not lacks:
+        discard(folder)  # what a kill may have left
     if not lacks and settings == Settings():
         say(f"{folder / FILE}: complete, {found} points")
         return
@@ -85,6 +106,7 @@ def replay(
             out=folder / WORK,
             device=device,
             every=steps + row.warmup,
+            nonfinite="skip" if any("skipped" in one for one in stats) else "stop",
             quiet=True,
             observer=tracer,
         )
@@ -92,7 +114,15 @@ def replay(
         say("stopped and saved; the same command goes on")
         raise
     say(difference(done.domain, folder, base))
-    shutil.rmtree(folder / WORK)
+    discard(folder)
+
+
+def discard(folder: Path) -> None:
+    """Remove the repeated run; under another name first, so that half of it is never taken for a run."""
+    if (folder / WORK).is_dir():
+        shutil.rmtree(folder / DONE, ignore_errors=True)
+        (folder / WORK).rename(folder / DONE)
+    shutil.rmtree(folder / DONE, ignore_errors=True)
 
 
 def remaining(folder: Path, steps: Sequence[int], full_at: Sequence[int]) -> tuple[int, list[int]]:

@@ -60,17 +60,19 @@ def write_report(folder: str | Path) -> Path:
 def read_config(folder: Path) -> dict[str, Any]:
     """A run's config.json; raises StylegraftError when there is none, or it is no run's."""
     path = folder / "config.json"
-    if not path.is_file():
-        raise StylegraftError(
-            f"{folder}: not a run: it has no config.json (a run is what `stylegraft adapt` leaves)"
-        )
     try:
+        if not path.is_file():
+            raise StylegraftError(
+                f"{folder}: not a run: it has no config.json (a run is what `stylegraft adapt` leaves)"
+            )
         config = json.loads(path.read_text(encoding="utf-8"))
         for part, name in (("source", "name"), ("target", "sha256"), ("recipe", "warmup")):
             config[part][name]
         config["space"], config["seed"]
     except (ValueError, KeyError, TypeError) as error:
         raise StylegraftError(f"{path}: damaged: not the config of a run ({error})") from error
+    except OSError as error:
+        raise StylegraftError(f"{path}: cannot be read: {error.strerror or error}") from error
     return config
 
 

@@ -16,6 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from stylegraft.adaptation.place import begun
 from stylegraft.adaptation.rules import FOLDS
 from stylegraft.atomic import write_json, write_text
 from stylegraft.errors import StylegraftError
@@ -130,7 +131,7 @@ def _row(cell: Cell, folder: Path) -> Row:
         return Row(cell, "done", "", result)
     if why := failure_of(folder):
         return Row(cell, why["state"], why["error"])
-    return Row(cell, "unfinished" if (folder / "state.safetensors").is_file() else NOT_MEASURED)
+    return Row(cell, "unfinished" if begun(folder) else NOT_MEASURED)
 
 
 # As numbers

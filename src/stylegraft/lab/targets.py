@@ -23,9 +23,10 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from stylegraft.adaptation.folder import make_folder
 from stylegraft.adaptation.previews import render
 from stylegraft.adaptation.sampling import Draws, seed_of
-from stylegraft.atomic import write_bytes, write_error, write_json
+from stylegraft.atomic import write_bytes, write_json
 from stylegraft.checkpoints.identity import describe_base
 from stylegraft.checkpoints.source import Source
 from stylegraft.data.files import read_pictures
@@ -105,11 +106,8 @@ def prepare(
     folder = out / f"{target.label}-{g.resolution}-{digest[:16]}"
     if (folder / MADE).is_file():
         return opened(folder)
-    try:
-        for part in ("pool", "reference"):
-            (folder / part).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise write_error(folder, error) from error
+    for part in ("pool", "reference"):
+        make_folder(folder / part)
     counts, notes = (_make if target.filter else _copy)(target, source, folder, say)
     write_json(folder / MADE, {**told, **counts, "notes": notes})
     return opened(folder)
