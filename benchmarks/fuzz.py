@@ -38,7 +38,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from fuzz_checkpoints import TooSlow, _late, peak_mb
+from fuzz_checkpoints import _late, peak_mb
 from fuzz_entries import ENTRIES, Begun, Entry
 from fuzz_seeds import Bench
 from heading import RESULTS, ROOT, heading, write
@@ -58,7 +58,9 @@ BEGIN, END = "<!-- bad input -->", "<!-- /bad input -->"
 OTHERS = RESULTS / "fuzz-checkpoints.json"
 
 
-def cases(bench: Bench, entry: Entry, seed: int, name: str, numbers: range, each: Callable[[int, Any], None]) -> None:
+def cases(
+    bench: Bench, entry: Entry, seed: int, name: str, numbers: range, each: Callable[[int, Any], None]
+) -> None:
     """Call `each` with every case of these numbers."""
     if not entry.hypothesis:
         for number in numbers:
@@ -119,7 +121,9 @@ def batch(bench: Bench, entry: Entry, seed: int, name: str, numbers: range, now:
         held = peak_mb() - start
         if held > MOST_MB:
             outcome = "escaped"
-            failures.append({"number": number, "case": repr(case)[:400], "error": f"{held} MB", "at": "memory"})
+            failures.append(
+                {"number": number, "case": repr(case)[:400], "error": f"{held} MB", "at": "memory"}
+            )
         slowest[:] = max(slowest, [took, number])
         peaks[:] = max(peaks, [held, number], key=lambda one: one[0])
         outcomes[outcome] += 1
@@ -135,9 +139,9 @@ def batch(bench: Bench, entry: Entry, seed: int, name: str, numbers: range, now:
 
 def last_of_ours(error: BaseException) -> str:
     """The last line of the package that an error went through."""
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if "stylegraft" in f.filename] or traceback.extract_tb(
-        error.__traceback__
-    )
+    frames = [
+        f for f in traceback.extract_tb(error.__traceback__) if "stylegraft" in f.filename
+    ] or traceback.extract_tb(error.__traceback__)
     return f"{Path(frames[-1].filename).name}:{frames[-1].lineno} {frames[-1].name}" if frames else "?"
 
 
@@ -156,7 +160,9 @@ def in_its_own_process(bench: Bench, entry: Entry, seed: int, name: str, numbers
             resource.setrlimit(resource.RLIMIT_DATA, (used + ROOM, used + ROOM))
             with tempfile.TemporaryDirectory(prefix="fuzz-") as own:
                 os.chdir(own)
-                bench.folder = Path(shutil.copytree(bench.folder, Path(own).resolve() / "bench", symlinks=True))
+                bench.folder = Path(
+                    shutil.copytree(bench.folder, Path(own).resolve() / "bench", symlinks=True)
+                )
                 found = batch(bench, entry, seed, name, numbers, now)
                 os.chdir("/")
             with os.fdopen(into, "w") as file:
@@ -183,7 +189,10 @@ def in_its_own_process(bench: Bench, entry: Entry, seed: int, name: str, numbers
 def sources() -> str:
     """SHA-256 of what reads the cases and of what makes them."""
     sha = hashlib.sha256()
-    for path in [*sorted((ROOT / "src/stylegraft").rglob("*.py")), *sorted((ROOT / "benchmarks").glob("fuzz*.py"))]:
+    for path in [
+        *sorted((ROOT / "src/stylegraft").rglob("*.py")),
+        *sorted((ROOT / "benchmarks").glob("fuzz*.py")),
+    ]:
         sha.update(path.read_bytes())
     return sha.hexdigest()
 
@@ -209,7 +218,9 @@ def rows(result: dict[str, Any]) -> Iterator[tuple[str, int, int, float, int]]:
         yield summed(group, totals)
     if OTHERS.exists():
         told = json.loads(OTHERS.read_text())["readers"].values()
-        known = [one | {"peak_mb": [one["peak_mb"]], "outcomes": {"escaped": len(one["failures"])}} for one in told]
+        known = [
+            one | {"peak_mb": [one["peak_mb"]], "outcomes": {"escaped": len(one["failures"])}} for one in told
+        ]
         yield summed("sources and checkpoints, six readers", known)
 
 
@@ -250,7 +261,9 @@ def kept(path: Path, seed: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--share", type=float, default=1.0, help="of the cases of the table")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--entry", choices=ENTRIES, action="append", help="only this one; may be repeated")
@@ -278,11 +291,19 @@ def main() -> None:
             most = max(1, round(entry.cases * args.share))
             while (total := result["entries"].get(name, {})).get("reached", 0) < most:
                 start = total.get("reached", 0)
-                total = add(total, in_its_own_process(bench, entry, args.seed, name, range(start, min(start + BATCH, most))))
+                total = add(
+                    total,
+                    in_its_own_process(bench, entry, args.seed, name, range(start, min(start + BATCH, most))),
+                )
                 result["entries"][name] = total
                 write(args.out, result)
-            print(f"{name:16} {total['cases']:6} {total['outcomes']} {total['slowest']} {total['peak_mb']}", flush=True)
-    escaped = {f"{f['at']}: {f['error'][:120]}": (n, f) for n, t in result["entries"].items() for f in t["failures"]}
+            print(
+                f"{name:16} {total['cases']:6} {total['outcomes']} {total['slowest']} {total['peak_mb']}",
+                flush=True,
+            )
+    escaped = {
+        f"{f['at']}: {f['error'][:120]}": (n, f) for n, t in result["entries"].items() for f in t["failures"]
+    }
     for what, (name, failure) in escaped.items():
         print(f"{name} {failure['number']}: {what}\n    {failure['case'][:200]}")
     if PAGE.exists() and not args.entry and args.share >= 1:

@@ -8,7 +8,6 @@ import io
 import json
 import multiprocessing.process
 import os
-import re
 import shutil
 import socket
 import subprocess
@@ -22,11 +21,11 @@ from pathlib import Path
 from typing import Any
 
 import fuzz_seeds as seeds
-from fuzz_seeds import ODD, VALUES, Bench, Rng, h
+from fuzz_seeds import ODD, Bench, Rng, h
 from hypothesis import strategies as st
 from PIL import Image
 
-from stylegraft.adaptation.folder import Folder, read_stats, read_tensors
+from stylegraft.adaptation.folder import read_stats
 from stylegraft.adaptation.recipes import recipe
 from stylegraft.adaptation.rules import parse as parse_rules
 from stylegraft.applications.directions import Direction
@@ -85,11 +84,19 @@ def a_picture(bench: Bench, rng: Rng) -> bytes:
         return seeds.png_of(rng.choice((9_000, 10_000)), rng.choice((9_000, 10_000, 11_000)), mode)
     if way < 0.1:
         size = (0, 1, 15, 16, 40, 10_000, 1 << 20, (1 << 31) - 1, 1 << 31)
-        return seeds.png_of(rng.choice(size), rng.choice(size), rng.choice(("L", "RGBA", "I;16")), rng.randrange(3000))
+        return seeds.png_of(
+            rng.choice(size), rng.choice(size), rng.choice(("L", "RGBA", "I;16")), rng.randrange(3000)
+        )
     good = rng.choice(bench.images)
     if way < 0.2 and good[:4] == b"\x89PNG":
-        kind = rng.choice((b"tEXt", b"zTXt", b"iCCP", b"eXIf", b"PLTE", b"tRNS", b"acTL", b"fcTL", b"gAMA", b"IDAT"))
-        return good[:33] + seeds.chunk(kind, rng.choice((b"", rng.randbytes(20), b"a\0\0" + bytes(90)))) + good[33:]
+        kind = rng.choice(
+            (b"tEXt", b"zTXt", b"iCCP", b"eXIf", b"PLTE", b"tRNS", b"acTL", b"fcTL", b"gAMA", b"IDAT")
+        )
+        return (
+            good[:33]
+            + seeds.chunk(kind, rng.choice((b"", rng.randbytes(20), b"a\0\0" + bytes(90))))
+            + good[33:]
+        )
     return seeds.spoilt_bytes(rng, good)
 
 
@@ -134,9 +141,16 @@ def unzip(bench: Bench, data: bytes) -> None:
 def a_folder(bench: Bench, rng: Rng) -> list[tuple[str, str, bytes]]:
     """(kind, name, content) of what lies in a folder."""
     kinds = ("file", "file", "file", "folder", "link", "loop", "pipe", "run", "bytes")
-    names = [*(n for n in NAMES if n and "/" not in n and "\0" not in n and n != "."), *(f"{i}.png" for i in range(9))]
+    names = [
+        *(n for n in NAMES if n and "/" not in n and "\0" not in n and n != "."),
+        *(f"{i}.png" for i in range(9)),
+    ]
     return [
-        (rng.choice(kinds), rng.choice(names)[:200], rng.choice((rng.choice(bench.images), b"", a_picture(bench, rng))))
+        (
+            rng.choice(kinds),
+            rng.choice(names)[:200],
+            rng.choice((rng.choice(bench.images), b"", a_picture(bench, rng))),
+        )
         for _ in range(rng.randrange(5))
     ]
 
@@ -201,7 +215,11 @@ def plan_study(bench: Bench, text: str) -> None:
 def some_keys(bench: Bench, rng: Rng) -> str:
     """A morph with lines and values changed; at times a very long one."""
     if rng.random() < 0.01:
-        return seeds.KEYS + "".join(f"[[keys]]\nat = {9 + i}\n" for i in range(3000)) + rng.choice(("x = 1", "at = 1", ""))
+        return (
+            seeds.KEYS
+            + "".join(f"[[keys]]\nat = {9 + i}\n" for i in range(3000))
+            + rng.choice(("x = 1", "at = 1", ""))
+        )
     return seeds.spoilt_text(rng, seeds.KEYS)
 
 
@@ -218,7 +236,9 @@ def toml_texts(bench: Bench) -> st.SearchStrategy[str]:
     leaf = st.one_of(st.integers(-5, 10**12), st.floats(), st.booleans(), st.text(max_size=8), st.sampled_from(words),
                      st.sampled_from(("pencil", "dcl", "all", "own", "toy.safetensors", "full", "made:oil")))  # fmt: skip
     tree = st.recursive(
-        leaf, lambda t: st.lists(t, max_size=3) | st.dictionaries(st.sampled_from(words), t, max_size=3), max_leaves=8
+        leaf,
+        lambda t: st.lists(t, max_size=3) | st.dictionaries(st.sampled_from(words), t, max_size=3),
+        max_leaves=8,
     )
     return st.dictionaries(st.sampled_from(words), tree, min_size=1, max_size=7).map(toml_of)
 
@@ -276,7 +296,11 @@ def told(*words: str) -> str:
 def one_line(text: str) -> bool:
     """Whether a refusal is its one line; what was said before it are notes and progress."""
     lines = text.splitlines()
-    return bool(lines) and lines[-1].startswith("error: ") and sum(one.startswith("error: ") for one in lines) == 1
+    return (
+        bool(lines)
+        and lines[-1].startswith("error: ")
+        and sum(one.startswith("error: ") for one in lines) == 1
+    )
 
 
 def ours(name: str, texts: tuple[str, ...], load: Callable[[Path, Bench], object]) -> tuple[Any, Any]:
@@ -520,8 +544,21 @@ POSTS: dict[str, tuple[Any, ...]] = {
     "/api/delete": ({"path": "gone.safetensors"},),
 }  # fmt: skip
 GETS = tuple(path for method, path, _ in ROUTES if method == "GET")
-PATHS = ("domain0.safetensors", "toy.safetensors", "run", "study", "pictures/set", "codes.safetensors", "../secret.txt",
-         "%2e%2e/secret.txt", "..%2fsecret.txt", "/etc/passwd", "run/../../secret.txt", "ws/../secret.txt", ".studio")
+PATHS = (
+    "domain0.safetensors",
+    "toy.safetensors",
+    "run",
+    "study",
+    "pictures/set",
+    "codes.safetensors",
+    "../secret.txt",
+    "%2e%2e/secret.txt",
+    "..%2fsecret.txt",
+    "/etc/passwd",
+    "run/../../secret.txt",
+    "ws/../secret.txt",
+    ".studio",
+)
 
 
 def a_post(bench: Bench, rng: Rng) -> tuple[str, str, bytes]:
@@ -531,7 +568,11 @@ def a_post(bench: Bench, rng: Rng) -> tuple[str, str, bytes]:
     if rng.random() < 0.15:
         return "POST", path, seeds.spoilt_bytes(rng, json.dumps(good).encode())
     if rng.random() < 0.02:
-        return "POST", path, rng.choice((b"[" * 50_000, b"{" * 9, b"\xff", b"1" * 9000, b'{"a":' * 3000, b"x" * (1 << 21)))
+        return (
+            "POST",
+            path,
+            rng.choice((b"[" * 50_000, b"{" * 9, b"\xff", b"1" * 9000, b'{"a":' * 3000, b"x" * (1 << 21))),
+        )
     return "POST", path, json.dumps(seeds.spoilt_json(rng, good, rng.choice((0.05, 0.15, 0.4)))).encode()
 
 
@@ -552,10 +593,14 @@ def any_json(bench: Bench) -> st.SearchStrategy[tuple[str, str, bytes]]:
     texts = st.text(max_size=9) | st.sampled_from(PATHS)
     leaf = st.none() | st.booleans() | st.integers() | st.floats() | texts
     tree = st.recursive(
-        leaf, lambda t: st.lists(t, max_size=3) | st.dictionaries(st.sampled_from(names) | texts, t, max_size=3), max_leaves=9
+        leaf,
+        lambda t: st.lists(t, max_size=3) | st.dictionaries(st.sampled_from(names) | texts, t, max_size=3),
+        max_leaves=9,
     )
     bodies = st.dictionaries(st.sampled_from(names), tree, max_size=8)
-    return st.tuples(st.just("POST"), st.sampled_from(sorted(POSTS)), bodies.map(lambda told: json.dumps(told).encode()))
+    return st.tuples(
+        st.just("POST"), st.sampled_from(sorted(POSTS)), bodies.map(lambda told: json.dumps(told).encode())
+    )
 
 
 def no_children(bench: Bench) -> None:
@@ -606,7 +651,17 @@ def some_headers(bench: Bench) -> st.SearchStrategy[Any]:
         ("127.0.0.1:7860", "[::1]:7860", "http://127.0.0.1:7860", "http://[", "http://[::1", "null", "1" * 5000, "²", "-1",
          "stylegraft-studio=secret", "stylegraft-studio=\xff", "same-origin", "cross-site", "a" * 9000)
     )  # fmt: skip
-    names = ("host", "origin", "sec-fetch-site", "x-studio", "content-length", "cookie", "range", "accept", "connection")
+    names = (
+        "host",
+        "origin",
+        "sec-fetch-site",
+        "x-studio",
+        "content-length",
+        "cookie",
+        "range",
+        "accept",
+        "connection",
+    )
     return st.tuples(
         st.sampled_from(("GET", "POST", "PUT", "x")), st.dictionaries(st.sampled_from(names), texts, max_size=6),
         st.none() | st.just("secret"), texts,
@@ -652,7 +707,11 @@ def expressions(bench: Bench, rng: Rng) -> tuple[str, str]:
     text = rng.choice(good[kind])
     for _ in range(rng.choice((1, 1, 2, 4))):
         at = rng.randrange(len(text) + 1)
-        text = text[:at] + rng.choice((*"+*@.:,-=>on 0123456789abcxyz()[]é١\n", *ODD)) + text[at + rng.randrange(3) :]
+        text = (
+            text[:at]
+            + rng.choice((*"+*@.:,-=>on 0123456789abcxyz()[]é١\n", *ODD))
+            + text[at + rng.randrange(3) :]
+        )
     return kind, text[:9000]
 
 

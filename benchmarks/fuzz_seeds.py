@@ -22,6 +22,8 @@ import hostile_files as h
 import safetensors.torch
 import torch
 from PIL import Image
+from tests.conftest import TOY_DISCRIMINATOR, TOY_GENERATOR
+from tests.toys import random_domain
 
 from stylegraft.adaptation.run import adapt
 from stylegraft.applications import latents
@@ -33,8 +35,6 @@ from stylegraft.domains.pruning import prune
 from stylegraft.domains.spaces import count
 from stylegraft.networks.discriminator import build_discriminator
 from stylegraft.networks.generator import build_generator
-from tests.conftest import TOY_DISCRIMINATOR, TOY_GENERATOR
-from tests.toys import random_domain
 
 Rng = random.Random
 SPACES = ("stylespace", "affine-light+", "hdn", "rank-1", "singular-values", "w-offset")
@@ -77,7 +77,9 @@ def spoilt_text(rng: Rng, text: str) -> str:
             k = rng.randrange(len(lines[at]))
             lines[at] = lines[at][:k] + rng.choice("[]{}=\"'\\#\x00\x7fé0\ud800") + lines[at][k + 1 :]
         elif way == 6:
-            lines.insert(at, f"{rng.choice(('x', 'seeds', 'keys', 'name', 'at', 'waves'))} = {toml_value(rng)}")
+            lines.insert(
+                at, f"{rng.choice(('x', 'seeds', 'keys', 'name', 'at', 'waves'))} = {toml_value(rng)}"
+            )
         elif way == 7:
             lines[at] = lines[at].replace("1", str(rng.choice((10**9, 0, -1, 2**64)))).replace("2", "nan")
         else:
@@ -120,7 +122,9 @@ def spoilt_bytes(rng: Rng, good: bytes) -> bytes:
     return h.changed(good, h.some_steps(rng))
 
 
-def with_texts(data: bytes, change: Callable[[dict[str, Any]], dict[str, Any]], texts: Sequence[str]) -> bytes:
+def with_texts(
+    data: bytes, change: Callable[[dict[str, Any]], dict[str, Any]], texts: Sequence[str]
+) -> bytes:
     """A file of ours whose JSON texts are changed, under a digest that fits."""
     tensors, metadata = parts_of(data)
     for key in texts:
@@ -164,7 +168,9 @@ def spoilt_ours(rng: Rng, data: bytes, texts: Sequence[str]) -> bytes:
             tensor.reshape(-1), tensor[None], tensor[:1], tensor[:0], tensor.half(), tensor.double(), tensor * torch.nan,
             tensor * 1e38 * 1e38, torch.zeros(()), tensor.expand(2, *tensor.shape), tensor.to(torch.int64), tensor * 1e30,
         ]  # fmt: skip
-        other = rng.choice((name, name, name.replace("b4", "b99"), name + "x", "x", name.replace("dense", "lowrank")))
+        other = rng.choice(
+            (name, name, name.replace("b4", "b99"), name + "x", "x", name.replace("dense", "lowrank"))
+        )
         if rng.random() < 0.9:
             tensors[other] = rng.choice(kinds).contiguous()
     try:
@@ -175,7 +181,14 @@ def spoilt_ours(rng: Rng, data: bytes, texts: Sequence[str]) -> bytes:
 
 def png_of(width: int, height: int, mode: str = "L", zeros: int | None = None) -> bytes:
     """A PNG of one colour, of any announced size, with so many bytes of zeros inside."""
-    kinds = {"L": (0, 8, 1), "RGB": (2, 8, 3), "LA": (4, 8, 2), "RGBA": (6, 8, 4), "I;16": (0, 16, 2), "1": (0, 1, 0)}
+    kinds = {
+        "L": (0, 8, 1),
+        "RGB": (2, 8, 3),
+        "LA": (4, 8, 2),
+        "RGBA": (6, 8, 4),
+        "I;16": (0, 16, 2),
+        "1": (0, 1, 0),
+    }
     colour, depth, size = kinds[mode]
     packer = zlib.compressobj(1)
     total = height * (1 + (width * size or -(-width // 8))) if zeros is None else zeros
@@ -244,7 +257,9 @@ class Bench:
         (folder / "runs").mkdir()
         (folder / "run" / "trace.jsonl").write_text(TRACE)
         (folder / "study").mkdir()
-        (folder / "study" / "study.toml").write_text(STUDY.replace('"toy.', '"../toy.').replace('"pict', '"../pict'))
+        (folder / "study" / "study.toml").write_text(
+            STUDY.replace('"toy.', '"../toy.').replace('"pict', '"../pict')
+        )
         (folder / "study" / "results.json").write_text(json.dumps(RESULTS))
 
     def _images(self) -> list[bytes]:
@@ -363,11 +378,17 @@ a.png,5,6,14,6.5
 b.jpg,4,8,15,7
 """
 
-POINT = {"step": 0, "weights": "ema", "p_target-effnet-lite0": 0.2, "intra-lpips-vgg@64/200": 0.5, "clusters": [2, 2]}
+POINT = {
+    "step": 0,
+    "weights": "ema",
+    "p_target-effnet-lite0": 0.2,
+    "intra-lpips-vgg@64/200": 0.5,
+    "clusters": [2, 2],
+}
 HEADER = {
-    "format": "stylegraft-trace", "version": 1, "notes": [], "source": {"p_target-effnet-lite0": 0.1},
+    "format": "stylegraft-trace", "version": 1, "notes": {}, "source": {"p_target-effnet-lite0": 0.1},
     "run": {key: {} for key in ("source", "discriminator", "target", "recipe", "space", "seed")},
-    "metrics": {"quality": "p_target-effnet-lite0", "diversity": "intra-lpips-vgg@64/200"},
+    "metrics": {"quality": "p_target-effnet-lite0", "diversity": "intra-lpips-vgg@64/200"}, "full": "intra-lpips-vgg@256/1000",
     "anchors": {"p_real": 0.9, "p_source": 0.1, "accuracy": 0.9, "calibration": 0.1}, "panel": {"samples": 200},
     "machine": {"device": "cpu"},
 }  # fmt: skip

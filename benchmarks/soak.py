@@ -105,7 +105,10 @@ def main() -> None:
                 "threads_alive": threading.active_count(), "open_files": len(os.listdir("/proc/self/fd"))}  # fmt: skip
         mib = [[at, round(size / MIB, 1)] for at, size in points]
         write(args.out, result | told | {"cpu_seconds": round(time.process_time()), "held_mib": mib})
-        print(f"cycle {len(points):5} minute {points[-1][0]:7.2f} {mib[-1][1]:8.1f} MiB {used:5.1f} s", flush=True)
+        print(
+            f"cycle {len(points):5} minute {points[-1][0]:7.2f} {mib[-1][1]:8.1f} MiB {used:5.1f} s",
+            flush=True,
+        )
         time.sleep(max(0.0, used / args.share - took))
     print({key: told[key] for key in ("cycles", "flat", "drift", "tenths_mib") if key in told})
     sys.exit(not told["flat"])

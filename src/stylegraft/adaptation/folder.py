@@ -34,6 +34,7 @@ from stylegraft.adaptation.state import State
 from stylegraft.atomic import write_error, write_json, write_text
 from stylegraft.checkpoints import headers, tensorfile
 from stylegraft.data.pixels import to_float
+from stylegraft.data.texts import values_of
 from stylegraft.domains.domain import Domain
 from stylegraft.domains.hypernet import FILE, Hypernetwork
 from stylegraft.errors import StylegraftError
@@ -180,13 +181,16 @@ class Folder:
         numbers = headers.from_json(texts["numbers"], self.state, "its numbers")
         self.memory = numbers.get("watch", {})
         try:
-            unpack(state, tensors, numbers)
+            with values_of(self.state):
+                unpack(state, tensors, numbers)
         except StylegraftError as error:
             raise StylegraftError(f"{self.state}: {error}") from error
-        state.images = to_float(read_tensors(self.targets, TARGETS)[0]["images"]).to(state.device)
+        with values_of(self.targets):
+            state.images = to_float(read_tensors(self.targets, TARGETS)[0]["images"]).to(state.device)
+        with values_of(self.state):
+            sessions, then, now = saved["sessions"], dict(saved["sessions"][-1]), machine(state.device)
         self._keep_lines(state.step)
-        self._enter(state, config, saved["sessions"])
-        then, now = saved["sessions"][-1], machine(state.device)
+        self._enter(state, config, sessions)
         odd = [f"{key} {then.get(key)} -> {now[key]}" for key in now if then.get(key) != now[key]]
         return (
             [f"resumed on another machine setting ({'; '.join(odd)}): equality is no longer bit for bit"]
@@ -318,9 +322,9 @@ def read_stats(path: Path) -> list[dict[str, Any]]:
     """The numbers of every step in a stats.jsonl, in order; a line that a kill cut short is left out."""
     found = []
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else ():
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, RecursionError):
             found.append(json.loads(line))
-    return [one for one in found if isinstance(one, dict) and "step" in one]
+    return [one for one in found if isinstance(one, dict) and type(one.get("step")) is int]
 
 
 def training_images(run: Path) -> Tensor:
