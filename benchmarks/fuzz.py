@@ -7,7 +7,8 @@ memory.
 
 The entries are a table in `fuzz_entries.py`. A case follows from (seed, entry, number); those of hypothesis from (seed,
 entry, batch), and a failure holds what it was. Batches run in processes of their own, under a limit of memory and a
-watchdog; what is done is kept in the result file, and the same command goes on from there unless the code has changed.
+watchdog; what is done is kept in the result file, and the same command goes on from there. Each entry holds the SHA-256
+of the code that it was tried on; `--entry` tries one anew where that has changed.
 Files of networks have a fuzzer of their own, `fuzz_checkpoints.py`, whose result is a row of the table. Writes
 benchmarks/results/fuzz.json and the part "Bad input" of docs/reliability.md, and leaves with 1 if anything escaped.
 """
@@ -206,6 +207,7 @@ def add(total: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
         "slowest": max(total.get("slowest", [0.0, 0]), found["slowest"]),
         "peak_mb": max(total.get("peak_mb", [0, 0]), found["peak_mb"]),
         "failures": total.get("failures", []) + found["failures"],
+        "sources_sha256": total.get("sources_sha256"),
     }
 
 
@@ -253,11 +255,10 @@ def page(result: dict[str, Any]) -> None:
 
 
 def kept(path: Path, seed: int) -> dict[str, Any]:
-    """What was done by the same code and seed, or a fresh result."""
+    """What was done with the same seed, or a fresh result."""
     result = json.loads(path.read_text()) if path.exists() else {}
-    if (result.get("seed"), result.get("sources_sha256")) == (seed, sources()):
-        return result
-    return heading() | {"seed": seed, "sources_sha256": sources(), "entries": {}}
+    same = result.get("seed") == seed
+    return heading() | {"seed": seed, "entries": result["entries"] if same else {}}
 
 
 def main() -> None:
@@ -285,17 +286,19 @@ def main() -> None:
                 print(name, repr(case)[:3000], flush=True)
                 print(tried(bench, ENTRIES[name], case), flush=True)
             os._exit(0)  # the studio's threads need not be waited for
-        result = kept(args.out, args.seed)
+        result, code = kept(args.out, args.seed), sources()
         for name in args.entry or ENTRIES:
             entry = ENTRIES[name]
             most = max(1, round(entry.cases * args.share))
-            while (total := result["entries"].get(name, {})).get("reached", 0) < most:
-                start = total.get("reached", 0)
+            total = result["entries"].get(name, {})
+            if total.get("sources_sha256") != code and (args.entry or total.get("reached", 0) < most):
+                total = {}
+            while (start := total.get("reached", 0)) < most:
                 total = add(
                     total,
                     in_its_own_process(bench, entry, args.seed, name, range(start, min(start + BATCH, most))),
                 )
-                result["entries"][name] = total
+                result["entries"][name] = total | {"sources_sha256": code}
                 write(args.out, result)
             print(
                 f"{name:16} {total['cases']:6} {total['outcomes']} {total['slowest']} {total['peak_mb']}",

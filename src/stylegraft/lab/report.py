@@ -39,8 +39,7 @@ def write_report(folder: str | Path) -> Path:
     config, stats = read_config(folder), read_stats(folder / "stats.jsonl")
     trace = read_trace(folder) if (folder / FILE).is_file() else None
     with values_of(folder):
-        html = _page(folder, config, stats, trace)
-    write_text(folder / REPORT, html)
+        write_text(folder / REPORT, _page(folder, config, stats, trace))
     return folder / REPORT
 
 
