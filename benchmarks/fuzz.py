@@ -171,7 +171,7 @@ def in_its_own_process(bench: Bench, entry: Entry, seed: int, name: str, numbers
             status = 0
         except BaseException:
             traceback.print_exc()
-        os._exit(status)
+        os._exit(status)  # 1 too where the watchdog ends a case
     os.close(into)
     with os.fdopen(result) as file:
         text = file.read()
