@@ -13,6 +13,7 @@ Files of networks have a fuzzer of their own, `fuzz_checkpoints.py`, whose resul
 benchmarks/results/fuzz.json and the part "Bad input" of docs/reliability.md, and leaves with 1 if anything escaped.
 """
 
+# ruff: noqa: E501
 from __future__ import annotations
 
 import argparse

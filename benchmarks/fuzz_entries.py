@@ -1,5 +1,6 @@
 """The table of public entries that `fuzz.py` tries: what a case is made from, and what reads it."""
 
+# ruff: noqa: E501
 from __future__ import annotations
 
 import contextlib
@@ -121,10 +122,16 @@ def a_zip(bench: Bench, rng: Rng) -> bytes:
         return seeds.zipped([("a.png", bytes(rng.choice((30, 300)) << 20))], rng.choice(methods[1:]))
     if way < 0.005:
         return seeds.zipped([(f"{i}.png", b"") for i in range(20_001)])
-    names = NAMES if rng.random() < 0.6 else ("a.png", "b.jpg", "a/b.png", "a/c.png", "x.txt", "__MACOSX/a.png")
+    names = (
+        NAMES if rng.random() < 0.6 else ("a.png", "b.jpg", "a/b.png", "a/c.png", "x.txt", "__MACOSX/a.png")
+    )
     members = [(rng.choice(names), rng.choice(bench.images)) for _ in range(rng.choice((0, 1, 2, 4)))]
     members += [(f"x{i}.png", bench.images[0]) for i in range(rng.randrange(3))]
-    data = seeds.zipped(members, rng.choice((*methods, *[zipfile.ZIP_DEFLATED] * 6)), rng.choice((*[0] * 9, 0o120777, 0o40755)))
+    data = seeds.zipped(
+        members,
+        rng.choice((*methods, *[zipfile.ZIP_DEFLATED] * 6)),
+        rng.choice((*[0] * 9, 0o120777, 0o40755)),
+    )
     if way < 0.35:
         return data
     data = seeds.spoilt_bytes(rng, data)

@@ -1,5 +1,6 @@
 """What `fuzz.py` begins with: honest files of every kind, made once, and the ways in which they are spoilt."""
 
+# ruff: noqa: E501, E402
 from __future__ import annotations
 
 import copy
@@ -18,23 +19,23 @@ from typing import Any
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "checkpoints")]
 
-import hostile_files as h  # noqa: E402
-import safetensors.torch  # noqa: E402
-import torch  # noqa: E402
-from PIL import Image  # noqa: E402
-from tests.conftest import TOY_DISCRIMINATOR, TOY_GENERATOR  # noqa: E402
-from tests.toys import random_domain  # noqa: E402
+import hostile_files as h
+import safetensors.torch
+import torch
+from PIL import Image
+from tests.conftest import TOY_DISCRIMINATOR, TOY_GENERATOR
+from tests.toys import random_domain
 
-from stylegraft.adaptation.run import adapt  # noqa: E402
-from stylegraft.applications import latents  # noqa: E402
-from stylegraft.applications.directions import channel, sefa  # noqa: E402
-from stylegraft.checkpoints import Source, describe_base, save_source, tensorfile  # noqa: E402
-from stylegraft.domains import Domain  # noqa: E402
-from stylegraft.domains.hypernet import Hypernet, Hypernetwork  # noqa: E402
-from stylegraft.domains.pruning import prune  # noqa: E402
-from stylegraft.domains.spaces import count  # noqa: E402
-from stylegraft.networks.discriminator import build_discriminator  # noqa: E402
-from stylegraft.networks.generator import build_generator  # noqa: E402
+from stylegraft.adaptation.run import adapt
+from stylegraft.applications import latents
+from stylegraft.applications.directions import channel, sefa
+from stylegraft.checkpoints import Source, describe_base, save_source, tensorfile
+from stylegraft.domains import Domain
+from stylegraft.domains.hypernet import Hypernet, Hypernetwork
+from stylegraft.domains.pruning import prune
+from stylegraft.domains.spaces import count
+from stylegraft.networks.discriminator import build_discriminator
+from stylegraft.networks.generator import build_generator
 
 Rng = random.Random
 SPACES = ("stylespace", "affine-light+", "hdn", "rank-1", "singular-values", "w-offset")

@@ -10,6 +10,7 @@ cycles it sleeps, so that it takes at most SHARE of a core. Writes benchmarks/re
 with 1 if memory was not flat.
 """
 
+# ruff: noqa: E501, PTH208
 from __future__ import annotations
 
 import argparse
