@@ -392,8 +392,8 @@ def poison(steps: set[int], owner: str, what: float, gradient: bool) -> None:
     """Losses (or a gradient) of some steps are not finite."""
     kept = loop.backward
 
-    def spoilt(state: Any, acting: Any, part: Any) -> Any:
-        losses, signs = kept(state, acting, part)
+    def spoilt(state: Any, acting: Any, *part: Any) -> Any:
+        losses, signs = kept(state, acting, *part)
         if state.step in steps and acting[0].owner == owner:
             if gradient:
                 next(iter(state.learners[owner].values())).grad.fill_(what)

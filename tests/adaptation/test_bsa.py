@@ -14,10 +14,11 @@ from stylegraft.adaptation.keeping import pack, unpack
 from stylegraft.adaptation.loop import train
 from stylegraft.adaptation.memory import on_meta, step_memory
 from stylegraft.adaptation.objectives import bsa, objectives
+from stylegraft.adaptation.outcome import domain_of
 from stylegraft.adaptation.plan import describe
 from stylegraft.adaptation.progress import numbers
 from stylegraft.adaptation.recipes import PAPER, recipe
-from stylegraft.adaptation.run import adapt, domain_of
+from stylegraft.adaptation.run import adapt
 from stylegraft.adaptation.sampling import data_order
 from stylegraft.adaptation.state import State, begin
 from stylegraft.adaptation.views import Views

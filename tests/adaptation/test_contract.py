@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from stylegraft.adaptation import stages
 from stylegraft.adaptation.keeping import pack, unpack
 from stylegraft.adaptation.loop import train
+from stylegraft.adaptation.outcome import domain_of
 from stylegraft.adaptation.recipes import PAPER
-from stylegraft.adaptation.run import domain_of
 from stylegraft.adaptation.state import State, begin
 from stylegraft.checkpoints.identity import describe_base
 from stylegraft.domains import SPACES, Adapted, Domain, resolve

@@ -27,8 +27,8 @@ def poison(monkeypatch, steps, owner="G", what=float("nan"), gradient=False):
     """Losses (or gradients alone) of some steps are not finite."""
     kept = loop.backward
 
-    def spoiled(state, acting, part):
-        losses, signs = kept(state, acting, part)
+    def spoiled(state, acting, part, share):
+        losses, signs = kept(state, acting, part, share)
         if state.step in steps and acting[0].owner == owner:
             if gradient:
                 next(iter(state.learners[owner].values())).grad.fill_(what)

@@ -18,10 +18,11 @@ import pytest
 import torch
 from PIL import Image
 
-from stylegraft.adaptation.folder import compare, open_folder
+from stylegraft.adaptation.folder import open_folder
 from stylegraft.adaptation.lock import check_free
 from stylegraft.adaptation.recipes import recipe
 from stylegraft.adaptation.run import adapt
+from stylegraft.adaptation.sameness import compare
 from stylegraft.checkpoints import Source, tensorfile
 from stylegraft.data.blazeface import Face
 from stylegraft.data.images import load_images

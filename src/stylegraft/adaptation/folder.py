@@ -20,7 +20,7 @@ import contextlib
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,14 +28,15 @@ import torch
 from torch import Tensor
 
 from stylegraft.adaptation.diverged import require_state
-from stylegraft.adaptation.fields import Recipe
 from stylegraft.adaptation.keeping import pack, unpack
 from stylegraft.adaptation.lock import locked
 from stylegraft.adaptation.place import PREVIOUS, SAVED, check_folder
+from stylegraft.adaptation.sameness import compare, setting
 from stylegraft.adaptation.state import State
 from stylegraft.atomic import write_error, write_json, write_text
 from stylegraft.checkpoints import headers, tensorfile
 from stylegraft.data.pixels import to_float
+from stylegraft.data.texts import ODD, values_of
 from stylegraft.domains.domain import Domain
 from stylegraft.domains.hypernet import FILE, Hypernetwork
 from stylegraft.errors import StylegraftError, plain
@@ -43,11 +44,6 @@ from stylegraft.version import __version__
 
 STATE, TARGETS = "stylegraft-run", "stylegraft-targets"  # formats of the two files
 VERSIONS = range(1, 2)
-FREE = ("preset", "paper", "steps")  # recipe fields that may differ on resume: they change no step
-IDENTITY = {
-    "source": ("fingerprint", "sha256"),
-    "target": ("count", "align", "sha256", "held_out", "text", "texts", "from_text"),
-}  # names may change
 
 
 @dataclass
@@ -196,15 +192,16 @@ class Folder:
         self.memory = numbers.get("watch", {})
         try:
             unpack(state, tensors, numbers)
-        except (StylegraftError, KeyError) as error:
-            lacks = f"saved state: {error} is missing" if isinstance(error, KeyError) else error
-            raise StylegraftError(f"{self.state}: {lacks}{_writer(texts)}") from error
+        except (StylegraftError, *ODD) as error:
+            raise StylegraftError(f"{self.state}: {_lack(error)}{_writer(texts)}") from error
         self.saved = state.step
-        state.images = to_float(read_tensors(self.targets, TARGETS)[0]["images"]).to(state.device)
+        with values_of(self.targets):
+            state.images = to_float(read_tensors(self.targets, TARGETS)[0]["images"]).to(state.device)
         self._keep_lines(state.step)
-        sessions = saved.get("sessions", [])
+        with values_of(self.state):
+            sessions = saved.get("sessions", [])
+            then, now = {"processes": 1} | (sessions or [{}])[-1], setting(state)
         self._enter(state, config, sessions)
-        then, now = {"processes": 1} | (sessions or [{}])[-1], setting(state)
         odd = [f"{key} {then.get(key)} -> {now[key]}" for key in now if then.get(key) != now[key]]
         if odd:
             warnings.append(
@@ -293,57 +290,13 @@ def remove(path: Path) -> None:
         raise write_error(path, error) from error
 
 
-def setting(state: State) -> dict[str, Any]:
-    """What bit-equality depends on beside the config."""
-    return machine(state.device) | {"processes": state.world.size}
-
-
-def machine(device: torch.device) -> dict[str, Any]:
-    """The same of one process."""
-    return {
-        "device": str(device),
-        "torch": str(torch.__version__),
-        "threads": torch.get_num_threads(),
-        "cpu": torch.backends.cpu.get_cpu_capability(),
-        **({"gpu": torch.cuda.get_device_name(device)} if device.type == "cuda" else {}),
-    }
-
-
-# What a run did that was started before a key of its config had a name.
-UNNAMED: dict[str, dict[str, Any]] = {
-    "target": {"held_out": 0},
-    "recipe": {one.name: one.default for one in fields(Recipe)},
-}
-
-
-def compare(path: Path, saved: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
-    """Refuse to continue a run under another config; the line names the first field that differs."""
-    if found := differing(saved, asked):
-        _refuse(path, *found)
-
-
-def differing(saved: Mapping[str, Any], asked: Mapping[str, Any]) -> tuple[str, Any, Any] | None:
-    """The first field in which two configs ask for different runs, and what they say of it."""
-    for name in ("source", "discriminator", "target", "recipe", "space", "seed", "guides"):
-        before, now = saved.get(name), asked.get(name)
-        if not isinstance(now, dict):
-            if before != now:
-                before, now = (_named(one) if name == "guides" else one for one in (before, now))
-                return name, before, now
-            continue
-        before = before if isinstance(before, dict) else {}
-        for key in IDENTITY.get(name, [key for key in now if key not in FREE]):
-            was = before.get(key, UNNAMED.get(name, {}).get(key))
-            if was != now.get(key):
-                return f"{name}.{key}", was, now.get(key)
-    return None
-
-
-def _refuse(path: Path, name: str, before: Any, now: Any) -> None:
-    raise StylegraftError(
-        f"{path}: this run was started with {name} = {before!r}, the command now asks for {now!r}; "
-        "repeat the first command to continue it, or choose another --out"
-    )
+def _lack(error: Exception) -> str:
+    """What does not fit in a saved state."""
+    if isinstance(error, StylegraftError):
+        return str(error)
+    if isinstance(error, KeyError):
+        return f"saved state: {error} is missing"
+    return f"saved state: damaged or edited: a value is not what stylegraft writes ({error})"
 
 
 def _writer(texts: Mapping[str, str]) -> str:
@@ -355,12 +308,6 @@ def _writer(texts: Mapping[str, str]) -> str:
     return f" (stylegraft {plain(by)} wrote it, this is {__version__}: {ways})"
 
 
-def _named(guides: Sequence[Mapping[str, Any]] | None) -> str:
-    return (
-        ", ".join(f"{one['name']} {one['digest'][:12]}={one['weight']:g}" for one in guides or ()) or "none"
-    )
-
-
 def _short(value: Any) -> Any:
     return float(f"{value:.6g}") if isinstance(value, float) else value
 
@@ -369,9 +316,9 @@ def read_stats(path: Path) -> list[dict[str, Any]]:
     """The numbers of every step in a stats.jsonl, in order; a line that a kill cut short is left out."""
     found = []
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else ():
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, RecursionError):
             found.append(json.loads(line))
-    return [one for one in found if isinstance(one, dict) and "step" in one]
+    return [one for one in found if isinstance(one, dict) and type(one.get("step")) is int]
 
 
 def training_images(run: Path) -> Tensor:

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stylegraft.adaptation.folder import differing
 from stylegraft.adaptation.keeping import pack, unpack
+from stylegraft.adaptation.sameness import differing
 from stylegraft.adaptation.state import State
 from stylegraft.adaptation.world import World
 from stylegraft.errors import StylegraftError

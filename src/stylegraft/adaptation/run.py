@@ -28,11 +28,12 @@ from stylegraft.adaptation.inputs import judge_of, open_guides, open_images, tar
 from stylegraft.adaptation.joining import join
 from stylegraft.adaptation.loop import Stats, train
 from stylegraft.adaptation.meeting import agree, meet
+from stylegraft.adaptation.outcome import domain_of, hypernetwork_of
 from stylegraft.adaptation.place import begun
 from stylegraft.adaptation.previews import Previews
 from stylegraft.adaptation.progress import Progress, Voice, estimating, introduce, summary
 from stylegraft.adaptation.recipes import Recipe
-from stylegraft.adaptation.request import Request, ask, default_recipe
+from stylegraft.adaptation.request import ask, default_recipe
 from stylegraft.adaptation.rules import Rules, check_images, eyes, parse, verdict
 from stylegraft.adaptation.state import Embedded, State, begin
 from stylegraft.adaptation.watch import Watch, set_aside
@@ -42,8 +43,8 @@ from stylegraft.data.images import ImageSet, contact_sheet
 from stylegraft.data.pixels import to_float
 from stylegraft.distributed import restarts
 from stylegraft.domains.domain import Domain
-from stylegraft.domains.hypernet import START, Hypernetwork, finished
-from stylegraft.domains.spaces import canonical, moves_mapping
+from stylegraft.domains.hypernet import Hypernetwork
+from stylegraft.domains.spaces import canonical
 from stylegraft.errors import StylegraftError
 from stylegraft.sources import load_source
 
@@ -347,40 +348,6 @@ def _run(
     return Run(
         kept or domain, folder.path, list(stats), stopped=reason, hypernet=hypernetwork_of(state, config)
     )
-
-
-# What it makes
-# ------------------------------------------------------------------------------------------------------
-
-
-def domain_of(state: State, config: dict[str, Any], averaged: bool = True) -> Domain:
-    """The averaged deltas (or those that learn) as a domain; where the mapping moves, the change of w_avg with them.
-
-    Where a hypernetwork learns, that of its first sentence.
-    """
-    told = {key: config[key] for key in ("space", "seed", "target")}
-    told |= {"recipe": state.recipe.name, "preset": state.recipe.preset, "steps": state.step}
-    told |= {"guides": config["guides"]} if "guides" in config else {}
-    if state.hypernet is not None:
-        one = Request(state.request.texts[0], state.request.from_text)
-        told["target"] = {"name": one.name, "text": one.text, "from_text": one.from_text}
-    told["changes"] = recipes.changed(state.recipe)
-    domain = Domain(state.averaged() if averaged else state.trained(), told, config["source"])
-    mean = state.mean_w if moves_mapping(domain.deltas) else None
-    return finished(domain, state.generator, state.keep, state.recipe.swap, mean)
-
-
-def hypernetwork_of(state: State, config: dict[str, Any]) -> Hypernetwork | None:
-    """The averaged hypernetwork, where one learns, with what it has to know to give a domain."""
-    if state.hypernet is None:
-        return None
-    start = {f"{START}{name}": leaf.detach() for name, leaf in state.leaves.items() if bool(leaf.any())}
-    tensors = {name: tensor.cpu().clone() for name, tensor in (state.ema | start).items()}
-    told = {key: config[key] for key in ("space", "seed", "guides")}
-    told |= {key: config["target"][key] for key in ("texts", "from_text")}
-    told |= {key: getattr(state.recipe, key) for key in ("preset", "templates", "swap")}
-    told |= {"recipe": state.recipe.name, "steps": state.step, "changes": recipes.changed(state.recipe)}
-    return Hypernetwork(tensors, told, config["source"])
 
 
 @contextlib.contextmanager

@@ -73,7 +73,7 @@ class Direction:
         ):
             raise StylegraftError(f"{shown}: damaged direction: {list(ws.shape)} numbers")
         name, kind = str(config.get("name", "")), str(config.get("kind", ""))
-        return cls(name, kind, ws, styles, dict(config.get("info") or {}))
+        return cls(name, kind, ws, styles, kept.info_of(config))
 
 
 # Without labels

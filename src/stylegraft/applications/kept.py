@@ -55,3 +55,9 @@ def read(
             " generators"
         )
     return {name: tensor.float() for name, tensor in tensors.items()}, config
+
+
+def info_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What is known of the content; empty where a config holds something else."""
+    info = config.get("info")
+    return dict(info) if isinstance(info, dict) else {}

@@ -22,8 +22,8 @@ is imported here.
 
 from __future__ import annotations
 
-import math
 import tomllib
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -31,9 +31,11 @@ from pathlib import Path
 from typing import Any
 
 from stylegraft.applications.keyframes import EASES, Key, Morph, Track
+from stylegraft.data.texts import from_toml, read_text, there
 from stylegraft.errors import StylegraftError, nearest
 
 LAST_SEED = 2**32 - 1  # torch's CPU generator keeps 32 bits: beyond, faces would come back
+LONGEST = 100  # lines of one value that are looked through for the place of an error
 BLENDS = ("linear", "vp", "slerp")
 
 
@@ -57,20 +59,12 @@ class Script:
 def read_keys(path: str | Path) -> Script:
     """The morph in a TOML file; raises StylegraftError naming line, key and the nearest right word."""
     path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "not a text file"
-        raise StylegraftError(f"{path}: cannot be read ({why}); expected keys in TOML") from None
-    return parse_keys(text, path)
+    return parse_keys(read_text(path, "keys in TOML"), path)
 
 
 def parse_keys(text: str, path: Path) -> Script:
     """The morph of a TOML text; path is what errors name, and where paths inside begin. Raises as `read_keys`."""
-    try:
-        told = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise StylegraftError(f"{path}: not TOML: {error}") from None
+    told = from_toml(text, path)
     file = KeyFile(path, text)
     file.known(told, HEAD)
     for name, kind in (("domains", dict), ("keys", list)):
@@ -151,17 +145,25 @@ def place_in(path: Path, *place: str | int) -> str:
 def line_of(text: str, place: Sequence[str | int]) -> int:
     """The line where something stands in a TOML text: the first that, with those above it alone, has it."""
     lines = text.splitlines()
-    for number in range(1, len(lines) + 1):
-        with suppress(tomllib.TOMLDecodeError, KeyError, IndexError, TypeError):
-            found: Any = tomllib.loads("\n".join(lines[:number]))
-            for part in place:
-                found = found[part]
-            return number
-    return len(lines)
+
+    def has(number: int) -> bool:
+        """Whether the first so many lines have it, or as many of them as are TOML by themselves."""
+        for end in range(number, max(0, number - LONGEST), -1):
+            with suppress(ValueError):
+                found: Any = tomllib.loads("\n".join(lines[:end]))
+                with suppress(KeyError, IndexError, TypeError):
+                    for part in place:
+                        found = found[part]
+                    return True
+                return False
+        return False
+
+    # what is there stays there as lines are added
+    return min(bisect_left(range(1, len(lines) + 1), True, key=has) + 1, len(lines))
 
 
 def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
 
 
 def _whole(value: Any) -> bool:
@@ -268,7 +270,7 @@ def _domain(file: KeyFile, domains: Mapping[str, Any], name: str) -> str:
 def _near(path: Path, text: str) -> str:
     """A path from the file's folder; a name, such as a shipped source, or hf:// as it is."""
     near = _from(path, text)
-    return str(near) if near.exists() else text
+    return str(near) if there(near) else text
 
 
 def _from(path: Path, text: str) -> Path:

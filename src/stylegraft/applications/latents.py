@@ -75,7 +75,7 @@ class Latents:
             k: [len(names), width] for k, width in widths.items()
         }:
             raise StylegraftError(f"{shown}: damaged file of codes: other layers than the generator's")
-        return cls(ws, tuple(str(name) for name in names), styles, dict(config.get("info") or {}))
+        return cls(ws, tuple(str(name) for name in names), styles, kept.info_of(config))
 
 
 @torch.no_grad()

@@ -103,20 +103,23 @@ def places(options: Options, from_text: str) -> list[Path]:
 def show(options: Options, found: Found) -> None:
     """What it reads through, what it gives, and its sentences."""
     from stylegraft.cli.console import file_size, print_facts, say
+    from stylegraft.data.texts import values_of
 
     for name, value in (("--out", options.out), ("--guide", options.guide), ("--source", options.source)):
         if value is not None:
             raise StylegraftError(f"{name} {value}: is for sentences, and none is there")
     texts = found.says(list, "config", "texts")
+    with values_of(found.path):
+        guide, sentences = found.says(list, "config", "guides")[0]["name"], "; ".join(texts)
     print_facts(
         [
             ("hypernetwork", f"{found.path}, {file_size(found.path)}"),
             ("base", found.says(str, "base", "name")),
             ("gives", f"domains of {found.says(str, 'config', 'space')}"),
-            ("reads through", found.says(list, "config", "guides")[0]["name"]),
+            ("reads through", guide),
             ("away from", found.says(str, "config", "from_text")),
             ("trained", f"{found.says(int, 'config', 'steps'):,} steps on {len(texts)} sentences:"),
         ]
     )
     print()
-    say("; ".join(texts))
+    say(sentences)

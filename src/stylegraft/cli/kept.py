@@ -18,7 +18,8 @@ def show_codes(found: Found) -> None:
     from stylegraft.cli.console import counted, file_size, print_facts, print_table
 
     tensors, config = _read(found, "latents", (3, 2))
-    names, info = list(map(str, config.get("names") or ())), _object(config.get("info"))
+    told = config.get("names")
+    names, info = list(map(str, told if isinstance(told, list) else ())), _object(config.get("info"))
     styles = [name for name in tensors if name.startswith("style|")]
     rows = " rows of W+ of ".join(map(str, tensors["ws"].shape[1:])) if "ws" in tensors else ""
     photos = _object(info.pop("photos", None))

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from stylegraft.cli.adapt import Options, checked, run, settings
+from stylegraft.data.texts import read_text
 from stylegraft.errors import StylegraftError
 
 
@@ -60,14 +61,10 @@ def run_many(options: Options) -> None:
 def lines_of(path: Path) -> list[str | Path]:
     """The sentences of a text file, one a line; empty lines are passed over."""
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
-    except UnicodeDecodeError as error:
-        raise StylegraftError(f"--texts {path}: cannot be read as text ({error})") from None
-    except OSError as error:
-        raise StylegraftError(
-            f"--texts {path}: cannot be read ({error.strerror}); expected a file with a sentence a line; --text takes "
-            "one sentence"
-        ) from None
+        text = read_text(path, "a file with a sentence a line; --text takes one sentence")
+    except StylegraftError as error:
+        raise StylegraftError(f"--texts {error}") from None
+    lines = [line.strip() for line in text.splitlines()]
     if not any(lines):
         raise StylegraftError(f"--texts {path}: holds no words; expected a sentence a line")
     return [line for line in lines if line]

@@ -148,10 +148,14 @@ def read_points(path: str | Path) -> Points:
     """
     path = Path(path)
     try:
+        if path.exists() and not path.is_file():
+            raise StylegraftError(
+                f"--align {path}: not a file; expected auto, off or a CSV of {','.join(COLUMNS)}"
+            )
         if path.stat().st_size > 16_000_000:
             raise StylegraftError(f"--align {path}: larger than 16 MB; expected a table of eye points")
         rows = list(csv.reader(path.read_text("utf-8-sig").splitlines()))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, ValueError, csv.Error) as error:
         reason = "no such file" if isinstance(error, FileNotFoundError) else f"not a readable CSV ({error})"
         expected = f"expected auto, off or a CSV of {','.join(COLUMNS)}"
         raise StylegraftError(f"--align {path}: {reason}; {expected}") from None

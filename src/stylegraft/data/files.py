@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
+import math
 import stat
 import warnings
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -22,6 +23,7 @@ UNREADABLE = frozenset(".heic .heif .cr2 .nef .arw .dng".split())  # photographs
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "AVIF", "JPEG2000")
 MIN_SIDE = 16  # px: less than this is an icon or an accident
 MAX_PIXELS = 100_000_000  # of one picture, checked in its header before anything is decoded
+STRIP = 256  # rows that are changed at a time
 MAX_FILE = 256 << 20  # bytes of one file
 MAX_ENTRIES = 20_000  # in a zip
 MAX_UNPACKED = 2 << 30  # bytes of all pictures of a zip
@@ -88,8 +90,9 @@ def decode(data: bytes, name: str, where: str, channels: int, coarse: bool = Fal
             if coarse:
                 image.draft(None, (image.width // 8, image.height // 8))
             image.load()
-            image = ImageOps.exif_transpose(image)
-            picture.image = _flatten(image, picture).convert("RGB" if channels == 3 else "L")
+            ImageOps.exif_transpose(image, in_place=True)
+            image, wanted = _flatten(image, picture), "RGB" if channels == 3 else "L"
+            picture.image = image if image.mode == wanted else image.convert(wanted)
             return picture
     except StylegraftError:
         raise
@@ -109,23 +112,41 @@ def _flatten(image: Image.Image, picture: Picture) -> Image.Image:
     if image.mode.startswith("I") or image.mode == "F":
         return _to_eight_bits(image, picture)
     if image.mode in ("LA", "La", "RGBA", "RGBa", "PA") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        paper = Image.new("RGBA", image.size, "white")
-        return Image.alpha_composite(paper, image).convert("RGB")
+        return _by_strips(image, "RGB", _on_white)
     if image.mode == "1":
         return image.convert("L")
     return image if image.mode == "L" else image.convert("RGB")
 
 
+def _by_strips(image: Image.Image, mode: str, change: Callable[[Image.Image], Image.Image]) -> Image.Image:
+    """A picture changed some rows at a time: 100 megapixels and three copies of them are no small matter."""
+    found = Image.new(mode, image.size)
+    for top in range(0, image.height, STRIP):
+        rows = image.crop((0, top, image.width, min(top + STRIP, image.height)))
+        found.paste(change(rows), (0, top))
+    return found
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    image = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+
+
 def _to_eight_bits(image: Image.Image, picture: Picture) -> Image.Image:
-    values = np.asarray(image).astype(np.float64)
+    pixels = np.asarray(image)
+    low, high = float(pixels.min()), float(pixels.max())  # NaN where one is among them
     top = 65535.0 if image.mode.startswith("I") else 1.0
-    if not np.isfinite(values).all() or values.min() < 0 or values.max() > top:
-        found = f"{np.nanmin(values):g}..{np.nanmax(values):g}"
+    if not (math.isfinite(low) and math.isfinite(high)) or low < 0 or high > top:
+        found = f"{np.nanmin(pixels):g}..{np.nanmax(pixels):g}"
         raise StylegraftError(f"{picture.name}: mode {image.mode} with values {found}; expected 0..{top:g}")
-    if isinstance(image.info.get("transparency"), int):
-        values[values == image.info["transparency"]] = top
-    return Image.fromarray(np.rint(values * (255 / top)).astype(np.uint8))
+
+    def scaled(rows: Image.Image) -> Image.Image:
+        values = np.asarray(rows).astype(np.float64)
+        if isinstance(image.info.get("transparency"), int):
+            values[values == image.info["transparency"]] = top
+        return Image.fromarray(np.rint(values * (255 / top)).astype(np.uint8))
+
+    return _by_strips(image, "L", scaled)
 
 
 def _read_folder(folder: Path, channels: int, notes: list[str], coarse: bool) -> Iterator[Picture]:
@@ -177,11 +198,17 @@ def _zip_entries(path: Path, archive: zipfile.ZipFile) -> dict[str, zipfile.ZipI
     found: dict[str, zipfile.ZipInfo] = {}
     for info in infos:
         name = info.filename.replace("\\", "/")
+        if not name:
+            raise StylegraftError(f"{path}: an entry has no name; not opened")
         parts = PurePosixPath(name).parts
         if name.startswith("/") or ".." in parts or (parts and ":" in parts[0]):
             raise StylegraftError(f"{path}: entry {info.filename!r} points outside the zip; not opened")
         if info.is_dir() or any(_hidden(p) for p in parts) or stat.S_ISLNK(info.external_attr >> 16):
             continue
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise StylegraftError(
+                f"{path}: {name} is compressed in a rare way; expected a usual zip: zip it again"
+            )
         if name in found:
             raise StylegraftError(f"{path}: entry {name!r} is there twice")
         found[name] = info

@@ -114,8 +114,11 @@ class Domain:
     def _mix(self) -> list[dict[str, Any]]:
         """What this domain is made of: [{coefficient, config}, ...]."""
         # A mix that something was done to afterwards (`above`, `shaped`, `prune`) is one item of the next.
-        mixed = self.config.keys() == {"mix"}
-        return self.config["mix"] if mixed else [{"coefficient": 1.0, "config": self.config}]
+        items = self.config["mix"] if self.config.keys() == {"mix"} else None
+        kept = isinstance(items, list) and all(
+            isinstance(item, dict) and isinstance(item.get("coefficient"), int | float) for item in items
+        )  # a file may say anything there
+        return items if items is not None and kept else [{"coefficient": 1.0, "config": self.config}]
 
     def with_w_avg(self, shift: Tensor) -> Domain:
         """This domain with the change of the mapping's mean w ([w_dim], see `apply.w_avg_shift`) as a delta of its own.

@@ -36,6 +36,14 @@ from stylegraft.networks.generator import Generator
 FORMAT = "stylegraft-hypernet"
 VERSIONS = range(1, 2)
 FILE = "hypernet.safetensors"  # in a run's folder
+# what a file says at least
+SAID = (
+    *(("base", key, str) for key in ("fingerprint", "name", "licence", "sha256")),
+    *(("config", key, str) for key in ("space", "from_text")),
+    *(("config", key, list) for key in ("guides", "texts")),
+    *(("config", key, int) for key in ("steps", "seed", "swap")),
+    *(("config", key, str) for key in ("recipe", "preset")),
+)
 PREFIX, START = "hypernet.", "start/"
 
 
@@ -109,8 +117,17 @@ class Hypernetwork:
         found = cls(tensors, *(headers.from_json(texts[key], path, f"its {key}") for key in texts))
         try:
             found.network()
-            found.config["space"], found.config["guides"][0]["digest"], found.base["sha256"]
-        except (KeyError, IndexError, TypeError, RuntimeError) as error:
+            for part, key, kind in SAID:
+                if type(getattr(found, part)[key]) is not kind:
+                    raise TypeError(f"no {key} in its {part}")
+            find_space(found.config["space"])
+            for text in (
+                *found.config["texts"],
+                *(found.config["guides"][0][key] for key in ("name", "digest")),
+            ):
+                if not isinstance(text, str):
+                    raise TypeError(f"{text!r} is no text")
+        except (KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
             raise StylegraftError(f"{path}: damaged hypernetwork ({error})") from error
         return found
 

@@ -17,10 +17,11 @@ from typing import Any, Literal
 
 import torch
 
-from stylegraft.adaptation.folder import machine, make_folder, open_folder, read_stats
+from stylegraft.adaptation.folder import make_folder, open_folder, read_stats
 from stylegraft.adaptation.place import PREVIOUS, begun, check_folder
 from stylegraft.adaptation.plan import moving, peak_memory
 from stylegraft.adaptation.run import adapt
+from stylegraft.adaptation.sameness import machine
 from stylegraft.atomic import write_json
 from stylegraft.checkpoints.source import Source
 from stylegraft.errors import StylegraftError

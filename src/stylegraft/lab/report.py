@@ -9,6 +9,7 @@ from typing import Any
 
 from stylegraft.adaptation.folder import read_stats
 from stylegraft.atomic import write_text
+from stylegraft.data.texts import values_of
 from stylegraft.errors import StylegraftError
 from stylegraft.lab.charts import Line, Series, curves, mile
 from stylegraft.lab.page import Section, facts, folded, page, picture, row, table, text
@@ -37,11 +38,19 @@ def write_report(folder: str | Path) -> Path:
     folder = Path(folder)
     config, stats = read_config(folder), read_stats(folder / "stats.jsonl")
     trace = read_trace(folder) if (folder / FILE).is_file() else None
+    with values_of(folder):
+        write_text(folder / REPORT, _page(folder, config, stats, trace))
+    return folder / REPORT
+
+
+def _page(
+    folder: Path, config: dict[str, Any], stats: Sequence[Mapping[str, Any]], trace: Trace | None
+) -> str:
     recipe, target = config["recipe"], config["target"]
     thin = thinned(stats, recipe["warmup"])
     sections = [*(_traced(trace) if trace else ()), _losses(thin), _pictures(folder, recipe["warmup"])]
     sections.append(_settings(config, trace))
-    html = page(
+    return page(
         f"{config['source']['name']} to {target['name']}: {recipe['name']} in {config['space']}",
         sections,
         lead=f"{target['count']} training images, {len(stats)} steps of {recipe['batch']} images, seed "
@@ -53,8 +62,6 @@ def write_report(folder: str | Path) -> Path:
             "losses": thin,
         },
     )
-    write_text(folder / REPORT, html)
-    return folder / REPORT
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -69,10 +76,10 @@ def read_config(folder: Path) -> dict[str, Any]:
         for part, name in (("source", "name"), ("target", "sha256"), ("recipe", "warmup")):
             config[part][name]
         config["space"], config["seed"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise StylegraftError(f"{path}: damaged: not the config of a run ({error})") from error
     except OSError as error:
         raise StylegraftError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise StylegraftError(f"{path}: damaged: not the config of a run ({error})") from error
     return config
 
 

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import product
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,9 @@ from stylegraft.errors import StylegraftError
 
 OWN = "own"  # in `spaces`: the recipe's own
 ALL = "all"  # in `shots`: every image of the target's pool
+
+
+MOST_RUNS = 20_000  # of one wave
 
 
 @dataclass(frozen=True)
@@ -165,6 +169,10 @@ def cells(study: Study, resolution: Callable[[str], int], wave: int | None = Non
     chosen: list[Cell] = []
     for number, one in enumerate(study.waves, 1):
         axes = (one.sources, one.methods, one.spaces, one.targets, one.shots, one.draws, one.seeds)
+        if (runs := prod(map(len, axes))) > MOST_RUNS:
+            raise StylegraftError(
+                f"{study.path}: wave {number} is {runs:,} runs; expected at most {MOST_RUNS:,}: make it several studies"
+            )
         for values in product(*axes):
             cell = _cell(study, one, resolution, *values)
             known = cell.key in found

@@ -6,7 +6,6 @@ No torch is imported here. `GRID` is the list of what a wave, or the head for al
 from __future__ import annotations
 
 import dataclasses
-import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,10 +14,13 @@ from typing import Any
 from stylegraft.adaptation.recipes import recipe
 from stylegraft.data.filters import FILTERS
 from stylegraft.data.targets import TARGETS
+from stylegraft.data.texts import from_toml, read_text, there
 from stylegraft.domains.expression import find_space
 from stylegraft.encoders import ENCODERS
 from stylegraft.errors import StylegraftError, nearest
 from stylegraft.lab.study import ALL, OWN, Method, Resources, Study, StudyTarget, Tracing, Wave, asked, slug
+
+MOST_COUNTED = 10_000  # seeds, or draws, that one number stands for
 
 
 def read(path: Path, *, paths: bool = True) -> Study:
@@ -26,22 +28,13 @@ def read(path: Path, *, paths: bool = True) -> Study:
 
     Raises StylegraftError naming the place and the nearest right word.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not a text file"
-        raise StylegraftError(
-            f"{path}: cannot be read ({reason}); expected a study.toml, which `stylegraft compare --example` prints"
-        ) from None
+    text = read_text(path, "a study.toml, which `stylegraft compare --example` prints")
     return parse(text, path, paths=paths)
 
 
 def parse(text: str, path: Path, *, paths: bool = True) -> Study:
     """The study of a TOML text; path is what errors name, and where paths inside begin. Else as `read`."""
-    try:
-        told = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise StylegraftError(f"{path}: not TOML: {error}") from None
+    told = from_toml(text, path)
     place = Place(str(path), paths)
     place.known(told, [*HEAD, *GRID])
     waves = told.get("waves", [{}])
@@ -131,7 +124,7 @@ def _source(value: Any, place: Place, home: Path) -> str:
         raise place.wrong(value, f"a source: a file, or one of {', '.join(SOURCES)}")
     if value in SOURCES or is_hub(value):
         return value
-    if not (path := home / value).exists():
+    if not there(path := home / value):
         raise place.wrong(value, f"a file, or one of {', '.join(SOURCES)}", nearest(value, SOURCES))
     return str(path)
 
@@ -183,7 +176,7 @@ def _target(value: Any, place: Place, home: Path) -> StudyTarget:
     found = {key: home / text for key, text in paths.items()}
     known = [*TARGETS, *(f"made:{name}" for name in FILTERS)]
     for key, path in found.items():
-        if place.paths and not path.exists():
+        if place.paths and not there(path):
             choice = f"a folder or zip (looked in {home.absolute()}), or one of {', '.join(known)}"
             raise place.wrong(paths[key], choice, nearest(paths[key], known))
     idle = {"reference": True, "align": True} if made is not None else {"of": False, "count": False}
@@ -239,7 +232,9 @@ def _counted(value: Any, place: Place, home: Path) -> tuple[int, ...]:
     """`3` is 0, 1, 2; a list is itself."""
     if isinstance(value, list):
         return _listed(value, place, home, _whole(0))
-    return tuple(range(_whole(1)(value, place, home)))
+    if (count := _whole(1)(value, place, home)) > MOST_COUNTED:
+        raise place.wrong(value, f"at most {MOST_COUNTED:,}")
+    return tuple(range(count))
 
 
 def _preset(value: Any, place: Place, home: Path) -> str:

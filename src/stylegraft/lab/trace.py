@@ -22,8 +22,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stylegraft.adaptation.folder import compare, machine
-from stylegraft.adaptation.run import domain_of
+from stylegraft.adaptation.outcome import domain_of
+from stylegraft.adaptation.sameness import compare, machine
 from stylegraft.adaptation.state import State
 from stylegraft.atomic import write_error, write_text
 from stylegraft.domains.apply import Adapted
@@ -231,8 +231,11 @@ def _lines(path: Path) -> list[dict[str, Any]]:
     """The whole lines of the file."""
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
-        return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
-    except ValueError as error:
+        found = [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+        if not all(isinstance(line, dict) for line in found):
+            raise ValueError("a line that is no object")
+        return found
+    except (ValueError, RecursionError) as error:
         raise StylegraftError(f"{path}: damaged: a line is no JSON; remove it to record anew") from error
 
 

@@ -115,12 +115,24 @@ ROUTES: tuple[tuple[str, str, Answer], ...] = (
 )  # fmt: skip
 
 
+class Told(JSONResponse):
+    """JSON of anything that a file may have held: half letters are escaped, and numbers that JSON has not are null."""
+
+    def render(self, content: Any) -> bytes:
+        """The bytes."""
+        try:
+            return json.dumps(content, allow_nan=False).encode()
+        except ValueError:
+            text = json.dumps(content)
+            return json.dumps(json.loads(text, parse_constant=lambda _: None)).encode()
+
+
 def endpoint(studio: Studio, answer: Answer, method: str) -> Callable[[Request], Awaitable[Response]]:
     """A route that answers in a thread of its own, so that a slow disk holds nobody up."""
 
     async def handle(request: Request) -> Response:
         told = dict(request.query_params) if method == "GET" else await sent(request)
-        return JSONResponse(await run_in_threadpool(answer, studio, told))
+        return Told(await run_in_threadpool(answer, studio, told))
 
     return handle
 
@@ -136,7 +148,7 @@ def drawn(studio: Studio, answer: Answer) -> Callable[[Request], Awaitable[Respo
         if isinstance(png, bytes):
             headers = {"x-number": str(number), "x-milliseconds": f"{seconds * 1000:.1f}"}
             return Response(png, media_type="image/png", headers=headers)
-        return JSONResponse(found)
+        return Told(found)
 
     return handle
 
@@ -187,7 +199,7 @@ def upload(studio: Studio) -> Callable[[Request], Awaitable[Response]]:
             found = await run_in_threadpool(uploads.keep_picture, studio.workspace, into, name, data)
         else:
             found = {"path": await run_in_threadpool(uploads.keep_domain, studio.workspace, name, data)}
-        return JSONResponse(found)
+        return Told(found)
 
     return handle
 
@@ -234,16 +246,16 @@ async def refused(request: Request, error: Exception) -> Response:
     """What the library has to say, without the paths of this machine in front of names of the workspace."""
     root = f"{request.app.state.studio.workspace.root}/"
     text = str(error) if isinstance(error, StylegraftError) else f"{type(error).__name__}: {error}"
-    return JSONResponse({"error": plain(text.replace(root, ""))}, 400)
+    return Told({"error": plain(text.replace(root, ""))}, 400)
 
 
 async def fault(request: Request, error: Exception) -> Response:
     """A fault of ours: named, and in full where the app was started."""
-    return JSONResponse(
+    return Told(
         {"error": f"a fault of the studio, not of what you did: {type(error).__name__}: {error}"}, 500
     )
 
 
 async def superseded(request: Request, error: Exception) -> Response:
     """Nothing is wrong: the page has asked for something newer."""
-    return JSONResponse({"superseded": True}, 409)
+    return Told({"superseded": True}, 409)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from stylegraft.checkpoints.headers import from_json
+from stylegraft.data.texts import values_of
 from stylegraft.errors import StylegraftError
 from stylegraft.lab.anatomy import Anatomy, Part
 from stylegraft.lab.anatomy_page import FILES as ANATOMY
@@ -88,7 +89,13 @@ def study_charts(place: Workspace, folder: Path) -> dict[str, Any]:
     path = folder / "results.json"
     if path.stat().st_size > MOST_STUDY:
         raise StylegraftError(f"{place.name(path)}: larger than {MOST_STUDY >> 20} MB")
-    told = from_json(path.read_text(encoding="utf-8"), place.name(path), "the study's results")
+    text = path.read_text(encoding="utf-8", errors="replace")
+    told = from_json(text, place.name(path), "the study's results")
+    with values_of(place.name(path)):
+        return _charts(place, folder, told)
+
+
+def _charts(place: Workspace, folder: Path, told: dict[str, Any]) -> dict[str, Any]:
     cells = [
         c
         for c in told.get("cells", [])

@@ -237,7 +237,7 @@ def number(form: Form, name: str, low: float, high: float, default: float | None
     value = form.get(name, default)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < math.inf:
         raise StylegraftError(f"{name}: expected a number, found {value!r}")
     if not low <= value <= high:
         raise StylegraftError(f"{name} {value:g}: expected {low:g} to {high:g}")

@@ -102,7 +102,7 @@ def translated(studio: Studio, told: dict[str, Any]) -> bytes:
             generator,
             domain,
             latents[index : index + 1],
-            [float(degree) for degree in degrees],
+            [commands.number({"degree": one}, "degree", -100, 100, 0.0) or 0.0 for one in degrees],
             how=along,
         )
     return strip(to_uint8(images[0]))

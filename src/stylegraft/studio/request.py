@@ -88,7 +88,7 @@ def whole(told: Mapping[str, Any], name: str, low: int, high: int, default: int 
 
 
 def _number(value: Any, name: str, low: float = -100, high: float = 100) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < math.inf:
         raise StylegraftError(f"{name} {value!r}: expected a finite number")
     if not low <= value <= high:
         raise StylegraftError(f"{name} {value:g}: expected {low:g} to {high:g}")

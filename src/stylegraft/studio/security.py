@@ -76,7 +76,7 @@ def refusal(method: str, headers: dict[str, str], token: str | None, given: str 
     elif not _same(given or cookie(headers), token):
         return "this studio needs its token: open the address that was printed when it started"
     origin = headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc != host:
+    if origin is not None and _place(origin) != host:
         return "this request comes from another site"
     if method not in ("GET", "HEAD") and headers.get("sec-fetch-site", "same-origin") not in (
         "same-origin",
@@ -86,9 +86,17 @@ def refusal(method: str, headers: dict[str, str], token: str | None, given: str 
     if method not in ("GET", "HEAD") and "x-studio" not in headers:
         return "this request does not come from the page of the studio"
     length = headers.get("content-length", "0")
-    if not length.isdecimal() or int(length) > MOST_BODY:
+    if not length.isdecimal() or len(length) > 12 or int(length) > MOST_BODY:
         return f"more than {MOST_BODY >> 20} MB in one request"
     return ""
+
+
+def _place(origin: str) -> str | None:
+    """Host and port of an origin; None of one that is no address."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None
 
 
 def hostname(host: str) -> str:

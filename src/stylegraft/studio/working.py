@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stylegraft.adaptation.folder import read_stats
 from stylegraft.adaptation.recipes import NOTES, PAPER, preset_of, recipe
+from stylegraft.checkpoints.headers import from_json
+from stylegraft.data.texts import values_of
 from stylegraft.domains.spaces import canonical, count
 from stylegraft.domains.table import SPACES
 from stylegraft.errors import StylegraftError
@@ -30,7 +32,8 @@ _planning = threading.Lock()
 
 def recipes(studio: Studio, told: dict[str, Any]) -> list[dict[str, Any]]:
     """The methods, with their settings for this source's size."""
-    size = int(told.get("resolution") or 64)
+    with values_of("resolution"):
+        size = int(told.get("resolution") or 64)
     rows = {name: recipe(name, preset=preset_of(size)) for name in PAPER}
     return [
         {
@@ -119,7 +122,7 @@ def close() -> None:
 def submit(studio: Studio, told: dict[str, Any]) -> dict[str, Any]:
     """A new job."""
     verb = told.pop("verb", "")
-    if verb not in commands.VERBS:
+    if not isinstance(verb, str) or verb not in commands.VERBS:
         raise StylegraftError(f"verb {verb!r}: expected {', '.join(commands.VERBS)}")
     argv, about = commands.VERBS[verb](studio.workspace, told)
     if studio.jobs.writes(about["out"]):
@@ -134,7 +137,13 @@ def run(studio: Studio, told: dict[str, Any]) -> dict[str, Any]:
     path = studio.workspace.existing(str(told.get("path", "")))
     if not (path / "config.json").is_file():
         raise StylegraftError(f"{studio.workspace.name(path)}: has not begun yet")
-    config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+    name = studio.workspace.name(path)
+    config = from_json((path / "config.json").read_text("utf-8", errors="replace"), name, "its config.json")
+    with values_of(name):
+        return _standing(studio, path, config)
+
+
+def _standing(studio: Studio, path: Path, config: dict[str, Any]) -> dict[str, Any]:
     stats = read_stats(path / "stats.jsonl")
     previews = sorted((path / "previews").glob("step-*.png")) if (path / "previews").is_dir() else []
     return {

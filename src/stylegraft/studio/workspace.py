@@ -57,7 +57,11 @@ class Workspace:
         odd = not name or "\0" in name or "\\" in name or ":" in name or name.startswith(("/", "-", "~"))
         if odd or ".." in plain.parts or any(part.startswith((".", "-")) for part in plain.parts):
             raise StylegraftError(f"{name!r}: not a name inside the workspace")
-        found = (self.root / plain).resolve()
+        try:
+            found = (self.root / plain).resolve()
+            found.exists()
+        except (OSError, ValueError):  # longer than names may be, or letters that no file system has
+            raise StylegraftError(f"{name[:100]!r}: not a name that a file can have") from None
         if not found.is_relative_to(self.root):
             raise StylegraftError(f"{name}: leads out of the workspace {self.root.name}")
         return found
@@ -153,13 +157,17 @@ class Workspace:
             config = json.loads(header.get("config") or "{}")
             base = header.get("base", "")
             base = json.loads(base) if base.startswith("{") else {"sha256": base}
-        except (StylegraftError, ValueError, OSError) as error:
+            if not isinstance(config, dict):
+                raise ValueError("its config should be a JSON object")
+        except (StylegraftError, ValueError, OSError, RecursionError) as error:
             return {"damaged": str(error)}
         told = {key: config[key] for key in ("space", "recipe", "steps", "seed", "names") if key in config}
         if isinstance(config.get("target"), dict):
             told["target"] = config["target"].get("name")
         told["mix"] = bool(config.get("mix"))
-        resolution = header.get("resolution") or config.get("generator", {}).get("resolution")
+        generator = config.get("generator")
+        own = generator.get("resolution") if isinstance(generator, dict) else None
+        resolution = header.get("resolution") or own
         return told | {
             "format": header.get("format", ""),
             "base": {key: base[key] for key in ("name", "sha256") if base.get(key)} or config.get("base"),
