@@ -40,7 +40,7 @@ from fault_runs import (
 
 from stylegraft.adaptation import loop
 from stylegraft.adaptation.place import PREVIOUS, SAVED
-from stylegraft.checkpoints import tensorfile
+from stylegraft.checkpoints import headers, tensorfile
 
 FULL, DENIED, READ_ONLY = "the disk is full", "no permission", "read-only"
 NEWNS, PRIVATE = 0x20000, "none"
@@ -333,12 +333,23 @@ def others_truncated(bench: Bench, activity: str, number: int, rng: Random, fold
 def trace_cut(bench: Bench, activity: str, number: int, rng: Random, folder: Path) -> None:
     """The last line of the trace ends anywhere; it comes again with its step, which no state is ahead of."""
     folder = folder if not number % 2 else fresh(bench, activity, folder)
-    die = at(bench.points(activity) * 3 // 5, lambda: os.kill(os.getpid(), signal.SIGKILL))
+    die = at(
+        bench.points(activity) * 2 // 5,
+        lambda: _ahead(folder / "run") and os.kill(os.getpid(), signal.SIGKILL),
+        True,
+    )
     expect(start(bench, activity, folder, lambda: watch(folder, die)), -signal.SIGKILL)
     path = folder / "run" / "trace.jsonl"
     data = path.read_bytes()
     path.write_bytes(data[: rng.randrange(data[:-1].rindex(b"\n") + 1, len(data))])
     finish(bench, activity, folder)
+
+
+def _ahead(run: Path) -> bool:
+    """Whether the trace has a point of a step that the state has not seen."""
+    lines = (run / "trace.jsonl").read_text().splitlines() if (run / "trace.jsonl").is_file() else []
+    numbers = json.loads(headers.read_metadata(run / SAVED)["numbers"]) if lines else {}
+    return bool(lines) and json.loads(lines[-1])["step"] > numbers["step"]
 
 
 # Other releases

@@ -217,7 +217,10 @@ def run(
 
 def is_study(out: Path) -> bool:
     """Whether a study is, or can be, in this folder: it has the file, or nothing but what a kill left of writing it."""
-    there = out.iterdir() if out.is_dir() else ()
+    try:
+        there = list(out.iterdir()) if out.is_dir() else []
+    except OSError as error:
+        raise StylegraftError(f"{out}: cannot be read: {error.strerror or error}") from error
     return (out / COPY).is_file() or all(path.match(f".{COPY}.*.tmp") for path in there)
 
 
