@@ -347,9 +347,11 @@ def trace_cut(bench: Bench, activity: str, number: int, rng: Random, folder: Pat
 
 def _ahead(run: Path) -> bool:
     """Whether the trace has a point of a step that the state has not seen."""
-    lines = (run / "trace.jsonl").read_text().splitlines() if (run / "trace.jsonl").is_file() else []
-    numbers = json.loads(headers.read_metadata(run / SAVED)["numbers"]) if lines else {}
-    return bool(lines) and json.loads(lines[-1])["step"] > numbers["step"]
+    path, state = run / "trace.jsonl", run / SAVED
+    if not path.is_file() or not state.is_file():
+        return False
+    numbers = json.loads(headers.read_metadata(state)["numbers"])
+    return json.loads(path.read_text().splitlines()[-1]).get("step", 0) > numbers["step"]
 
 
 # Other releases
