@@ -1,11 +1,14 @@
-"""What one of two processes does for `test_distributed.py`, as a script, and the test itself in one.
+"""What one of two processes does for `test_distributed.py`, as a script under torchrun, and the test itself in one.
 
 Each number is found by the function that finds it in one process, so that the two can only differ by the world.
 """
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +16,20 @@ import torch
 from torch import Tensor
 
 from adaptation.toys import BRIEF, RECIPES, fresh, golden_space, pictures, toy
+from stylegraft.adaptation import loop, run
+from stylegraft.adaptation.diverged import Diverged
 from stylegraft.adaptation.joining import join
 from stylegraft.adaptation.loop import phases, teach, train
+from stylegraft.adaptation.meeting import agree
 from stylegraft.adaptation.objectives import objectives
 from stylegraft.adaptation.recipes import Recipe
 from stylegraft.adaptation.run import adapt
 from stylegraft.adaptation.stages import enter
+from stylegraft.adaptation.state import State
 from stylegraft.adaptation.world import ALONE, World
+from stylegraft.cli.main import main as command
+from stylegraft.distributed import restarts
+from stylegraft.errors import StylegraftError
 
 Case = tuple[str, dict[str, Any]]
 # Gradients of every method, R1 and path length those of the first; then what else can couple or split a batch.
@@ -30,11 +40,9 @@ CASES: dict[str, Case] = {name: (name, BRIEF if name != "tgan" else {}) for name
     "a process left over": ("dcl", BRIEF | {"batch": 3}),
     "disturbed now": ("rssa", BRIEF | {"cross_every": 1}),
 }
-LONG: dict[str, Case] = {
-    "batch-coupled": ("dcl", {"augment": "color", "ada_kimg": 0.2, "ada_p": 0.2}),
-    "plain": ("freezed", {"augment": "color", "ada_kimg": 0.2, "ada_p": 0.2}),
-}
+LONG: Case = ("dcl", {"augment": "color", "ada_kimg": 0.2, "ada_p": 0.2})
 STEPS = 20
+RUN = 4  # steps of a whole run: the second preview is its last
 SETTINGS: dict[str, Any] = {
     "recipe": "dcl",
     "space": "affine-light+",
@@ -86,25 +94,85 @@ def losses(case: Case, world: World = ALONE) -> list[dict[str, float]]:
     ]
 
 
+def skipping(world: World) -> dict[str, Any]:
+    """Three steps of which process 1 alone finds the second one's gradient of D infinite, left out; what is said of
+    that step where nothing is left out.
+    """
+
+    def spoiled(state: State, acting: Any, *args: Any) -> Any:
+        found = loop_backward(state, acting, *args)
+        if world.rank and state.step == 1 and acting[0].owner == "D":
+            leaf = next(iter(state.learners["D"].values()))
+            assert leaf.grad is not None
+            leaf.grad.fill_(float("inf"))
+        return found
+
+    loop_backward, loop.backward = loop.backward, spoiled
+    states = [fresh("ada", "stylespace", **BRIEF) for _ in range(2)]
+    for state in states:
+        state.world = world
+    skipped = [stats.get("skipped", "") for stats in train(states[0], 3, skip=True)]
+    said = ""
+    try:
+        list(train(states[1], 3))
+    except Diverged as error:
+        said = str(error)
+    loop.backward = loop_backward
+    leaves = {name: leaf.detach() for own in states[0].learners.values() for name, leaf in own.items()}
+    return {"skipped": skipped, "leaves": leaves, "said": said}
+
+
+def refusal(world: World, config: dict[str, Any], **more: Any) -> str:
+    """What is said where the processes do not agree."""
+    try:
+        agree(world, config, **more)
+    except StylegraftError as error:
+        return str(error)
+    return ""
+
+
+def killed(state: State, *args: Any) -> Iterator[Any]:
+    """`train` of a process that dies after the step that follows the first preview."""
+    for stats in train(state, *args):
+        if state.step == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+        yield stats
+
+
 def go(out: Path, steps: int, source: Any = None, images: Any = None) -> None:
     """A run in a folder, or what is left of it."""
     adapt(source or toy(), images or pictures(), out=out, steps=steps, **SETTINGS)
 
 
-def main(folder: Path, source: Path, images: Path) -> None:
-    """All of it; process 1 is given other folders, which it must not make."""
+def main(folder: Path, source: Path, images: Path) -> int:
+    """All of it, then a run by the command in which process 1 dies, and which is all that torchrun's second start does;
+    process 1 is given other folders, which it must not make.
+    """
     world = join("cpu")
     where = folder if not world.rank else folder / "of the other process"
-    found = {
-        "gradients": {name: gradients(case, world) for name, case in CASES.items()},
-        "losses": {name: losses(case, world) for name, case in LONG.items()},
-    }
-    torch.save(found, folder / f"found-{world.rank}.pt")
-    go(where / "begun by two", 3)
-    go(where / "begun by one", 6)
-    go(where / "calm", 6, source, images)
+    if not restarts():
+        same = {"steps": 4, "nonfinite": "stop"}
+        found = {
+            "gradients": {name: gradients(case, world) for name, case in CASES.items()},
+            "losses": losses(LONG, world),
+            "skipping": skipping(world),
+            "refused": [
+                refusal(world, {"seed": 0}, **same),
+                refusal(world, {"seed": world.rank}, **same),
+                refusal(world, {"seed": 0}, **same | {"steps": 4 + world.rank}),
+                refusal(world, {"seed": 0}, **same | {"nonfinite": ("stop", "skip")[world.rank]}),
+            ],
+        }
+        torch.save(found, folder / f"found-{world.rank}.pt")
+        go(where / "begun by two", 1)
+        go(where / "begun by one", 2)
+        go(where / "calm", RUN, source, images)
+        if world.rank:
+            run.train = killed
+    flags = f"--recipe dcl --space affine-light+ --every 2 --align off --set warmup=0 --steps {RUN}"
+    return command(["adapt", str(source), str(images), *flags.split(), "--out", str(where / "killed")])
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    main(*map(Path, sys.argv[1:]))
+    sys.exit(main(*map(Path, sys.argv[1:])))

@@ -10,6 +10,7 @@ import torch
 from stylegraft.adaptation import loop
 from stylegraft.adaptation.diverged import ROW, Diverged
 from stylegraft.adaptation.folder import Folder
+from stylegraft.adaptation.keeping import pack, unpack
 from stylegraft.adaptation.loop import train
 from stylegraft.adaptation.run import adapt
 from stylegraft.checkpoints import tensorfile
@@ -92,11 +93,31 @@ def pack_of(run):
     return tensorfile.read(run / "state.safetensors")[0]
 
 
-def test_a_run_that_only_skips_stops_after_all(monkeypatch):
-    state = fresh("tgan")
+def test_a_session_of_its_own_changes_nothing_of_what_is_skipped(monkeypatch):
+    whole, first, second = (fresh("tgan") for _ in range(3))
+    poison(monkeypatch, {2}, "D")
+    stats = [*train(whole, 4, skip=True)]
+    list(train(first, 2, skip=True))
+    tensors, numbers = pack(first)
+    unpack(second, tensors, json.loads(json.dumps(numbers)))
+    for ours, theirs in zip(stats[2:], train(second, 4, skip=True), strict=True):
+        assert {k: v for k, v in ours.items() if k[:5] != "time/"} == {
+            k: v for k, v in theirs.items() if k[:5] != "time/"
+        }
+    assert "skipped" in stats[2] and stats[2]["real_sign"] == stats[1]["real_sign"]
+    unpack(second, tensors, {"step": 2, "ada": None})  # a state from before
+    assert (second.row, float(second.real_sign)) == (0, 0)
+
+
+def test_a_run_that_only_skips_stops_after_all_in_whichever_session(monkeypatch):
+    first, second = fresh("tgan"), fresh("tgan")
     poison(monkeypatch, set(range(100)))
-    with pytest.raises(Diverged, match=f"step {ROW}: "):
-        list(train(state, 100, skip=True))
+    list(train(first, 2, skip=True))
+    assert first.row == 2
+    first.row = ROW - 1  # as if there had been as many
+    unpack(second, *pack(first))
+    with pytest.raises(Diverged, match="step 3: "):
+        list(train(second, 100, skip=True))
 
 
 def test_a_weight_that_an_update_spoils_stops_even_a_run_that_skips(tmp_path):

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from stylegraft.adaptation import guidance, rows
+from stylegraft.adaptation import guidance, many, rows
 from stylegraft.adaptation.checks import CHOICES
 from stylegraft.adaptation.keeping import pack
 from stylegraft.adaptation.loop import train
@@ -29,6 +29,7 @@ from stylegraft.adaptation.request import Request, ask, default_recipe
 from stylegraft.adaptation.run import adapt
 from stylegraft.adaptation.state import State, begin
 from stylegraft.adaptation.views import Views
+from stylegraft.adaptation.world import World
 from stylegraft.checkpoints import Source
 from stylegraft.data.pixels import to_uint8
 from stylegraft.domains import Domain
@@ -580,6 +581,16 @@ def test_a_sentence_that_no_guide_reads_is_refused_before_anything_is_written(tm
     assert guide.read == 3, "each sentence and the source once"
     adapt_many(toy(), ["ink", "oil"], out=tmp_path / "many", **settings)
     assert guide.read == 3, "a run that is continued reads nothing again"
+
+
+def test_the_guides_of_many_are_on_the_gpu_of_their_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    asked: list[Any] = []
+    monkeypatch.setattr(many, "join", lambda device: World(1, 2, f"{device}:1"))
+    monkeypatch.setattr(many, "open_guides", lambda row, guides, device: asked.append(device) or GUIDES)
+    monkeypatch.setattr(many, "adapt", lambda source, **told: asked.append(told["device"]))
+    recipe = small("nada", steps=1, templates="plain")
+    many.adapt_many(toy(), ["ink"], out=tmp_path, recipe=recipe, device="cuda")
+    assert asked == ["cuda:1", "cuda"], "each run joins by itself, and is refused a numbered one"
 
 
 def test_an_empty_name_is_no_guide(tmp_path: Path):

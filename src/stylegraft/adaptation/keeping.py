@@ -47,7 +47,8 @@ def pack(state: State) -> tuple[dict[str, Tensor], dict[str, Any]]:
         if state.ada
         else None
     )
-    return tensors, {"step": state.step, "ada": ada}
+    sign = float(state.real_sign)
+    return tensors, {"step": state.step, "row": state.row, "real_sign": sign, "ada": ada}
 
 
 @torch.no_grad()
@@ -83,6 +84,9 @@ def unpack(state: State, tensors: Mapping[str, Tensor], numbers: Mapping[str, An
                     slot: _like(parameter, tensor) for slot, tensor in slots.items()
                 }
     state.step = numbers["step"]
+    # States of before lack these: a count begins anew, and the sign is that of the next step of D.
+    state.row = numbers.get("row", 0)
+    state.real_sign = torch.tensor(numbers.get("real_sign", 0.0), device=state.device)
     if state.ada and numbers["ada"]:
         state.ada.load_state_dict(
             {key: float("nan") if value is None else value for key, value in numbers["ada"].items()}

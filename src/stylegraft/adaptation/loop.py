@@ -45,7 +45,6 @@ def train(state: State, until: int, skip: bool = False) -> Iterator[Stats]:
     from there, bit for bit (on a CPU). Raises Diverged where a number is not finite; skip: a phase whose loss or
     gradient is not, changes nothing, and "skipped" says so, unless that happens in more than `ROW` steps in a row.
     """
-    row = 0
     plan = phases(objectives(state.recipe))
     warmup = state.recipe.warmup
     while state.step < until:
@@ -61,7 +60,7 @@ def train(state: State, until: int, skip: bool = False) -> Iterator[Stats]:
                 try:
                     teach(state, acting, stats)
                 except Diverged as error:
-                    if not skip or row == ROW:
+                    if not skip or state.row == ROW:
                         raise
                     stats["skipped"] = "; ".join([*filter(None, [stats.get("skipped")]), short(error)])
                 stats[f"time/{phase}"] = perf_counter() - started
@@ -70,7 +69,7 @@ def train(state: State, until: int, skip: bool = False) -> Iterator[Stats]:
             sparsify(state)
             average(state)
         require_weights(state)
-        row = row + 1 if "skipped" in stats else 0
+        state.row = state.row + 1 if "skipped" in stats else 0
         stats["real_sign"] = float(state.real_sign)
         if state.ada:
             stats["ada_p"] = state.ada.step(state.recipe.batch)

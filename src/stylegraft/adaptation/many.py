@@ -16,13 +16,13 @@ from typing import Any
 from stylegraft.adaptation import recipes
 from stylegraft.adaptation.guidance import Guides, read
 from stylegraft.adaptation.inputs import open_guides
+from stylegraft.adaptation.joining import join
 from stylegraft.adaptation.place import begun
 from stylegraft.adaptation.recipes import Recipe
 from stylegraft.adaptation.request import default_recipe, names_of, worded
 from stylegraft.adaptation.run import Run, adapt
 from stylegraft.adaptation.state import Embedded
 from stylegraft.checkpoints.source import Source
-from stylegraft.devices import check_device
 from stylegraft.sources import load_source
 
 
@@ -43,6 +43,7 @@ def adapt_many(
     and for requests of one name, and sentences that a guide cannot read, before the first run.
     """
     names = names_of(requests)
+    place = join(device).device  # the guides belong on the GPU of this process
     source = source if isinstance(source, Source) else load_source(source)
     sentence, picture = (None, requests[0]) if isinstance(requests[0], Path) else (requests[0], None)
     name = recipe or default_recipe(sentence, picture)
@@ -50,7 +51,7 @@ def adapt_many(
         name = recipes.recipe(name, preset=preset or recipes.preset_of(source.generator.resolution))
     shared: Embedded = {}
     if name.guided:
-        guides = open_guides(name, guides, check_device(device, "adapt"))
+        guides = open_guides(name, guides, place)
         templates = settings.get("templates", name.templates)
         for one, folder in zip(requests, names, strict=True):
             if not (isinstance(one, Path) or begun(Path(out) / folder)):

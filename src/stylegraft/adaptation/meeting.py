@@ -18,17 +18,39 @@ from stylegraft.adaptation.world import World
 from stylegraft.errors import StylegraftError
 
 
-def agree(world: World, config: dict[str, Any]) -> None:
-    """Refuse to share a run with a process 0 that was given something else, by the first thing that differs."""
+def agree(world: World, config: dict[str, Any], **more: Any) -> None:
+    """Refuse, on all processes, a run of which one was given something else than process 0; the line names the first
+    thing that differs. more: what has to be the same beside the config.
+    """
     if world.size == 1:
         return
-    first = read(world.from_first(lambda: {"config": written(config)})["config"])
-    if found := differing(first, read(written(config))):
+    asked = read(written({"config": config, "more": more}))
+    first = read(world.from_first(lambda: {"asked": written(asked)})["asked"])
+    found = differing(first["config"], asked["config"]) or next(
+        ((key, was, asked["more"][key]) for key, was in first["more"].items() if was != asked["more"][key]),
+        None,
+    )
+    line = ""
+    if found:
         name, theirs, mine = found
-        raise StylegraftError(
+        line = (
             f"process {world.rank} of {world.size} has {name} = {mine!r}, and process 0 has {theirs!r}: expected the "
             "same command, source and images on every machine"
         )
+    if line := heard(world, line):
+        raise StylegraftError(line)
+
+
+def heard(world: World, line: str) -> str:
+    """The line of the last process that has one, on all of them; process 0 has none. Empty where nobody has one."""
+    last = world.most(world.rank if line else 0)
+    if not last:
+        return ""
+    own = written(line if world.rank == last else "").int().to(world.device)
+    text = own.new_zeros(world.most(len(own)))
+    if world.rank == last:
+        text[: len(own)] = own
+    return read(world.add([text])[0].to(torch.uint8))
 
 
 def meet(state: State) -> None:

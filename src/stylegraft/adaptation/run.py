@@ -187,7 +187,7 @@ def adapt(
     if request.sentences and not (out and begun(Path(out))):
         state.found = prepare(state)  # a guide that cannot read them says so before anything is written
     config["recipe"] = dataclasses.asdict(state.recipe)
-    agree(world, config)
+    agree(world, config, steps=state.recipe.steps, nonfinite=nonfinite)
     every = every or (100 if row.steps <= 2000 else 500)
     if rules.active and state.end // every == state.recipe.warmup // every:
         raise StylegraftError(

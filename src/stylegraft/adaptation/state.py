@@ -85,6 +85,7 @@ class State:
     embedded: Embedded | None  # the source's side of guided pairs, where runs of the same draws share it
 
     step: int
+    row: int  # steps in a row, up to this one, that have left out an update
     ema: dict[str, Tensor]
     discriminator: Judge
     patch: PatchHead | None
@@ -228,6 +229,7 @@ def begin(
         embedded=embedded,
         anchors=anchor_points(seed, recipe.anchors, generator.z_dim).to(device) if recipe.cdc else None,
         step=0,
+        row=0,
         ema={name: leaf.detach().clone() for name, leaf in own.items()},
         discriminator=discriminator,
         patch=patch,
