@@ -24,7 +24,7 @@ NOWHERE = {"STYLEGRAFT_CLIP": "", "STYLEGRAFT_SIGLIP": "", "STYLEGRAFT_SPRIG": "
         (("--images", "missing"), "--images missing: is no folder"),
         (("--images", "missing", "--text", "oil"), "--images missing: found --text beside it"),
         (("pencil", "--guide", "clip"), "recipe dcl looks through no guide"),
-        (("pencil", "--resolution-for-loss", "32"), "--resolution-for-loss 32: is for what a guide sees, and dcl has none"),
+        (("pencil", "--resolution-for-loss", "32"), "32: is for what a guide sees, and dcl has none"),
     ],
 )  # fmt: skip
 def test_one_line_at_once_and_no_run(
