@@ -95,6 +95,9 @@ def test_a_desk_holds_the_lock_of_what_it_lends_and_serves_the_last_loan_alone(f
     with open_folder(folder):
         pass
     again = cluster.Desk()  # one that was lost: its task goes on sending
+    with open_folder(folder):
+        assert "another process is writing" in again.take(where, "second", {**fresh, "s0/log.txt": b"late"})
+    assert (folder / "log.txt").read_bytes() == b"hello", "nothing is written without the lock"
     assert again.take(where, "second", pack(folder)) == ""
     with pytest.raises(StylegraftError), open_folder(folder):
         pass
