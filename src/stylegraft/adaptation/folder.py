@@ -210,14 +210,17 @@ class Folder:
         return warnings
 
     def _saved(self) -> tuple[tuple[dict[str, Tensor], dict[str, str]], list[str]]:
-        """Tensors and texts of the newest state that is whole, and what to say where it is not the newest one."""
+        """Tensors and texts of the newest state that is whole, and what to say where it is not the newest one.
+
+        Raises StylegraftError where the newest cannot be read now: it may be whole.
+        """
         keys = ("config", "numbers")
         try:
             return read_tensors(self.state, STATE, keys), []
         except tensorfile.NewerVersion:
             raise
         except StylegraftError as error:
-            if not self.previous.is_file():
+            if _unreadable(error) or not self.previous.is_file():
                 raise
             try:
                 found = read_tensors(self.previous, STATE, keys)
@@ -288,6 +291,11 @@ def remove(path: Path) -> None:
         path.unlink()
     except OSError as error:
         raise write_error(path, error) from error
+
+
+def _unreadable(error: StylegraftError) -> bool:
+    """Whether the system would not give a file that is there, which may be whole."""
+    return isinstance(error.__cause__, OSError) and not isinstance(error.__cause__, FileNotFoundError)
 
 
 def _lack(error: Exception) -> str:
