@@ -18,6 +18,7 @@ import pytest
 import torch
 from PIL import Image
 
+from stylegraft.adaptation import folder as folders
 from stylegraft.adaptation.folder import open_folder
 from stylegraft.adaptation.lock import check_free
 from stylegraft.adaptation.recipes import recipe
@@ -261,6 +262,14 @@ def test_a_full_disk_keeps_the_previous_state(tmp_path, monkeypatch):
     go(tmp_path / "run", 6)
     go(tmp_path / "whole", 6)
     assert equal(tmp_path / "run", tmp_path / "whole")
+
+
+def test_the_states_are_as_large_as_was_asked_of_the_disk(tmp_path, monkeypatch):
+    asked: list[int] = []
+    monkeypatch.setattr(folders, "check_room", lambda out, size: asked.append(size))
+    go(tmp_path / "run", 2, space="full", warmup=0)
+    taken = sum(tensor.nbytes for tensor in tensors(tmp_path / "run").values() if tensor.ndim)
+    assert asked == [pytest.approx(taken, rel=0.01)]
 
 
 def spoil(path: Path, how: str) -> None:

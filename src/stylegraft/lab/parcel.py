@@ -29,7 +29,7 @@ def pack(folder: Path, known: Mapping[str, tuple[int, int]] | None = None) -> Pa
 
 
 def unpack(parcel: Parcel, folder: Path) -> None:
-    """Make the folder hold this, each file whole or not at all; the state that stood there is kept until a result comes.
+    """Make the folder hold this, each file whole or not at all; the state before is kept until a result comes.
 
     Raises StylegraftError when the disk refuses.
     """
