@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+ISOLATION :=  # CI: --no-build-isolation, so that the build backend is the one it has checked
 
 # The constraints hold inside pip's own build environment too.
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
@@ -23,7 +24,7 @@ test: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet $(ISOLATION) -c constraints.txt -e '.[dev]'
 	@$(BIN)/python -c "import torch; torch.version.cuda and print('note:', torch.__version__, 'is a build for CUDA,' \
 	  ' which your package index offers; it runs on the CPU too. For a smaller one: README.md, Without make')"
 	@touch $@

@@ -355,7 +355,15 @@ def watch(folder: Path, hear: Callable[[], None]) -> None:
             mode, flags = args[1], args[2]
             if not (set(mode) & set("wax+") if isinstance(mode, str) else flags & WRITES):
                 return
-        elif event not in ("os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.truncate", "shutil.rmtree"):
+        elif event not in (
+            "os.rename",
+            "os.link",
+            "os.mkdir",
+            "os.remove",
+            "os.rmdir",
+            "os.truncate",
+            "shutil.rmtree",
+        ):
             return
         if isinstance(args[0], (str, bytes, os.PathLike)) and os.fsdecode(args[0]).startswith(root):
             hear()

@@ -3,10 +3,11 @@
     python tools/release_check.py                    # 20 steps of the demo
     python tools/release_check.py --steps 300        # the demo as the README has it
     python tools/release_check.py --out dist         # keep what was built
+    python tools/release_check.py --no-site          # without the extra `docs`
 
 Everything happens in a temporary folder, with an empty home and a fresh venv that pip fills from your index by the
-pins of constraints.txt: five minutes of one core. Needs `hatchling` (extra `dev`); builds the site too where `mkdocs`
-and `zensical` are (extra `docs`).
+pins of constraints.txt: five minutes of one core. Needs `hatchling` (extra `dev`), and for the site `mkdocs` and
+`zensical` (extra `docs`).
 Ends with status 1 at the first thing that is wrong.
 """
 
@@ -42,6 +43,7 @@ MUST = (  # a user misses these at once
 LICENCES = ("LICENSE", *(f"LICENSES/{path.name}" for path in sorted((ROOT / "LICENSES").glob("*.txt"))))
 PYTHON = Path("Scripts/python.exe") if os.name == "nt" else Path("bin/python")
 DEMO = "adapt faces-64 pencil --recipe dcl --space affine-light+ --out runs/demo"
+BUILDERS = ("mkdocs", "zensical")
 MOST = 100  # MB of a wheel
 
 
@@ -52,11 +54,12 @@ def main() -> int:
     )
     parser.add_argument("--steps", type=int, default=20, help="of the demo")
     parser.add_argument("--out", type=Path, help="folder to keep wheel and sdist in")
+    parser.add_argument("--no-site", action="store_true", help="do not build the site")
     options = parser.parse_args()
     begun = time.monotonic()
     try:
         with tempfile.TemporaryDirectory(prefix="release-") as name:
-            check(Path(name), options.steps, options.out)
+            check(Path(name), options.steps, options.out, () if options.no_site else BUILDERS)
     except (AssertionError, subprocess.CalledProcessError) as error:
         print(f"NOT READY: {getattr(error, 'output', None) or error}")
         return 1
@@ -64,8 +67,9 @@ def main() -> int:
     return 0
 
 
-def check(folder: Path, steps: int, out: Path | None) -> None:
+def check(folder: Path, steps: int, out: Path | None, builders: tuple[str, ...] = BUILDERS) -> None:
     """Build, look inside, install, run; raises AssertionError or CalledProcessError."""
+    programs = {builder: program(builder) for builder in builders}  # what is missing is said at once
     with step("the changelog has this version"):
         changelog()
     with step("wheel and sdist are built"):
@@ -87,8 +91,8 @@ def check(folder: Path, steps: int, out: Path | None) -> None:
         )
     with step(f"the demo runs there, {steps} steps"):
         demo(python, folder, steps)
-    for builder in ("mkdocs", "zensical"):
-        site(builder, folder)
+    for builder, path in programs.items():
+        site(builder, path, folder)
     if out:
         out.mkdir(parents=True, exist_ok=True)
         for file in (wheel, sdist):
@@ -177,21 +181,24 @@ def demo(python: Path, folder: Path, steps: int) -> None:
         assert (place / file).stat().st_size > 1000, f"{file} is empty"
 
 
-def site(builder: str, folder: Path) -> None:
-    """docs/ becomes a site without a warning, where the builder is installed."""
-    program = shutil.which(
+def program(builder: str) -> str:
+    """Where a builder of sites is: beside this Python, or on the path."""
+    found = shutil.which(
         builder, path=os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
     )
-    if program is None:
-        print(f"     -    {builder} is not here (extra `docs`): the site was not built by it")
-        return
+    assert found, f"{builder} is not here: pip install -e '.[docs]', or leave the site out with --no-site"
+    return found
+
+
+def site(builder: str, path: str, folder: Path) -> None:
+    """docs/ becomes a site without a warning."""
     copy = folder / builder  # zensical writes into the folder of its configuration
     shutil.copytree(ROOT / "docs", copy / "docs")
     shutil.copytree(ROOT / "src", copy / "src", ignore=shutil.ignore_patterns("*.safetensors", "__pycache__"))
     for name in ("mkdocs.yml", "CHANGELOG.md", "SECURITY.md"):
         shutil.copy(ROOT / name, copy)
     with step(f"{builder} builds the site"):
-        run([program, "build", "--strict"], copy)
+        run([path, "build", "--strict"], copy)
         assert (copy / "site" / "index.html").is_file(), f"{builder} left no index.html"
 
 

@@ -2,8 +2,8 @@
 
 A file is written under a temporary name beside its destination, flushed to the disk, and moved into place in
 one step. A process killed at any moment leaves either the old file or the new one; what it may also leave is
-a `*.tmp`, which every reader ignores. Where the file before is kept, under a name of its own, a kill between the two
-moves leaves that one alone.
+a `*.tmp`, which every reader ignores. Where the file before is kept, under a name of its own, it has both names until
+the new one is moved into place.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import contextlib
 import errno
 import json
 import os
+import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,7 @@ def replacing(path: str | os.PathLike[str], previous: str | os.PathLike[str] | N
         if target.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         if previous is not None and target.exists():
-            target.replace(previous)
+            _keep(target, Path(previous))
         temporary.replace(target)
         _sync_folder(target.parent)
     except OSError as error:
@@ -62,6 +63,25 @@ def replacing(path: str | os.PathLike[str], previous: str | os.PathLike[str] | N
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def _keep(path: Path, previous: Path) -> None:
+    """Put the file at `path`, which stays, in the place of `previous` too: by a second name, or where the file system
+    has none (FAT), by a copy.
+    """
+    second = previous.with_name(f".{previous.name}.{os.getpid()}.tmp")
+    try:
+        second.unlink(missing_ok=True)
+        try:
+            second.hardlink_to(path)
+        except OSError:
+            shutil.copyfile(path, second)
+            with second.open("rb+") as file:
+                os.fsync(file.fileno())
+        second.replace(previous)
+    finally:
+        with contextlib.suppress(OSError):
+            second.unlink(missing_ok=True)  # still there too where both were names of one file
 
 
 def _sync_folder(folder: Path) -> None:

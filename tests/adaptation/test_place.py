@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from stylegraft.adaptation.place import check_folder, default_folder
+from stylegraft.adaptation.place import check_folder, check_room, default_folder
 from stylegraft.errors import StylegraftError
 
 
@@ -35,9 +35,12 @@ def test_a_disk_without_room_for_the_state_is_refused_with_both_sizes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=20_000_000))
-    check_folder(tmp_path / "run", 3_000_000)
-    with pytest.raises(StylegraftError, match="the disk is full: 20 MB free, .* about 138 MB"):
+    check_folder(tmp_path / "run", 19_000_000)
+    with pytest.raises(StylegraftError, match="the disk is full: 20 MB free, .* at least 23 MB"):
         check_folder(tmp_path / "run", 23_000_000)
+    check_room(tmp_path, 6_000_000)
+    with pytest.raises(StylegraftError, match="the disk is full: 20 MB free, .* at least 21 MB"):
+        check_room(tmp_path, 7_000_000)
 
 
 @pytest.mark.parametrize("name", [".", "run"])

@@ -18,12 +18,13 @@ import pytest
 import torch
 from PIL import Image
 
+from stylegraft.adaptation import folder as folders
 from stylegraft.adaptation.folder import open_folder
 from stylegraft.adaptation.lock import check_free
 from stylegraft.adaptation.recipes import recipe
 from stylegraft.adaptation.run import adapt
 from stylegraft.adaptation.sameness import compare
-from stylegraft.checkpoints import Source, tensorfile
+from stylegraft.checkpoints import Source, opening, tensorfile
 from stylegraft.data.blazeface import Face
 from stylegraft.data.images import load_images
 from stylegraft.domains import Domain
@@ -263,6 +264,14 @@ def test_a_full_disk_keeps_the_previous_state(tmp_path, monkeypatch):
     assert equal(tmp_path / "run", tmp_path / "whole")
 
 
+def test_the_states_are_as_large_as_was_asked_of_the_disk(tmp_path, monkeypatch):
+    asked: list[int] = []
+    monkeypatch.setattr(folders, "check_room", lambda out, size: asked.append(size))
+    go(tmp_path / "run", 2, space="full", warmup=0)
+    taken = sum(tensor.nbytes for tensor in tensors(tmp_path / "run").values() if tensor.ndim)
+    assert asked == [pytest.approx(taken, rel=0.01)]
+
+
 def spoil(path: Path, how: str) -> None:
     data = bytearray(path.read_bytes())
     data[-5] ^= 1
@@ -289,6 +298,27 @@ def test_a_damaged_state_gives_way_to_that_of_the_save_before(how: str, said: st
     with pytest.raises(StylegraftError, match=r"state\.safetensors: digest mismatch.* no better: .*remove "):
         go(out, 8)
     assert (out / "domain.safetensors").read_bytes() == before["domain.safetensors"]
+
+
+def test_a_state_that_cannot_be_read_now_gives_way_to_none(tmp_path, monkeypatch):
+    out = tmp_path / "run"
+    go(out, 2, every=1)
+    before = {path.name: path.read_bytes() for path in out.glob("state*")}
+    assert len(before) == 2
+    kept = opening._nonblocking
+    for code in (errno.EACCES, errno.EIO):
+
+        def denied(path, flags, code=code):
+            if Path(path).name == "state.safetensors":
+                raise OSError(code, os.strerror(code))
+            return kept(path, flags)
+
+        monkeypatch.setattr(opening, "_nonblocking", denied)
+        with pytest.raises(
+            StylegraftError, match=rf"state\.safetensors: cannot be read: {os.strerror(code)}$"
+        ):
+            go(out, 4)
+        assert {path.name: path.read_bytes() for path in out.glob("state*")} == before
 
 
 def rewritten(path: Path, change) -> None:

@@ -89,6 +89,39 @@ def test_an_exception_of_the_caller_passes_and_the_old_file_stays(tmp_path: Path
     assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
 
 
+@pytest.mark.parametrize("links", [True, False])
+def test_the_file_before_is_kept_and_one_stands_at_the_path_whatever_move_fails(
+    links: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, previous = tmp_path / "state", tmp_path / "previous"
+    kept = os.replace
+
+    def none(*names: object) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    if not links:
+        monkeypatch.setattr(os, "link", none)
+    for text in ("1", "2", "3"):
+        atomic.write_bytes(path, text.encode(), previous)
+    assert (path.read_text(), previous.read_text()) == ("3", "2")
+    for failing, left in ((previous, ("3", "2")), (path, ("3", "3"))):
+
+        def move(source: object, to: object, failing: Path = failing) -> None:
+            if Path(str(to)) == failing:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            kept(str(source), str(to))
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "replace", move)
+            with pytest.raises(StylegraftError, match="Input/output error"):
+                atomic.write_bytes(path, b"4", previous)
+        assert (path.read_text(), previous.read_text()) == left
+        assert sorted(one.name for one in tmp_path.iterdir()) == ["previous", "state"]
+    atomic.write_bytes(path, b"4", previous)
+    assert (path.read_text(), previous.read_text()) == ("4", "3")
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["previous", "state"]
+
+
 WRITER = """
 import importlib.util, sys
 spec = importlib.util.spec_from_file_location("atomic", sys.argv[2])  # the package would import torch first

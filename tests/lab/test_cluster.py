@@ -66,11 +66,26 @@ def test_what_is_known_is_not_sent_again_and_what_is_gone_goes(folder: Path, tmp
     written: list[str] = []
     kept = unpack.__globals__["write_bytes"]
     monkeypatch.setitem(
-        unpack.__globals__, "write_bytes", lambda path, data: written.append(path.name) or kept(path, data)
+        unpack.__globals__, "write_bytes", lambda path, *data: written.append(path.name) or kept(path, *data)
     )
     unpack(parcel, there)
     assert written == ["log.txt", "state.safetensors", "result.json"], "what is spoken of before what speaks"
     assert pack(there) == pack(folder)
+
+
+def test_the_state_before_does_not_travel_and_ends_with_the_result(folder: Path, tmp_path: Path):
+    there, name = tmp_path / "b" / "s0", "state.previous.safetensors"
+    (folder / name).write_bytes(b"of the save before")
+    parcel = pack(folder)
+    assert f"s0/{name}" not in parcel
+    unpack({**parcel, "s0/result.json": None}, there)
+    assert not (there / name).exists()
+    unpack({**parcel, "s0/result.json": None, "s0/state.safetensors": b"later"}, there)
+    assert (there / name).read_bytes() == b"state.safetensors", "the former one is the one before"
+    unpack(dict.fromkeys(parcel), there)
+    assert (there / name).exists()
+    unpack(parcel, there)
+    assert not (there / name).exists()
 
 
 # The desk
@@ -95,6 +110,9 @@ def test_a_desk_holds_the_lock_of_what_it_lends_and_serves_the_last_loan_alone(f
     with open_folder(folder):
         pass
     again = cluster.Desk()  # one that was lost: its task goes on sending
+    with open_folder(folder):
+        assert "another process is writing" in again.take(where, "second", {**fresh, "s0/log.txt": b"late"})
+    assert (folder / "log.txt").read_bytes() == b"hello", "nothing is written without the lock"
     assert again.take(where, "second", pack(folder)) == ""
     with pytest.raises(StylegraftError), open_folder(folder):
         pass
@@ -213,6 +231,7 @@ def test_a_worker_is_killed_on_a_cluster_of_two_nodes_and_nothing_is_lost(
     assert (a / "domain.safetensors").read_bytes() == (b / "domain.safetensors").read_bytes()
     assert read_trace(a).points == read_trace(b).points
     assert set(pack(a)) == set(pack(b))
+    assert not (b / "state.previous.safetensors").exists()
     sessions = json.loads((b / "config.json").read_text())["sessions"]
     assert [one["from"] for one in sessions] == [0, 1], "begun, and continued at what had been sent"
     assert json.loads(failure(place(tmp_path / "ray", wild)).read_text())["error"] == states["wild"].text

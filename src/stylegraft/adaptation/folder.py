@@ -28,9 +28,9 @@ import torch
 from torch import Tensor
 
 from stylegraft.adaptation.diverged import require_state
-from stylegraft.adaptation.keeping import pack, unpack
+from stylegraft.adaptation.keeping import pack, size, unpack
 from stylegraft.adaptation.lock import locked
-from stylegraft.adaptation.place import PREVIOUS, SAVED, check_folder
+from stylegraft.adaptation.place import PREVIOUS, SAVED, check_folder, check_room
 from stylegraft.adaptation.sameness import compare, setting
 from stylegraft.adaptation.state import State
 from stylegraft.atomic import write_error, write_json, write_text
@@ -107,8 +107,9 @@ class Folder:
         self, state: State, config: dict[str, Any], images: Tensor, held_out: Tensor | None = None
     ) -> None:
         """Write config and images (uint8), those to train on and those to judge by, of a new run; forget what an
-        earlier one, that never saved, may have left.
+        earlier one, that never saved, may have left. Raises StylegraftError where the disk has no room for its states.
         """
+        check_room(self.path, size(state))
         sets = {"images": images.half()}  # fp16 holds 0 to 255 exactly
         if held_out is not None:
             sets["held_out"] = held_out.half()
@@ -210,14 +211,17 @@ class Folder:
         return warnings
 
     def _saved(self) -> tuple[tuple[dict[str, Tensor], dict[str, str]], list[str]]:
-        """Tensors and texts of the newest state that is whole, and what to say where it is not the newest one."""
+        """Tensors and texts of the newest state that is whole, and what to say where it is not the newest one.
+
+        Raises StylegraftError where the newest cannot be read now: it may be whole.
+        """
         keys = ("config", "numbers")
         try:
             return read_tensors(self.state, STATE, keys), []
         except tensorfile.NewerVersion:
             raise
         except StylegraftError as error:
-            if not self.previous.is_file():
+            if _unreadable(error) or not self.previous.is_file():
                 raise
             try:
                 found = read_tensors(self.previous, STATE, keys)
@@ -288,6 +292,11 @@ def remove(path: Path) -> None:
         path.unlink()
     except OSError as error:
         raise write_error(path, error) from error
+
+
+def _unreadable(error: StylegraftError) -> bool:
+    """Whether the system would not give a file that is there, which may be whole."""
+    return isinstance(error.__cause__, OSError) and not isinstance(error.__cause__, FileNotFoundError)
 
 
 def _lack(error: Exception) -> str:

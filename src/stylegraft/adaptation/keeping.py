@@ -51,6 +51,14 @@ def pack(state: State) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return tensors, {"step": state.step, "row": state.row, "real_sign": sign, "ada": ada}
 
 
+def size(state: State) -> int:
+    """Bytes that the tensors of `pack` take once every parameter has taken a step; what is found on the way aside."""
+    moved = [leaf for owner in state.optimizers for leaf in state.learners[owner].values()]
+    return sum(
+        tensor.nbytes for tensor in [*changing(state).values(), *moved, *moved]
+    )  # Adam has two moments
+
+
 @torch.no_grad()
 def unpack(state: State, tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> None:
     """Bring a fresh state to where another was packed; raises StylegraftError when the tensors are not its

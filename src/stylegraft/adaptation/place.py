@@ -11,7 +11,7 @@ from stylegraft.errors import StylegraftError
 SAVED = "state.safetensors"  # what a resume needs
 PREVIOUS = "state.previous.safetensors"  # the same of the save before
 MARKS = (".lock", "config.json", SAVED, PREVIOUS)  # what a run's folder holds from its first second on
-ROOM = 6  # times the source's file: three states, two and the one that is written, of a network in fp32
+STATES = 3  # at a time: the newest, that of the save before, and the one that is written
 
 
 def default_folder(target: str) -> Path:
@@ -44,9 +44,19 @@ def _check(out: Path, source_bytes: int) -> None:
         raise StylegraftError(
             f"--out {out}: holds files that are no run's; choose a new name, or an empty folder"
         )
-    free, needed = shutil.disk_usage(standing).free, ROOM * source_bytes
+    # The least of most runs; what this one takes, by space and recipe up to 24 times the file, is asked of its state.
+    _require(standing, out, source_bytes)
+
+
+def check_room(out: Path, state_bytes: int) -> None:
+    """Refuse a disk that has no room for the states of a run; state_bytes: of one. The folder exists."""
+    _require(out, out, STATES * state_bytes)
+
+
+def _require(standing: Path, out: Path, needed: int) -> None:
+    free = shutil.disk_usage(standing).free
     if free < needed:
         raise StylegraftError(
-            f"--out {out}: the disk is full: {free / 1e6:.0f} MB free, a run of this source needs about"
+            f"--out {out}: the disk is full: {free / 1e6:.0f} MB free, this run needs at least"
             f" {needed / 1e6:.0f} MB; free some space or choose another disk"
         )

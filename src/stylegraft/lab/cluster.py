@@ -256,9 +256,12 @@ class Desk:
         """Write what a task sends; why not, where the disk refuses."""
         held = self.loans.get(place)
         if held is None:  # the desk itself was lost, and begun again
-            held = self.loans[place] = Loan(loan, 1)
-            with suppress(StylegraftError):
+            held = Loan(loan, 1)
+            try:
                 held.lock.enter_context(open_folder(Path(place)))
+            except StylegraftError as error:  # another process has it by now
+                return str(error)
+            self.loans[place] = held
         if held.name != loan:
             return f"{place}: has been lent anew"
         try:

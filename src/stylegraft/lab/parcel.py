@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from stylegraft.adaptation.place import PREVIOUS, SAVED
 from stylegraft.atomic import write_bytes, write_error
 from stylegraft.lab.record import RESULT, failure
 
 Parcel = dict[str, bytes | None]
 Stamps = dict[str, tuple[int, int]]  # when a file was last written, and its size
 
-LAST = ("state.safetensors", RESULT)  # in this order after the others: each speaks of what is there before it
+LAST = (SAVED, RESULT)  # in this order after the others: each speaks of what is there before it
 
 
 def pack(folder: Path, known: Mapping[str, tuple[int, int]] | None = None) -> Parcel:
@@ -28,7 +29,10 @@ def pack(folder: Path, known: Mapping[str, tuple[int, int]] | None = None) -> Pa
 
 
 def unpack(parcel: Parcel, folder: Path) -> None:
-    """Make the folder hold this, each file whole or not at all. Raises StylegraftError when the disk refuses."""
+    """Make the folder hold this, each file whole or not at all; the state before is kept until a result comes.
+
+    Raises StylegraftError when the disk refuses.
+    """
     place = folder.parent
     for name in sorted(parcel, key=lambda name: (_rank(name), name)):
         if (data := parcel[name]) is not None:
@@ -36,10 +40,12 @@ def unpack(parcel: Parcel, folder: Path) -> None:
                 (place / name).parent.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise write_error(place / name, error) from error
-            write_bytes(place / name, data)
+            write_bytes(place / name, data, folder / PREVIOUS if place / name == folder / SAVED else None)
     for path in list(_files(folder)):
         if path.relative_to(place).as_posix() not in parcel:
             path.unlink(missing_ok=True)
+    if parcel.get(f"{folder.name}/{RESULT}") is not None:  # the end, as in `cell.run`
+        (folder / PREVIOUS).unlink(missing_ok=True)
 
 
 def stamps(folder: Path) -> Stamps:
@@ -54,7 +60,7 @@ def _rank(name: str) -> int:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """All but the lock and what a killed process left half-written."""
+    """All but the lock, the state of the save before (either side keeps its own), and what is half-written."""
     for path in sorted([*folder.rglob("*"), failure(folder)]):
-        if path.is_file() and path.name != ".lock" and path.suffix != ".tmp":
+        if path.is_file() and path.name not in (".lock", PREVIOUS) and path.suffix != ".tmp":
             yield path
