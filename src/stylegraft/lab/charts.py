@@ -165,9 +165,10 @@ def heat_map(
                 f'<rect class="cell {hue}" x="{left + j * width:.1f}" y="{y:.1f}" width="{width - 1:.1f}" '
                 f'height="{height - 1}" style="fill-opacity:{0.04 + 0.96 * shade:.3f}"><title>{tip}</title></rect>'
             )
-            if width >= GLYPH * 5:
+            told = number(value, 2)
+            if width >= GLYPH * len(told):
                 kind = "small middle over" if shade > 0.6 else "small middle"
-                parts.append(_text(left + (j + 0.5) * width, y + 14, number(value, 2), kind))
+                parts.append(_text(left + (j + 0.5) * width, y + 14, told, kind))
     return _wrap(title, parts, head + len(rows) * height + 8)
 
 
