@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from stylegraft.adaptation.fields import Recipe
-from stylegraft.adaptation.folder import read_stats, training_images
+from stylegraft.adaptation.folder import Folder, read_stats, training_images
 from stylegraft.adaptation.lock import locked
 from stylegraft.adaptation.run import adapt, judge_of
 from stylegraft.checkpoints.identity import describe_base
@@ -57,6 +57,7 @@ def replay(
     folder, say = Path(folder), say or (lambda line: print(line, file=sys.stderr, flush=True))
     read_config(folder)  # before a lock is made where no run is
     with locked(folder):
+        Folder(folder).remove_temporaries()
         _replay(folder, settings, source, every, full_at, device, say)
 
 
