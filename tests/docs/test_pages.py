@@ -37,7 +37,14 @@ PUBLIC = (
     "metrics",
     "networks",
 )
-FOREIGN = {"--cfg", "--cells", "--exclude-editable", "--max-restarts", "--nproc-per-node", "--strict"}  # of other programs
+FOREIGN = {
+    "--cfg",
+    "--cells",
+    "--exclude-editable",
+    "--max-restarts",
+    "--nproc-per-node",
+    "--strict",
+}  # of other programs
 
 
 def text_of(page: Path) -> str:
