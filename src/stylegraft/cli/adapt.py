@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from tyro.conf import Positional, UseAppendAction, arg
 
 from stylegraft.cli.flags import Device, Switch
+from stylegraft.distributed import rank
 from stylegraft.errors import StylegraftError
 
 if TYPE_CHECKING:
@@ -113,7 +114,6 @@ def run(options: Options) -> None:
     row, target, out = checked(options)
 
     from stylegraft.adaptation.run import adapt
-    from stylegraft.distributed import rank
 
     observer = tracer(options, out) if options.trace and not options.dry_run and not rank() else None
     done = adapt(
@@ -182,7 +182,6 @@ def checked(options: Options) -> tuple[Recipe, str | None, Path]:
     from stylegraft.cli.check import check_target
     from stylegraft.cli.resolve import find
     from stylegraft.cli.settings import parse
-    from stylegraft.distributed import rank
     from stylegraft.domains.expression import find_space
 
     asked = {"steps": options.steps, "batch": options.batch, "loss_resolution": options.resolution_for_loss}
