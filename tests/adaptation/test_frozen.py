@@ -55,19 +55,20 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return seen
 
 
-@pytest.mark.parametrize("architecture", ["resnet", "orig"])
-@pytest.mark.parametrize(("policy", "start"), [("upto-8", 8), ("head", 4), ("rank1(b8.conv1) + head", 8)])
+@pytest.mark.parametrize(
+    ("policy", "architecture", "start"),
+    [("upto-8", "resnet", 8), ("rank1(b8.conv1) + head", "resnet", 8), ("head", "orig", 4)],
+)
 def test_logits_and_gradients_are_those_of_one_batch(
-    policy: str, start: int, architecture: str, calls: list[int]
+    policy: str, architecture: str, start: int, calls: list[int]
 ):
     state, plain = doubled(policy, architecture), doubled(policy, architecture)
     plain.frozen = None
     assert state.frozen is not None and state.frozen.start == start
-    for step in (0, 1, 7):
+    for step in (0, 7):
         for found, expected in zip(judged(state, step), judged(plain, step), strict=True):
             torch.testing.assert_close(found, expected, rtol=1e-11, atol=1e-13)
-    assert calls == [4, 4, 4]
-    assert len(state.frozen.known) <= 12
+    assert calls == [4, 4]
 
 
 def test_it_acts_only_where_blocks_never_learn(monkeypatch: pytest.MonkeyPatch):
@@ -101,9 +102,9 @@ def test_it_acts_where_images_are_judged_as_they_are(
 
 
 def test_a_resumed_run_is_the_whole_one_bit_for_bit():
-    whole, half, resumed = after(5, "freezed"), after(2, "freezed"), fresh("freezed")
+    whole, half, resumed = after(3, "freezed"), after(1, "freezed"), fresh("freezed")
     unpack(resumed, *copy.deepcopy(pack(half)))
-    for _ in train(resumed, 5):
+    for _ in train(resumed, 3):
         pass
     mine, theirs = pack(whole)[0], pack(resumed)[0]
     assert mine.keys() == theirs.keys()

@@ -1,5 +1,8 @@
-"""What the first blocks of a discriminator make of the training images, kept: where they never learn (FreezeD, Mo et al.
-2020), it never changes, and fakes alone pass them.
+"""What the first blocks of a discriminator make of the training images, kept: where they never learn (FreezeD, Mo et
+al. 2020), it never changes, and fakes alone pass them.
+
+Measured alone (freezed in stylespace, one AVX2 core): of a D phase it saves 29 % at 256/16384/512 and batch 2, 12 % at
+64/4096/256 and batch 8, 6 % with the narrow D of faces-64 and batch 4; of a whole step 12, 6 and 2.5 %.
 """
 
 from __future__ import annotations

@@ -334,11 +334,8 @@ class Views:
         """D on fake and real in one pass; its signs on real images are what ADA watches."""
         self._declared("real_fake_logits")
         fakes, reals = self.augmented(self.fake, "fake"), self.augmented(self.real, "real")
-        frozen, plain = (
-            self.state.frozen,
-            reals is self.real and self.exit == "image" and not self.recipe.mask,
-        )
-        if frozen and plain:
+        plain = reals is self.real and self.exit == "image" and not self.recipe.mask
+        if plain and (frozen := self.state.frozen):
             maps = frozen.maps(fakes, self.state.images, self._shown())
             logits = self.discriminator(maps, halves=2, start=frozen.start).logits
         else:

@@ -237,7 +237,7 @@ class Discriminator(nn.Module):
         return DOutput(y, kept)
 
     def lower(self, images: Tensor, r: int) -> Tensor:
-        """What the block of resolution r < R reads (4: the head): images [B, img_channels, R, R] -> [B, width(r), r, r].
+        """What the block of resolution r < R reads (4: the head): images [B, img_channels, R, R] to maps [B, C, r, r].
 
         Not for the architecture "skip", whose blocks read the image as well.
         """
@@ -275,8 +275,8 @@ class Discriminator(nn.Module):
             yield f"b{r}.conv0", y
             y = recompute.call(block.conv1, y, self.f)
             yield f"b{r}.conv1", y
-            x = block.skip(x, self.f, residual=y) if block.skip else y
-            yield f"b{r // 2}", x
+            x = y = block.skip(x, self.f, residual=y) if block.skip else y
+            yield f"b{r // 2}", y
         if self.b4.fromrgb:
             rgb = self.b4.fromrgb(image, self.f)
             x = rgb if x is None else x + rgb
