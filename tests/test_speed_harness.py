@@ -39,6 +39,19 @@ def test_both_sides_have_the_same_outputs_losses_and_gradients(harness, space: s
         assert gradient < 1e-2, phase
 
 
+def test_what_both_sides_freeze_is_the_same(harness) -> None:
+    contenders, *_ = harness
+    source = contenders.random_source("32/128/16")
+    source.generator.requires_grad_(False)
+    ours = contenders.Ours(source, "stylespace", 4, "cpu", "freezed")
+    theirs = contenders.Textbook(source, ours, False)
+    assert ours.state.frozen.start == 16
+    assert not [name for name in theirs.judged if name.startswith("D.b32.")]
+    for phase, (loss, gradient) in contenders.phase_errors(ours, theirs).items():
+        assert loss < 1e-4, phase
+        assert gradient < 1e-2, phase
+
+
 def test_operations_are_those_that_torch_counts(harness) -> None:
     contenders, flops, _ = harness
     from torch.utils.flop_counter import FlopCounterMode

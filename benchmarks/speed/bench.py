@@ -48,20 +48,21 @@ class Bench:
         self.sides = (
             {} if name in SOURCES else SIDES
         )  # the textbook has not the architecture of those that ship
-        self.learning = ("", 0)
+        self.learning = ("", 0, "")
 
-    def learn(self, space: str, batch: int) -> None:
-        """Be ready for training cells of this space and batch."""
-        if self.learning != (space, batch):
+    def learn(self, space: str, batch: int, recipe: str) -> None:
+        """Be ready for training cells of this space, batch and recipe."""
+        if self.learning != (space, batch, recipe):
             for part in ("ours", "textbooks", "equality"):
                 self.__dict__.pop(part, None)
             ops.clear_caches()
             measure.release(self.device)
-            self.learning = (space, batch)
+            self.learning = (space, batch, recipe)
 
     @cached_property
     def ours(self) -> contenders.Ours:
-        return contenders.Ours(self.source, *self.learning, self.device)
+        space, batch, recipe = self.learning
+        return contenders.Ours(self.source, space, batch, self.device, recipe)
 
     @cached_property
     def textbooks(self) -> dict[str, contenders.Textbook]:
@@ -186,7 +187,8 @@ def timed(
 ) -> dict[str, Any]:
     """Times, ratios, images a second, share of the roof, and the memory of each task."""
     row = {phase: measure.summary(times, bench.device) for phase, times in taken.items()}
-    work = flops.phases(bench.config, cell.batch, cell.space) if bench.sides else {}
+    counted = bench.sides and cell.recipe == "tgan"  # of others the formulas know nothing
+    work = flops.phases(bench.config, cell.batch, cell.space) if counted else {}
     for phase, sides in row.items():
         for numbers in sides.values():
             count = int(phase.split()[1]) if " " in phase else cell.batch  # "infer 8"

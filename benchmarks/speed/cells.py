@@ -16,6 +16,7 @@ TRAINED = {
     "faces-64": ((4,), (4, 16)),
     "faces-128": ((4,), (4, 16)),
 }
+FROZEN = {"64/4096/256": ((8,), (8,))}  # style vectors alone, and of D the blocks up to 16 px
 DRAWN = {"1024/32768/512": ((1,), (1, 8))}  # inference alone
 QUICK = {"cpu": {"64/2048/128": 4}, "cuda": {"64/4096/256": 8, "256/16384/512": 8, "64/16384/512": 8}}
 MODES = {  # TF32 in matrix products, in convolutions; cuDNN tries its algorithms. On a CPU they mean nothing.
@@ -27,17 +28,21 @@ MODES = {  # TF32 in matrix products, in convolutions; cuDNN tries its algorithm
 
 @dataclass(frozen=True)
 class Cell:
-    """One measurement. kind: infer, train, peers, profile, bf16, graphs or compile; space: of those that train."""
+    """One measurement. kind: infer, train, peers, profile, bf16, graphs or compile; space and recipe: of those that
+    train.
+    """
 
     name: str
     kind: str
     batch: int
     mode: str
     space: str = ""
+    recipe: str = "tgan"
 
     @property
     def key(self) -> str:
-        parts = (self.name, self.kind, self.space, f"B{self.batch}", self.mode)
+        recipe = "" if self.recipe == "tgan" else self.recipe
+        parts = (self.name, self.kind, self.space, recipe, f"B{self.batch}", self.mode)
         return " | ".join(part for part in parts if part)
 
 
@@ -67,6 +72,9 @@ def cells(device: str, chosen: str, modes: list[str]) -> Iterator[Cell]:
             for name, batches in TRAINED.items():
                 for batch in batches[column]:
                     yield Cell(name, "train", batch, mode, space)
+        for name, batches in FROZEN.items():
+            for batch in batches[column]:
+                yield Cell(name, "train", batch, mode, "stylespace", "freezed")
     for name, batches in TRAINED.items():
         if "/" in name:  # late: it learns, where the cells above have a frozen generator
             yield Cell(name, "peers", batches[column][0], fast)

@@ -50,12 +50,12 @@ def random_source(name: str) -> Source:
 
 
 class Ours:
-    """The library's step: `loop.teach` for each phase, as `adapt` calls it. Recipe tgan, style mixing always."""
+    """The library's step: `loop.teach` for each phase, as `adapt` calls it. Style mixing always."""
 
-    def __init__(self, source: Source, space: str, batch: int, device: str):
+    def __init__(self, source: Source, space: str, batch: int, device: str, name: str = "tgan"):
         size = source.generator.resolution
         shots = torch.rand(SHOTS, 3, size, size, generator=torch.Generator().manual_seed(1)) * 2 - 1
-        row = recipe("tgan", warmup=0, batch=batch, mixing=1.0)
+        row = recipe(name, warmup=0, batch=batch, mixing=1.0)
         self.state: State = begin(source, shots, row, space, device=device)
         self.plan = loop.phases(objectives(self.state.recipe))
 
@@ -114,7 +114,10 @@ class Textbook:
             }
         self.base = {name: parameter.detach() for name, parameter in own.items()}
         self.average = {name: leaf.detach().clone() for name, leaf in self.leaves.items()}
-        self.learners = {"G": list(self.leaves.values()), "D": list(self.discriminator.parameters())}
+        self.discriminator.requires_grad_(False)
+        judged = {f"D.{name}": p for name, p in self.discriminator.named_parameters()}
+        self.judged = {name: p for name, p in judged.items() if name in state.learners["D"]}
+        self.learners = {"G": list(self.leaves.values()), "D": list(self.judged.values())}
         self.optimizers = {owner: self._adam(owner) for owner in self.learners}
         self.path_mean = torch.tensor(-1.0, device=state.device)
 
@@ -129,11 +132,16 @@ class Textbook:
                     self.average[name].copy_(leaf.lerp(self.average[name], ema_beta(self.recipe)))
             return
         owner = "D" if phase in ("D", "R1") else "G"
-        self.discriminator.requires_grad_(owner == "D")
+        self.thaw(owner)
         optimizer = self.optimizers[owner]
         optimizer.zero_grad(set_to_none=True)
         self.backward(phase, self.draw(phase))
         optimizer.step()
+
+    def thaw(self, owner: str) -> None:
+        """D's learners take gradients in D's phases only."""
+        for p in self.learners["D"]:
+            p.requires_grad_(owner == "D")
 
     def draw(self, phase: str) -> Draw:
         """Fresh numbers, made on the device."""
@@ -228,10 +236,10 @@ def phase_errors(ours: Ours, theirs: Textbook) -> dict[str, list[float]]:
             for name, p in own.items()
         }
         state.path_mean = before
-        theirs.discriminator.requires_grad_(owner == "D")
+        theirs.thaw(owner)
         loss = theirs.backward(phase, draw)
         if owner == "D":
-            mine = {f"D.{name}": p.grad for name, p in theirs.discriminator.named_parameters()}
+            mine = {name: p.grad for name, p in theirs.judged.items()}
         else:
             mine = {name: p.grad for name, p in theirs.leaves.items()}
         names = [name for name in mine if mine[name] is not None and gradients[name] is not None]

@@ -147,7 +147,7 @@ def main() -> None:
                 measure.release(args.device)
                 bench = Bench(cell.name, args.device, limits)
             if cell.space:
-                bench.learn(cell.space, cell.batch)
+                bench.learn(cell.space, cell.batch, cell.recipe)
             row = KINDS[cell.kind](bench, cell, best)
         except Exception as error:
             row = {"error": measure.told(error)}

@@ -73,8 +73,9 @@ def step_memory(state: State) -> int:
             peak = max(peak, meter.peak)
             for learner in ghost.learners[acting[0].owner].values():
                 learner.grad = None
+    kept = state.frozen.nbytes if state.frozen else 0
     trained = sum(leaf.nbytes for owner in owners for leaf in state.learners[owner].values())
-    return peak + MOMENTS * trained
+    return peak + MOMENTS * trained + kept
 
 
 def on_meta(state: State) -> State:

@@ -205,5 +205,11 @@ def data_order(seed: int, step: int, batch: int, size: int) -> list[int]:
 def mirror(images: Tensor, seed: int, step: int, places: Sequence[int] | None = None) -> Tensor:
     """Mirror each image [B, C, R, R] left to right with probability 1/2; places: theirs in the whole batch."""
     places = range(len(images)) if places is None else places
-    draws = Draws([seed_of(seed, step, "mirror", i) for i in places], images.device)
-    return torch.where((draws.uniform() < 0.5)[:, None, None, None], images.flip(3), images)
+    turned = mirrored(seed, step, places, images.device)
+    return torch.where(turned[:, None, None, None], images.flip(3), images)
+
+
+def mirrored(seed: int, step: int, places: Sequence[int], device: torch.device | str = "cpu") -> Tensor:
+    """Which of the images at these places of the whole batch `mirror` turns: [B], bool."""
+    draws = Draws([seed_of(seed, step, "mirror", i) for i in places], device)
+    return draws.uniform() < 0.5

@@ -19,6 +19,7 @@ from stylegraft.adaptation import judges
 from stylegraft.adaptation.adam import Adam
 from stylegraft.adaptation.controller import AdaController, controller
 from stylegraft.adaptation.exits import PatchHead, patch_tap
+from stylegraft.adaptation.frozen import Frozen, frozen_blocks
 from stylegraft.adaptation.guidance import Coder, Guides, check_guides, load_coder, load_perceptual
 from stylegraft.adaptation.objectives import bsa, check
 from stylegraft.adaptation.projected import Judge, load_projected
@@ -119,6 +120,11 @@ class State:
     def mean_w(self) -> Tensor:
         """Mean w of the source over the latents of `networks.generator.mean_w`: [w_dim], float64."""
         return mean_w(self.generator, device=self.device)
+
+    @cached_property
+    def frozen(self) -> Frozen | None:
+        """D's first blocks, where they never learn, with what they have made of the training images so far."""
+        return frozen_blocks(self.discriminator, self.learners["D"], len(self.images))
 
     def averaged(self, sentence: int = 0) -> Deltas:
         """The deltas of the averaged generator, copied to the CPU: what previews and the domain file show. Learners of

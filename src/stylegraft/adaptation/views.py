@@ -296,11 +296,14 @@ class Views:
     def real(self) -> Tensor:
         """This step's training images [B, C, R, R] in [-1, 1], each mirrored or not."""
         self._declared("real")
-        state = self.state
+        state, places = self.state, self.keyed.indices()
         images = state.images[self._picked()]
-        if not self.recipe.xflip:
-            return images
-        return sampling.mirror(images, state.seed, state.step, self.keyed.indices())
+        return sampling.mirror(images, state.seed, state.step, places) if self.recipe.xflip else images
+
+    def _shown(self) -> list[tuple[int, bool]]:
+        """Of each image of `real` its number among the training images, and whether it is mirrored."""
+        turned = sampling.mirrored(self.state.seed, self.state.step, self.keyed.indices()).tolist()
+        return [(i, self.recipe.xflip and one) for i, one in zip(self._picked(), turned, strict=True)]
 
     def _picked(self, keyed: sampling.Keyed | None = None) -> list[int]:
         """Which training images this part of the step sees."""
@@ -330,8 +333,14 @@ class Views:
     def real_fake_logits(self) -> tuple[Tensor, Tensor]:
         """D on fake and real in one pass; its signs on real images are what ADA watches."""
         self._declared("real_fake_logits")
-        images = torch.cat((self.augmented(self.fake, "fake"), self.augmented(self.real, "real")))
-        fake, real = self.judge(images, "fake", "real").chunk(2)
+        fakes, reals = self.augmented(self.fake, "fake"), self.augmented(self.real, "real")
+        plain = reals is self.real and self.exit == "image" and not self.recipe.mask
+        if plain and (frozen := self.state.frozen):
+            maps = frozen.maps(fakes, self.state.images, self._shown())
+            logits = self.discriminator(maps, halves=2, start=frozen.start).logits
+        else:
+            logits = self.judge(torch.cat((fakes, reals)), "fake", "real")
+        fake, real = logits.chunk(2)
         self.observe_real(real)
         return fake, real
 

@@ -206,26 +206,27 @@ class Discriminator(nn.Module):
         taps: abc.Collection[str] = (),
         stop: str | None = None,
         halves: int = 1,
+        start: int | None = None,
     ) -> DOutput:
         """Logits [B, 1] and the feature maps named in `taps`, of images x [B, img_channels, R, R], labels c [B, c_dim].
 
         Layers are tapped after their activation, in a residual block before the sum. After the tap `stop` nothing
         more is computed. `halves` > 1: x is the concatenation of so many batches of one size, and minibatch-std
-        looks at each alone.
+        looks at each alone. `start`: x is what `lower` made of images for the block of this resolution.
         """
         for name in (*taps, *([stop] if stop else [])):
             if name not in self.tap_names:
                 raise StylegraftError(
                     f'this discriminator has no tap "{name}"; it has {", ".join(self.tap_names)}'
                 )
-        size = (self.img_channels, self.resolution, self.resolution)
+        size = (self.width(start), start, start) if start else (self.img_channels, *[self.resolution] * 2)
         if x.ndim != 4 or tuple(x.shape[1:]) != size:
             raise StylegraftError(
-                f"images have shape {list(x.shape)}; expected [B, {', '.join(map(str, size))}]"
+                f"{'maps' if start else 'images'} have shape {list(x.shape)}; expected [B, {', '.join(map(str, size))}]"
             )
         kept: dict[str, Tensor] = {}
         y = x
-        for name, y in self._walk(x):
+        for name, y in self._walk(x, start):
             if name in taps:
                 kept[name] = y
             if name == stop:
@@ -234,6 +235,17 @@ class Discriminator(nn.Module):
         if self.c_dim:
             y = (y * self.mapping(None, c)).sum(1, keepdim=True) * self.cmap_dim**-0.5
         return DOutput(y, kept)
+
+    def lower(self, images: Tensor, r: int) -> Tensor:
+        """What the block of resolution r < R reads (4: the head): images [B, img_channels, R, R] to maps [B, C, r, r].
+
+        Not for the architecture "skip", whose blocks read the image as well.
+        """
+        return next(y for name, y in self._walk(images) if name == f"b{r}")
+
+    def width(self, r: int) -> int:
+        """Channels of the maps that the block of resolution r reads."""
+        return widths(self.config)[r]
 
     @property
     def group_size(self) -> int:
@@ -244,10 +256,14 @@ class Discriminator(nn.Module):
         """The block of resolution r > 4."""
         return cast(Block, self.get_submodule(f"b{r}"))
 
-    def _walk(self, image: Tensor) -> abc.Iterator[tuple[str, Tensor]]:
-        """Every tap with its name, as far as the caller asks; last the input of the head, without a name."""
-        x: Tensor | None = None
+    def _walk(self, image: Tensor, start: int | None = None) -> abc.Iterator[tuple[str, Tensor]]:
+        """Every tap with its name, as far as the caller asks, and between the blocks what the next one reads, under its
+        name; last the input of the head, without a name.
+        """
+        x: Tensor | None = image if start else None
         for r in self.resolutions:
+            if start and r > start:
+                continue
             block = self.block(r)
             if block.fromrgb:
                 rgb = block.fromrgb(image, self.f)
@@ -259,7 +275,8 @@ class Discriminator(nn.Module):
             yield f"b{r}.conv0", y
             y = recompute.call(block.conv1, y, self.f)
             yield f"b{r}.conv1", y
-            x = block.skip(x, self.f, residual=y) if block.skip else y
+            x = y = block.skip(x, self.f, residual=y) if block.skip else y
+            yield f"b{r // 2}", y
         if self.b4.fromrgb:
             rgb = self.b4.fromrgb(image, self.f)
             x = rgb if x is None else x + rgb
