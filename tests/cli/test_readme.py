@@ -1,6 +1,6 @@
 """What the README says works: every command and the Python example run, on few steps.
 
-With the shipped source where its weights are installed, and a toy of the same name otherwise.
+With a toy under the name of the shipped source; the notebook and tools/release_check.py use the shipped one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from stylegraft.checkpoints import assets
 from stylegraft.cli.main import main
 from stylegraft.data.targets import TARGETS
 from stylegraft.domains import SPACES
-from stylegraft.errors import StylegraftError
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -47,14 +46,11 @@ def home(toy_file: Path, toy_images: Path, tmp_path_factory: pytest.TempPathFact
     save_rosinality(folder / "ffhq.pt", load(toy_file))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        try:
-            sources.source_path("faces-64")
-        except StylegraftError:
-            toy = load(toy_file)
-            renamed = Source("faces-64", toy.generator, toy.discriminator, toy.info)
-            save_source(folder / "faces-64.safetensors", renamed)
-            row = sources.Shipped(str(folder / "faces-64.safetensors"), "a toy", "CC0-1.0")
-            patch.setitem(sources.SOURCES, "faces-64", row)
+        toy = load(toy_file)
+        renamed = Source("faces-64", toy.generator, toy.discriminator, toy.info)
+        save_source(folder / "faces-64.safetensors", renamed)
+        row = sources.Shipped("a toy", "CC0-1.0", 16, file=str(folder / "faces-64.safetensors"))
+        patch.setitem(sources.SOURCES, "faces-64", row)
         yield folder
 
 

@@ -6,6 +6,7 @@ failed one is tried again. Several at a time on one folder are safe: a cell that
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -195,7 +196,7 @@ def run(
         say(f"refused  {few(keys)}: {why}")
     count = len(listed(study, wave))
     say(f"{count - len(jobs) - len(refused)} of {count} cells are done, {len(jobs)} to run")
-    left = jobs
+    left, complete = jobs, waves_done(study, out)
     for attempt in range(study.resources.retries + 1):
         if attempt and left:
             say(f"trying {len(left)} failed runs again ({attempt} of {study.resources.retries})")
@@ -209,10 +210,22 @@ def run(
                     f"{outcome.state:<8} {outcome.key}: {outcome.text} ({duration(outcome.seconds)}; {ended} of "
                     f"{len(left)}" + (f", about {duration(rest)} left)" if rest else ")")
                 )
+                if rest and wave is None and (new := waves_done(study, out) - complete):
+                    complete |= new
+                    say(
+                        f"wave {max(new)} of {len(study.waves)} is complete; its answer, while the others run: "
+                        f"stylegraft compare {shlex.quote(str(out))} --wave {max(new)} --report"
+                    )
         left = [job for job in left if job.cell.key in outcomes and outcomes[job.cell.key].again]
         if not left:
             break
     return list(outcomes.values())
+
+
+def waves_done(study: Study, out: Path) -> set[int]:
+    """The waves of which every cell has its result, counted from 1."""
+    numbers = range(1, len(study.waves) + 1)
+    return {k for k in numbers if all(result_of(place(out, cell), cell) for cell in listed(study, k))}
 
 
 def is_study(out: Path) -> bool:

@@ -38,13 +38,16 @@ retries = 1                                   # of a run that failed
 # cpu = 1                                     # threads of a run
 # gpu = 1                                     # runs on cuda; with --ray, GPUs of a task
 
-# [[waves]] are grids of their own, in their order; what one does not say, the lines above do:
-# [[waves]]
-# name = "methods"
-# spaces = ["affine-light+"]
-# [[waves]]
-# name = "spaces"
-# recipes = ["dcl"]
+# Grids of their own, in their order, each a complete answer; what one does not say, the lines above do.
+[[waves]]
+name = "which method"
+spaces = ["affine-light+"]
+seeds = 1
+[[waves]]
+name = "which space"
+seeds = 1
+[[waves]]
+name = "or chance"                            # everything once more, with another seed
 """
 
 
