@@ -83,7 +83,7 @@ from stylegraft.data.pixels import to_float
 from stylegraft.data.targets import load_target
 from stylegraft.sources import load_source
 
-state = begin(load_source("faces-64"), to_float(load_target("pencil", 64).images), recipe("tgan", batch=8), "full")
+state = begin(load_source("faces-64"), to_float(load_target("pencil", 64).images), recipe("tgan", batch=4), "full")
 state.step = costliest_step(state.recipe)
 told, before = step_memory(state), peak_memory(state.device)
 next(train(state, state.step + 1))
@@ -93,7 +93,7 @@ print(told, peak_memory(state.device) - before)
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="peaks are of /proc")
 def test_the_forecast_is_what_a_step_takes():
-    environment = {**os.environ, "OMP_NUM_THREADS": "2"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, "-c", MEASURE], capture_output=True, text=True, env=environment, check=True
     )

@@ -130,6 +130,21 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(study: Study, tmp_path: Path,
     assert values[0] == values[1]
 
 
+def test_a_complete_wave_is_told_while_others_run(study: Study, tmp_path: Path, eyes, monkeypatch):
+    waves, done, out = parse(study.text + "[[waves]]\nseeds = 1\n[[waves]]\n", study.path), set(), tmp_path / "out"
+    monkeypatch.setattr(compare, "result_of", lambda folder, cell: cell.key in done)
+
+    def runner(jobs, say):
+        for job in jobs:
+            done.add(job.cell.key)
+            yield Outcome(job.cell.key, "done", "")
+
+    run(waves, out, runner=runner)
+    (line,) = [line for line in run.said if "wave" in line]
+    assert line.startswith("wave 1 of 2 is complete")
+    assert line.endswith(f"stylegraft compare {out} --wave 1 --report")
+
+
 def test_a_cell_that_fails_is_told_and_the_others_go_on(study: Study, tmp_path: Path, eyes):
     text = study.text.replace(
         "set={warmup=0}}", 'set={warmup=0}}, {recipe="tgan", set={warmup=0, lr=1e30}, label="wild"}'
