@@ -27,7 +27,7 @@ FLOORS = [
     {"data"},
     {"networks"},
     {"atomic", "devices", "distributed"},
-    {"errors", "lazy", "version"},
+    {"errors", "lazy", "seeds", "version"},
 ]
 FLOOR = {name: len(FLOORS) - height for height, names in enumerate(FLOORS) for name in names}
 MAX_LINES = 400

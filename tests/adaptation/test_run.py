@@ -527,3 +527,11 @@ def test_a_run_from_before_a_field_had_a_name_goes_on():
         StylegraftError, match=r"started with recipe\.l2sp = 0\.0, the command now asks for 1\.0"
     ):
         compare(Path("runs/old"), {**asked, "recipe": older}, {**asked, "recipe": row | {"l2sp": 1.0}})
+
+
+def test_a_seed_that_is_none_is_refused_before_anything_is_looked_at():
+    for seed in (-1, 2**32):
+        with pytest.raises(
+            StylegraftError, match=f"--seed {seed}: expected a whole number from 0 to 4294967295"
+        ):
+            adapt("no source", "no pictures", seed=seed)

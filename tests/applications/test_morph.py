@@ -251,6 +251,7 @@ def test_keys_of_codes_are_places_in_their_file(tmp_path: Path):
         ("at = 2.5\n", "", "line 13: keys: a key without a time"),
         ("at = 2.5", "at = 0", "line 14: at is 0; expected more than 0, the key's before"),
         ("seed = 11", "seed = -1", "line 15: seed is -1; expected a whole number"),
+        ("seed = 11", "seed = 4294967296", "seed is 4294967296; expected a whole number from 0 to 4294967295"),
         ("seed = 11", "code = 1", "line 15: code: expected seed = 0, or codes = FILE at the top"),
         ("-0.5", "nan", "line 16: domains.oil is nan; expected a finite number"),
         ("noise = 0.5", "noise = 2", "line 17: noise is 2; expected a number from 0"),

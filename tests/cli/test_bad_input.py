@@ -140,6 +140,30 @@ def test_strength_of_a_source(line, toy_file: Path):
     refused(line("sample", toy_file, "--strength", "0.5"), "--strength", "is a source")
 
 
+def test_an_amount_where_none_is_taken(line, domain_file: Path):
+    refused(line("inspect", f"{domain_file}:0.5"), f"expected {domain_file}; amounts")
+
+
+def test_labels_that_are_a_picture(line, toy_file: Path, pictures: Path):
+    ran = line("directions", toy_file, "--labels", pictures / "0.png")
+    refused(ran, "0.png", "not a text file", "expected lines name,value")
+
+
+def test_the_folder_around_the_codes(line, toy_file: Path, pictures: Path):
+    (pictures / "codes.safetensors").touch()
+    ran = line("edit", toy_file, "--direction", "sefa:0", "--codes", pictures)
+    refused(ran, f"--codes {pictures}", "a folder", "such as", "codes.safetensors")
+
+
+def test_push_the_other_way_round(line, pictures: Path):
+    ran = line("push", "OWNER/x", "pictures/0.png", cwd=pictures.parent)
+    refused(ran, "expected the domain first, `push pictures/0.png OWNER/x`")
+
+
+def test_a_file_where_a_study_writes_a_folder(line, pictures: Path):
+    refused(line("compare", "pencil", "--keep", pictures / "0.png"), "--keep", "a file; expected a folder")
+
+
 def test_an_unknown_space(line, toy_file: Path, pictures: Path):
     ran = line("adapt", toy_file, pictures, "--space", "afine")
     refused(ran, "'afine'", "did you mean 'affine'?")

@@ -118,6 +118,8 @@ def test_a_folder_of_pictures_is_a_study(toy_images: Path, tmp_path: Path, capsy
         assert main(["compare", pictures, "--dry-run"]) == 0
         told = capsys.readouterr().out
         assert f"compare-{Path(pictures).stem}" in told and "4 runs are left" in told
+        whole = ("faces-64", "freezed", "affine-light+", Path(pictures).stem)
+        assert any(line.split()[:4] == list(whole) for line in told.splitlines()), told
 
 
 def test_runs_that_fail_are_counted_and_are_an_error(study: Path, tmp_path: Path, capsys, monkeypatch):

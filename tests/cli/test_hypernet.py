@@ -39,10 +39,10 @@ def test_a_sentence_gets_a_domain_file_of_its_own(
 
     monkeypatch.setattr(guides, "load_guide", lambda *args, **kwargs: ToyGuide())
     asked = ["hypernet", str(learnt), "stone in green", "neon", "--guide", "sprig", "--source", str(toy_file)]
-    assert main([*asked, "--out", str(tmp_path)]) == 0
+    assert main([*asked, "--out", str(tmp_path / "domains")]) == 0
     said = capsys.readouterr().out
     for name, text in (("stone-in-green", "stone in green"), ("neon", "neon")):
-        domain = Domain.load(tmp_path / f"{name}.safetensors", load_source(toy_file).generator)
+        domain = Domain.load(tmp_path / "domains" / f"{name}.safetensors", load_source(toy_file).generator)
         assert domain.config["target"]["text"] == text and domain.config["space"] == "stylespace"
         assert f"{name}.safetensors" in said
     monkeypatch.setattr(guides, "load_guide", lambda *args, **kwargs: ToyGuide(3))
@@ -67,10 +67,8 @@ def test_what_cannot_be_is_one_line(learnt: Path, toy_file: Path, tmp_path: Path
             (str(learnt), "a", "b", "--out", "x.safetensors", *own),
             "one file, for 2 sentences; expected a folder",
         ),
-        (
-            (str(learnt), "a", "--out", str(tmp_path / "no"), *own),
-            "expected NAME.safetensors, or a folder that",
-        ),
+        ((str(learnt), "a", "--out", "x.safetensor", *own), "expected NAME.safetensors, or a folder"),
+        ((str(learnt), "a", "--out", str(tmp_path / "no" / "way"), *own), "no does not exist"),
         ((str(learnt), "a", "A", *own), "would both be the domain a"),
         ((str(learnt), "photo", *own), "sentence 'photo': the source is that already; expected other words"),
         ((str(learnt), "...", *own), "sentence '...': says nothing"),

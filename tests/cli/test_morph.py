@@ -120,7 +120,7 @@ def test_through_a_target_and_back(run: Run, home: Path):
 
 def test_faces_of_a_source_alone_and_of_a_file_of_codes(run: Run, home: Path):
     assert (
-        "the source, over seed 1,2"
+        "the source, over seeds 1,2"
         in run("toy.safetensors", "--seeds", "1,2", "--columns", 2, "--out", "m.png")[1]
     )
     seeds = strip(home / "m.png")

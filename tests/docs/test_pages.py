@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import re
 import shlex
 import unicodedata
@@ -177,11 +178,23 @@ def test_every_public_name_is_on_a_page_of_the_reference_and_every_entry_is_publ
             assert not callable(thing) or thing.__doc__, f"{package}.{name} says nothing of itself"
 
 
-@pytest.mark.parametrize(
-    "page",
-    [page for page in PAGES if page.parent == DOCS and list(code_of(page, "python"))],
-    ids=lambda page: page.stem,
-)
+WITH_PYTHON = [
+    page for page in (ROOT / "README.md", *sorted(DOCS.glob("*.md"))) if [*code_of(page, "python")]
+]
+
+
+@pytest.mark.parametrize("page", WITH_PYTHON, ids=lambda page: page.stem)
+def test_python_on_the_pages_can_be_pasted(page: Path):
+    for block in code_of(page, "python"):
+        tree = list(ast.walk(ast.parse(block)))
+        names = [node for node in tree if isinstance(node, ast.Name)]
+        made = {node.id for node in names if isinstance(node.ctx, ast.Store)} | set(dir(builtins))
+        made |= {(node.asname or node.name).partition(".")[0] for node in tree if isinstance(node, ast.alias)}
+        lacking = {node.id for node in names} - made
+        assert not lacking, f"{page.name} neither imports nor makes {', '.join(sorted(lacking))}"
+
+
+@pytest.mark.parametrize("page", WITH_PYTHON, ids=lambda page: page.stem)
 def test_python_on_the_pages_imports_what_there_is(page: Path):
     for block in code_of(page, "python"):
         for node in ast.walk(ast.parse(block)):

@@ -46,6 +46,7 @@ from stylegraft.domains.domain import Domain
 from stylegraft.domains.hypernet import Hypernetwork
 from stylegraft.domains.spaces import canonical
 from stylegraft.errors import StylegraftError
+from stylegraft.seeds import SEED, is_seed
 from stylegraft.sources import load_source
 
 SAVE_SECONDS = 120  # a state is at most so old when a process is killed
@@ -133,6 +134,8 @@ def adapt(
     asked = {key: value for key, value in (("steps", steps), ("batch", batch)) if value is not None} | changes
     if every is not None and every < 1:
         raise StylegraftError(f"--every {every}: expected at least 1 step between previews")
+    if not is_seed(seed):
+        raise StylegraftError(f"--seed {seed}: expected {SEED}")
     rules = parse(until, floor, patience, keep, hold_out)
     if rules.active and texts is not None:
         raise StylegraftError(

@@ -33,8 +33,8 @@ from typing import Any
 from stylegraft.applications.keyframes import EASES, Key, Morph, Track
 from stylegraft.data.texts import from_toml, read_text, there
 from stylegraft.errors import StylegraftError, nearest
+from stylegraft.seeds import SEED, is_seed
 
-LAST_SEED = 2**32 - 1  # torch's CPU generator keeps 32 bits: beyond, faces would come back
 LONGEST = 100  # lines of one value that are looked through for the place of an error
 BLENDS = ("linear", "vp", "slerp")
 
@@ -166,17 +166,12 @@ def _number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
 
 
-def _whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LAST_SEED
-
-
 def _text(value: Any) -> bool:
     return isinstance(value, str) and bool(value.strip())
 
 
 # name -> whether a value fits, what is expected, and what it is where the file does not say it
 Row = tuple[Callable[[Any], bool], str, Any]
-SEED: Row = (_whole, "a whole number of at least 0", None)
 HEAD: dict[str, Row] = {
     "source":     (_text, "a source: its name or file", None),
     "codes":      (_text, "a file of codes, as `stylegraft translate` leaves one", None),
@@ -184,14 +179,14 @@ HEAD: dict[str, Row] = {
     "fps":        (lambda v: _number(v) and v > 0, "frames a second, more than 0", 30.0),
     "loop":       (lambda v: isinstance(v, bool), "true or false", False),
     "blend":      (lambda v: v in BLENDS, f"one of {', '.join(BLENDS)}", "linear"),
-    "noise-seed": (_whole, "a whole number of at least 0", 0),
+    "noise-seed": (is_seed, SEED, 0),
     "domains":    (lambda v: isinstance(v, dict), "domains by name", {}),
     "keys":       (lambda v: isinstance(v, list), "keys", []),
 }  # fmt: skip
 KEY: dict[str, Row] = {
     "at":      (lambda v: _number(v) and v >= 0, "seconds, at least 0", None),
-    "seed":    SEED,
-    "code":    SEED,
+    "seed":    (is_seed, SEED, None),
+    "code":    (is_seed, "a whole number of at least 0", None),
     "domains": (lambda v: isinstance(v, dict), "strengths by name, such as {pencil = 1.0}", {}),
     "noise":   (lambda v: _number(v) and 0 <= v <= 1, "a number from 0, the anchor, to 1", None),
     "psi":     (_number, "a finite number", None),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, UseAppendAction, arg
 
-from stylegraft.cli.flags import Device, Switch
+from stylegraft.cli.flags import Device, Switch, check
 from stylegraft.distributed import rank
 from stylegraft.errors import StylegraftError
 
@@ -184,6 +184,7 @@ def checked(options: Options) -> tuple[Recipe, str | None, Path]:
     from stylegraft.cli.settings import parse
     from stylegraft.domains.expression import find_space
 
+    check(options)
     asked = {"steps": options.steps, "batch": options.batch, "loss_resolution": options.resolution_for_loss}
     changes: dict[str, Any] = parse(options.changes) | {
         field: value for field, value in asked.items() if value is not None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
+from stylegraft.cli import flags
 from stylegraft.cli.flags import Device
 from stylegraft.errors import StylegraftError
 
@@ -79,6 +80,7 @@ def check(options: Options) -> None:
     for name, least in (("latents", 1), ("count", 2)):
         if getattr(options, name) < least:
             raise StylegraftError(f"--{name} {getattr(options, name)}: expected at least {least}")
+    flags.check(options)
 
 
 # Domains
@@ -140,12 +142,11 @@ def of_domains(options: Options) -> None:
 def named(options: Options) -> dict[str, Model]:
     """The domains by short names, all of one source; raises StylegraftError for anything else, without torch."""
     from stylegraft.cli.model import find_model
+    from stylegraft.cli.terms import DOMAINS
 
     found: dict[str, Model] = {}
     for text in options.domains:
-        model = find_model(text, options.source)
-        if model.found.kind == "source":
-            raise StylegraftError(f"{text}: a source, expected a domain, direction or run of one")
+        model = find_model(text, options.source, DOMAINS)
         path = model.found.path.parent if model.found.kind == "run" else model.found.path
         short = path.resolve().name.removesuffix(".safetensors")
         name = short if short not in found else text

@@ -20,7 +20,7 @@ class Options:
     """What `stylegraft claims` takes."""
 
     study: Annotated[Positional[str], arg(metavar="[STUDY]", help_behavior_hint="")] = ""
-    """A study.toml whose runs `stylegraft compare` made, or its folder; none: list the claims and their criteria."""
+    """A study.toml whose runs `stylegraft compare` made, or its folder; none, or a claim as C5: when it holds."""
     out: Annotated[Path | None, arg(metavar="FOLDER", help_behavior_hint="(default: runs/NAME)")] = None
     """The study's folder."""
     keep: Annotated[
@@ -33,10 +33,16 @@ class Options:
 
 def run(options: Options) -> None:
     """Keep what is finished, judge the claims by all that is kept, and print and write the tables."""
+    from stylegraft.data.texts import there
+    from stylegraft.errors import StylegraftError
     from stylegraft.lab.claims import CLAIMS, judge
 
-    if not options.study:
-        for claim in CLAIMS:
+    asked = [claim for claim in CLAIMS if options.study in ("", claim.id)]
+    if asked and not (options.study and there(Path(options.study))):
+        for flag, value in (("--out", options.out), ("--keep", options.keep), ("--charts", options.charts)):
+            if value is not None:
+                raise StylegraftError(f"{flag} {value}: is for a study, and none is there")
+        for claim in asked:
             paragraphs(claim.id, f"{claim.says} ({claim.by})", [claim.criterion])
         return
 

@@ -52,6 +52,10 @@ def run(options: Options) -> None:
     from stylegraft.lab.example import EXAMPLE
 
     if options.example:
+        if options.study:
+            raise StylegraftError(
+                f"{options.study}: --example prints a study; `stylegraft compare --example > {options.study}` writes it"
+            )
         print(EXAMPLE, end="")
         return
     if not options.study:
@@ -65,6 +69,9 @@ def run(options: Options) -> None:
             if options.processes < 0
             else "--processes and --ray: expected one of them"
         )
+    for flag, folder in (("--out", options.out), ("--keep", options.keep)):
+        if folder and folder.exists() and not folder.is_dir():
+            raise StylegraftError(f"{flag} {folder}: a file; expected a folder, or a new name")
     study, out = opened(options.study, options.out, paths=not options.report)
     if options.dry_run:
         show_plan(study, options.keep or out, options)
@@ -77,11 +84,14 @@ def run(options: Options) -> None:
 def opened(text: str, out: Path | None, *, paths: bool) -> tuple[Study, Path]:
     """The study that is meant, and its folder. paths: whether its pictures must be there."""
     from stylegraft.cli.check import check_target
+    from stylegraft.cli.resolve import no_file
     from stylegraft.data.targets import TARGETS
+    from stylegraft.data.texts import there
     from stylegraft.errors import StylegraftError
     from stylegraft.lab.example import of_pictures
     from stylegraft.lab.study import slug
     from stylegraft.lab.studyfile import read
+    from stylegraft.sources import SOURCES
 
     path, copy = Path(text), Path(text) / STUDY
     if copy.is_file():
@@ -92,6 +102,14 @@ def opened(text: str, out: Path | None, *, paths: bool) -> tuple[Study, Path]:
                 f"{error}. This is the copy in the study's folder, and paths begin there: name the file that it was "
                 "run from"
             ) from None
+    if text in SOURCES and not there(path):
+        raise StylegraftError(
+            f"{text}: a source; expected pictures, or a study.toml that names it as its source"
+        )
+    if not there(path) and text not in TARGETS and path.suffix.lower() != ".toml":
+        raise StylegraftError(
+            f"{no_file(path)}; expected pictures (a folder, a zip, a set that ships), a study.toml or a study's folder"
+        )
     pictures = path.is_dir() or text in TARGETS or (path.suffix.lower() == ".zip" and path.is_file())
     if pictures and paths:
         check_target(text, "auto")
@@ -165,6 +183,7 @@ def show_plan(study: Study, out: Path, options: Options) -> None:
         (*names, ">runs", ">done", ">a run"),
         [(*one.group, one.runs, one.done, time_of(one)) for one in plans if not one.refused],
         study.name,
+        tight=True,
     )
     refused = [one for one in plans if one.refused]
     if refused:

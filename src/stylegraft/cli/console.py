@@ -58,8 +58,14 @@ def print_table(
 
 
 def say(text: str) -> None:
-    """Print a paragraph, wrapped at words to the width of the terminal (80 where there is none)."""
-    print(textwrap.fill(plain(text), min(100, shutil.get_terminal_size((80, 24)).columns)))
+    """Print a paragraph, wrapped at words to the width of the terminal (80 where there is none), and indented as it
+    begins.
+    """
+    width, indent = (
+        min(100, shutil.get_terminal_size((80, 24)).columns),
+        " " * (len(text) - len(text.lstrip(" "))),
+    )
+    print(textwrap.fill(plain(text), width, subsequent_indent=indent, break_on_hyphens=False))
 
 
 def print_facts(facts: Iterable[tuple[str, object]]) -> None:

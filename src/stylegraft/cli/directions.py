@@ -13,8 +13,10 @@ from tyro.conf import Positional, arg
 
 from stylegraft.cli.flags import Device, Psi, Rule, check, psi_of
 from stylegraft.cli.resolve import no_file
-from stylegraft.cli.sample import LAST_SEED, parse_seeds
+from stylegraft.cli.sample import parse_seeds
+from stylegraft.data.texts import read_text
 from stylegraft.errors import StylegraftError, nearest
+from stylegraft.seeds import LAST_SEED
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,11 +27,12 @@ if TYPE_CHECKING:
 LEAST = 100  # samples
 LEAST_PICTURES = 5  # in a folder, as `applications.labels` asks
 KINDS = {".png": "a picture"}
+METHODS = ("sefa", "ganspace")
 RULES: tuple[Rule, ...] = (
     ("codes", lambda o: not o.labels, "it goes with --labels"),
     ("samples encoder align", lambda o: not o.folders, "it goes with --folders"),
     ("channels", lambda o: o.what, "it goes with --folders or --labels"),
-    ("save", lambda o: o.what.partition("@")[0] in ("sefa", "ganspace"),
+    ("save", lambda o: o.what.partition("@")[0] in METHODS,
      "which direction? WHAT takes its number then, as in sefa:0"),
 )  # fmt: skip
 FACTORS = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
@@ -96,6 +99,10 @@ def run(options: Options) -> None:
         )
     if options.samples is not None and options.samples < LEAST:
         raise StylegraftError(f"--samples {options.samples}: expected at least {LEAST}")
+    if options.model.partition(":")[0] in METHODS and options.what:
+        raise StylegraftError(
+            f"{options.model}: expected the model first, `directions {options.what} {options.model}`"
+        )
     asked = parse_direction(options.what) if options.what else None
     if asked and asked.amount != 1:
         raise StylegraftError(
@@ -234,26 +241,29 @@ def read_labels(path: Path, seeds: bool) -> dict[str, float]:
 
     seeds: the names are seeds.
     """
-    if not path.is_file():
+    if not path.exists():
         raise StylegraftError(f"--labels {no_file(path)}")
     labels: dict[str, float] = {}
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        for number, row in enumerate(csv.reader(file), 1):
-            if not row or (number == 1 and [cell.strip().lower() for cell in row] == ["name", "value"]):
-                continue
-            try:
-                name, value = row[0].strip(), float(row[1])
-            except (IndexError, ValueError):
-                name, value = "", math.nan
-            if len(row) != 2 or not math.isfinite(value):
-                raise StylegraftError(f"{path} line {number}: expected name,value; found {','.join(row)!r}")
-            if seeds and not (name.isascii() and name.isdigit() and int(name) <= LAST_SEED):
-                raise StylegraftError(
-                    f"{path} line {number}: {name!r} is no seed; names of codes go with --codes"
-                )
-            if name in labels:
-                raise StylegraftError(f"{path} line {number}: {name!r} is there twice")
-            labels[name] = value
+    for number, line in enumerate(read_text(path, "lines name,value").splitlines(), 1):
+        try:
+            row = next(csv.reader([line]), [])
+        except csv.Error:  # a field longer than any name
+            row = [line[:40]]
+        if not row or (number == 1 and [cell.strip().lower() for cell in row] == ["name", "value"]):
+            continue
+        try:
+            name, value = row[0].strip(), float(row[1])
+        except (IndexError, ValueError):
+            name, value = "", math.nan
+        if len(row) != 2 or not math.isfinite(value):
+            raise StylegraftError(f"{path} line {number}: expected name,value; found {','.join(row)!r}")
+        if seeds and not (name.isascii() and name.isdigit() and int(name) <= LAST_SEED):
+            raise StylegraftError(
+                f"{path} line {number}: {name!r} is no seed; names of codes go with --codes"
+            )
+        if name in labels:
+            raise StylegraftError(f"{path} line {number}: {name!r} is there twice")
+        labels[name] = value
     if not labels:
         raise StylegraftError(f"{path}: no labels in it; expected lines name,value")
     return labels

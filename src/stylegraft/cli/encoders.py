@@ -47,7 +47,15 @@ def show_all() -> None:
     for name, row in table.items():
         told = line.format(name, found[name][1][:8] or "no", row.dim, row.size, row.serves)
         print(textwrap.fill(told, 80, subsequent_indent=" " * 35, break_on_hyphens=False))
-        print(textwrap.fill(f"{row.about}. {row.licence}", 80, initial_indent="  ", subsequent_indent="  "))
+        print(
+            textwrap.fill(
+                f"{row.about}. {row.licence}",
+                80,
+                initial_indent="  ",
+                subsequent_indent="  ",
+                break_on_hyphens=False,
+            )
+        )
     print()
     say(f"{LEGEND}{', '.join(GUIDES)}.")
     missing: dict[str, list[str]] = {}

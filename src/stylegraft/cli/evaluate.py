@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
+from stylegraft.cli import flags
 from stylegraft.cli.flags import Device
 from stylegraft.errors import StylegraftError
 
@@ -108,8 +108,7 @@ def check(options: Options, model: Model) -> None:
         )
     if options.count < 2:
         raise StylegraftError(f"--count {options.count}: expected at least 2 images")
-    if not math.isfinite(options.psi):
-        raise StylegraftError(f"--psi {options.psi}: expected a finite number")
+    flags.check(options)
     if options.shots and model.found.kind == "run":
         raise StylegraftError(
             f"--shots {options.shots}: {options.model} is a run and knows its training images"

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from tyro.conf import FlagCreatePairsOff, arg
 
 from stylegraft.errors import StylegraftError
+from stylegraft.seeds import SEED, is_seed
 
 if TYPE_CHECKING:
     from stylegraft.cli.resolve import Found
@@ -42,6 +43,7 @@ RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
     **dict.fromkeys(("psi", "strength", "mapping", "coarse", "middle", "fine"), FINITE),
     **dict.fromkeys(("seconds", "fps"), POSITIVE),
     **dict.fromkeys(("columns", "scale", "count", "channels"), COUNT),
+    "seed": (is_seed, SEED),
 }
 
 

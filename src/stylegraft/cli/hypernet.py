@@ -25,7 +25,7 @@ class Options:
     words: Annotated[Positional[tuple[str, ...]], arg(metavar="[WORDS ...]", help_behavior_hint="")] = ()
     """Sentences, such as "oil painting in pink"; none: list those that it was trained on."""
     out: Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="(default: WORDS.safetensors)")] = None
-    """NAME.safetensors for one sentence, or a folder, in which each file is called by its sentence."""
+    """NAME.safetensors for one sentence, or a folder, made in one that exists; each file is called by its sentence."""
     guide: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="(default: the one it names)")] = None
     """The encoder that it was trained to read through, where that is not here under its name."""
     source: Annotated[
@@ -59,6 +59,7 @@ def run(options: Options) -> None:
     guide = load_guide(options.guide or (named if named in GUIDES else guide_in_reach()))
     source = load_source(base_text)
     made = domains_of(hypernet, source.generator, options.words, guide)
+    paths[0].parent.mkdir(exist_ok=True)
     for path, domain in zip(paths, made, strict=True):
         domain.save(path)
         print(f"{path}     {file_size(path)}, {domain.count:,} numbers: {domain.config['target']['text']}")
@@ -95,8 +96,10 @@ def places(options: Options, from_text: str) -> list[Path]:
         if not out.parent.is_dir():
             raise StylegraftError(f"--out {out}: the folder {out.parent} does not exist")
         return [out]
-    if not out.is_dir():
-        raise StylegraftError(f"--out {out}: expected NAME.safetensors, or a folder that exists")
+    if not out.is_dir() and (out.suffix or out.exists()):
+        raise StylegraftError(f"--out {out}: expected NAME.safetensors, or a folder")
+    if not out.parent.is_dir():
+        raise StylegraftError(f"--out {out}: the folder {out.parent} does not exist")
     return [out / f"{name}.safetensors" for name in names]
 
 

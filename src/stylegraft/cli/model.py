@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from stylegraft.checkpoints import Source
 
+CODES = "codes.safetensors"  # in the folder that `stylegraft translate` leaves
+
 
 @dataclass(frozen=True)
 class Model:
@@ -25,9 +27,12 @@ class Model:
     base_text: str
 
 
-def find_model(text: str, source: str | None) -> Model:
-    """Resolve a model and its base without importing torch; raises StylegraftError for a base that is another one."""
-    found = find(text, MODELS)
+def find_model(text: str, source: str | None, wanted: Sequence[Kind] = MODELS) -> Model:
+    """Resolve a model and its base without importing torch; raises StylegraftError for a base that is another one.
+
+    wanted: the kinds of models that will do.
+    """
+    found = find(text, wanted)
     if found.kind == "source":
         if source:
             raise StylegraftError(f"--source {source}: {text} is a source itself; only domains have one")
@@ -87,6 +92,10 @@ def check_kept(what: str, path: Path, kind: Kind, base: Found) -> Found:
     """A file of codes or a direction of edit, by its header; raises StylegraftError for another file or base."""
     if not path.exists():
         raise StylegraftError(f"{what} {no_file(path)}".strip())
+    if path.is_dir():
+        inside = path / CODES
+        hint = f", such as {inside}" if kind == "file of codes" and inside.exists() else ""
+        raise StylegraftError(f"{what} {path}: a folder, expected a {kind}{hint}".strip())
     kept = find(str(path), (kind,))
     wanted, found = kept.says(str, "config", "base"), base.metadata.get("base", "")
     if found and wanted != found:

@@ -176,7 +176,11 @@ def from_flags(options: Options) -> Film:
         ease=options.ease or "smooth",
         loop=options.loop,
     )
-    who = f"the faces of {options.codes}" if options.codes else f"seed {options.seeds or 0}"
+    who = (
+        f"the faces of {options.codes}"
+        if options.codes
+        else f"seed{'s' * (len(faces) > 1)} {options.seeds or 0}"
+    )
     drawn = {"seeds": faces}
     return Film(terms, base, plan, options.fps or 30.0, options.codes, drawn, f"{way}, over {who}")
 

@@ -6,6 +6,7 @@ import dataclasses
 import re
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from itertools import pairwise
 from types import ModuleType
 from typing import Any
 
@@ -23,7 +24,7 @@ def parse(module: ModuleType, verb: str, words: Sequence[str]) -> Any:
         """In our words, for the events that we know; tyro prints its own page about any other."""
         tell = EVENTS.get(type(event).__name__)
         if tell is not None:
-            told = _stranger(words, module) or tell(event, module)
+            told = _stranger(words, module) or _apart(words) or tell(event, module)
             raise StylegraftError(f"{told} (`stylegraft {verb} --help`)")
 
     try:
@@ -42,8 +43,11 @@ def _choice(event: Any, module: ModuleType) -> str:
     )  # of an optional choice tyro keeps no order, its metavar does
     told = str(event.argument.lowered.metavar).strip("[]{}").split(",")
     choices = told if sorted(told) == choices else choices
+    hint, parts = nearest(event.value, choices), event.value.split(",")
+    if len(parts) > 1 and set(parts) <= set(choices):
+        hint = f"; several stand apart: {' '.join(parts)}"
     flag = "" if event.argument.is_positional() else f"{_flag(event.argument)} "
-    return f"{flag}{event.value}: expected {_listed(choices)}{nearest(event.value, choices)}"
+    return f"{flag}{event.value}: expected {_listed(choices)}{hint}"
 
 
 def _stranger(words: Sequence[str], module: ModuleType) -> str:
@@ -55,6 +59,15 @@ def _stranger(words: Sequence[str], module: ModuleType) -> str:
     return _no_flag(first, module) if first else ""
 
 
+def _apart(words: Sequence[str]) -> str:
+    """Of `--set lr 0.1`, whose value stands apart and is one word too many."""
+    for i, (flag, field) in enumerate(pairwise(words)):
+        rest = [word.lstrip("=") for word in words[i + 2 :] if word != "="]
+        if flag == "--set" and "=" not in field.rstrip("=") and rest and not rest[0].startswith("--"):
+            return f"--set {field} {rest[0]}: expected --set {field.rstrip('=')}={rest[0]}"
+    return ""
+
+
 def _no_flag(first: str, module: ModuleType) -> str:
     typed, flags = first.partition("=")[0], _flags(module)
     if "--set" in flags:
@@ -63,12 +76,21 @@ def _no_flag(first: str, module: ModuleType) -> str:
         field = typed.lstrip("-").replace("-", "_")
         if any(field == one.name for one in dataclasses.fields(Recipe)):
             return f"{first}: a field of the recipe; expected --set {field}=VALUE"
+    if "--example" in flags:
+        from stylegraft.lab.studyfile import GRID
+
+        if (key := typed.lstrip("-")) in GRID:
+            return f"{first}: a line of a study; expected {key} in a study.toml, which `compare --example` prints"
+    for field in dataclasses.fields(module.Options):
+        if typed == f"--{field.name}" and "Positional[" in str(field.type):
+            told = re.search(r"""metavar=['"](.+?)['"]""", str(field.type))
+            return f"{first}: no flag; expected {told[1] if told else field.name} as a word of its own"
     return f"{first}: no such flag{nearest(typed, [f for f in flags if f.startswith(typed)] or flags)}"
 
 
 def _flags(module: ModuleType) -> list[str]:
     """All flags of a verb; the annotation of a field may give it another name."""
-    fields = dataclasses.fields(module.Options)
+    fields = [f for f in dataclasses.fields(module.Options) if "Positional[" not in str(f.type)]
     renamed = {field.name: re.search(r"""name=['"](\w+)""", str(field.type)) for field in fields}
     names = [found[1] if (found := renamed[field.name]) else field.name for field in fields]
     return [*(f"--{name.replace('_', '-')}" for name in names), "--help"]

@@ -48,6 +48,10 @@ def run(options: Options) -> None:
     from stylegraft.cli.model import find_model
 
     check_repo(options.repo)
+    if Path(options.repo).exists() and not Path(options.domain).exists():
+        raise StylegraftError(
+            f"{options.repo}: expected the domain first, `push {options.repo} {options.domain}`"
+        )
     model = find_model(options.domain, options.source)
     check_kind(options.domain, model)
     name = options.repo.partition("/")[2]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,6 +110,15 @@ def find(text: str, wanted: Sequence[Kind]) -> Found:
         found = run_folder(path)
     elif path.exists():
         found = of_file(path)
+    elif (
+        path.parent.is_dir()
+        and (amount := re.fullmatch(r"(.+):(-?[0-9.]+)", text))
+        and Path(amount[1]).exists()
+    ):
+        raise StylegraftError(
+            f"{text}: expected {amount[1]}; amounts behind a colon are for mix, morph, control and translate, and"
+            " some other verbs have --strength"
+        )
     elif "://" in text:
         raise StylegraftError(
             f"{text}: fetch it first and give the file, or a name of the hub (hf://OWNER/REPO/FILE)"

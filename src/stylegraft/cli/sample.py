@@ -11,10 +11,10 @@ from tyro.conf import Positional, arg
 
 from stylegraft.cli.flags import Device, check, of_domains
 from stylegraft.errors import StylegraftError
+from stylegraft.seeds import LAST_SEED
 
 MOST_SEEDS = 4096  # in one picture
 MOST_PIXELS = 1 << 27  # the same
-LAST_SEED = 2**32 - 1  # torch's CPU generator keeps 32 bits: beyond, faces would come back
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,10 @@ def run(options: Options) -> None:
         print_table(("space", "what moves", "from"), [(n, s.summary, s.paper) for n, s in SPACES.items()])
         print("\nstylegraft spaces SOURCE counts them on a source, for example on faces-64.")
         return
+    if options.space and is_space(options.source):
+        raise StylegraftError(
+            f'{options.source}: expected the source first, `spaces {options.space} "{options.source}"`'
+        )
     if options.space:
         find_space(options.space)
     elif is_space(options.source):

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stylegraft.cli.model import base_name, check_base, find_base
-from stylegraft.cli.resolve import Found, find
+from stylegraft.cli.resolve import Found, Kind, find
 from stylegraft.errors import StylegraftError
 
 if TYPE_CHECKING:
     from stylegraft.checkpoints import Source
     from stylegraft.domains import Domain
 
-DOMAINS = ("domain", "direction", "run")
+DOMAINS: tuple[Kind, ...] = ("domain", "direction", "run")
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,8 @@ class Term:
 def parse_term(text: str) -> Term:
     """`PATH` or `PATH:COEFFICIENT`; raises StylegraftError for what is no domain and no finite number."""
     path, colon, number = text.rpartition(":")
+    if is_number(text) and not Path(text).exists():
+        raise StylegraftError(f"{text}: a number alone; an amount follows its domain, as in runs/a:{text}")
     if not colon or Path(text).exists():
         return Term(text, find(text, DOMAINS), 1.0)
     try:
@@ -50,6 +52,15 @@ def parse_term(text: str) -> Term:
     if not math.isfinite(coefficient):
         raise StylegraftError(f"{text}: strength {number} is not a finite number")
     return Term(path, find(path, DOMAINS), coefficient)
+
+
+def is_number(text: str) -> bool:
+    """Whether a text is one."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def find_terms(texts: Sequence[str], source: str | None) -> tuple[list[Term], str]:

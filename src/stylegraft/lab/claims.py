@@ -258,7 +258,7 @@ def _judge(claim: Claim, rows: Sequence[Row]) -> Verdict:
     absent = sorted(set(claim.kinds) - {kind_of(row) for row in own})
     if absent:
         first = " / ".join(map(str, absent[0]))
-        more = f" and {len(absent) - 1} others" if len(absent) > 1 else ""
+        more = f" and {beyond} other{'s' * (beyond > 1)}" if (beyond := len(absent) - 1) else ""
         return Verdict(
             claim, NOT_MEASURED, (f"this study has no runs of {first}{more}{_others(rows, absent)}",), 0, 0
         )

@@ -19,6 +19,7 @@ from stylegraft.domains.expression import find_space
 from stylegraft.encoders import ENCODERS
 from stylegraft.errors import StylegraftError, nearest
 from stylegraft.lab.study import ALL, OWN, Method, Resources, Study, StudyTarget, Tracing, Wave, asked, slug
+from stylegraft.seeds import SEED, is_seed
 
 MOST_COUNTED = 10_000  # seeds, or draws, that one number stands for
 
@@ -231,10 +232,16 @@ def _whole(least: int) -> Callable[[Any, Place, Path], int]:
 def _counted(value: Any, place: Place, home: Path) -> tuple[int, ...]:
     """`3` is 0, 1, 2; a list is itself."""
     if isinstance(value, list):
-        return _listed(value, place, home, _whole(0))
+        return _listed(value, place, home, _seed)
     if (count := _whole(1)(value, place, home)) > MOST_COUNTED:
         raise place.wrong(value, f"at most {MOST_COUNTED:,}")
     return tuple(range(count))
+
+
+def _seed(value: Any, place: Place, home: Path) -> int:
+    if not is_seed(value):
+        raise place.wrong(value, SEED)
+    return value
 
 
 def _preset(value: Any, place: Place, home: Path) -> str:
@@ -281,6 +288,8 @@ def _trace(told: Mapping[str, Any], place: Place) -> Tracing:
     encoder = str(table.get("encoder", "vgg16"))
     if encoder.partition(":")[0] not in ENCODERS:
         raise place.at("encoder").wrong(encoder, f"one of {', '.join(ENCODERS)}", nearest(encoder, ENCODERS))
+    if "seed" in table:
+        _seed(table["seed"], place.at("seed"), Path())
     return Tracing(every, full_at, tuple((key, table[key]) for key in SETTINGS if key in table))
 
 

@@ -18,9 +18,10 @@ from stylegraft.applications.translate import default_along
 from stylegraft.data.pixels import to_uint8
 from stylegraft.data.targets import load_target
 from stylegraft.errors import StylegraftError
+from stylegraft.seeds import LAST_SEED
 from stylegraft.studio import commands
 from stylegraft.studio.canvas import encode, shaded, strip
-from stylegraft.studio.request import LAST_SEED, MOST_FACES, Picture, picture, whole
+from stylegraft.studio.request import MOST_FACES, Picture, picture, whole
 
 if TYPE_CHECKING:
     from stylegraft.studio.app import Studio

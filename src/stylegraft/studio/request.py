@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from stylegraft.errors import StylegraftError
+from stylegraft.seeds import LAST_SEED, is_seed
 
-MOST_FACES, MOST_DOMAINS, LAST_SEED = 64, 16, 2**32 - 1
+MOST_FACES, MOST_DOMAINS = 64, 16
 MOST_EDITS = 32
 NOISES = ("const", "random", "none")
 BLENDS = ("linear", "vp", "slerp")
@@ -51,7 +52,7 @@ def picture(told: Mapping[str, Any]) -> Picture:
     if not isinstance(strengths, dict) or len(strengths) > 32:
         raise StylegraftError("strengths: expected a strength for each level or block")
     seeds = _list(told, "seeds", int, MOST_FACES)
-    if any(isinstance(seed, bool) or not 0 <= seed <= LAST_SEED for seed in seeds):
+    if not all(map(is_seed, seeds)):
         raise StylegraftError(f"seeds: expected whole numbers from 0 to {LAST_SEED}")
     edits = told.get("edits", {})
     if not isinstance(edits, dict) or len(edits) > MOST_EDITS:
