@@ -28,8 +28,8 @@ from heading import RESULTS, heading, write
 
 from stylegraft.checkpoints import tensorfile
 
-STEPS, BATCH = 60, 4
-PATIENCE = 180.0  # seconds for anything that is waited for
+STEPS, BATCH = 30, 4
+PATIENCE = 400.0  # seconds for anything that is waited for
 
 
 def main() -> None:
@@ -60,7 +60,7 @@ def main() -> None:
 def command(folder: Path) -> list[str]:
     """The run; it saves with each preview, every second step."""
     words = f"-m stylegraft adapt faces-64 pencil --recipe tgan --space stylespace --batch {BATCH} --steps {STEPS}"
-    return [*words.split(), "--every", "2", "--seed", "0", "--quiet", "--out", str(folder)]
+    return [*words.split(), "--every", "2", "--set", "warmup=0", "--seed", "0", "--out", str(folder)]
 
 
 def environment() -> dict[str, str]:
@@ -80,14 +80,21 @@ def disturbed(folder: Path) -> tuple[list[int], list[float]]:
     def machine() -> None:
         log = (folder.parent / f"agent-{len(agents)}.log").open("wb")
         agents.append(
-            subprocess.Popen([sys.executable, *launch, *command(folder)], env=environment(), stderr=log, stdout=log)
+            subprocess.Popen(
+                [sys.executable, *launch, *command(folder)], env=environment(), stderr=log, stdout=log
+            )
         )
 
     def until_next(change: Callable[[], None]) -> None:
         """Make a change, and wait until the session that it brings about has taken a step and saved."""
         begun, before = time.monotonic(), len(sessions(folder))
         change()
-        await_(lambda: len(sessions(folder)) > before and reached(folder) > begun_at(folder), agents)
+        await_(
+            lambda: len(sessions(folder)) > before and reached(folder) > begun_at(folder),
+            agents,
+            folder,
+            waited,
+        )
         waited.append(round(time.monotonic() - begun, 1))
 
     def both() -> None:
@@ -99,9 +106,9 @@ def disturbed(folder: Path) -> tuple[list[int], list[float]]:
         until_next(both)
         until_next(lambda: kill(agents[1].pid))
         until_next(machine)
-        await_(lambda: agents[0].poll() is not None, agents[:0])
+        await_(lambda: agents[0].poll() is not None, [], folder, waited)
         if agents[0].returncode:
-            raise SystemExit((folder.parent / "agent-0.log").read_text()[-3000:])
+            raise SystemExit(told(folder))
     finally:
         for agent in agents:
             kill(agent.pid)
@@ -109,13 +116,20 @@ def disturbed(folder: Path) -> tuple[list[int], list[float]]:
     return [session["processes"] for session in sessions(folder)], waited
 
 
-def await_(happens: Callable[[], bool], agents: list[subprocess.Popen[bytes]]) -> None:
+def await_(
+    happens: Callable[[], bool], agents: list[subprocess.Popen[bytes]], folder: Path, waited: list[float]
+) -> None:
     """Wait for something. Raises SystemExit when it does not happen, or the first agent has ended before."""
     until = time.monotonic() + PATIENCE
     while not happens():
         if time.monotonic() > until or (agents and agents[0].poll() is not None):
-            raise SystemExit("the elastic run has not gone on")
+            raise SystemExit(f"after {len(waited)} changes the elastic run has not gone on:\n{told(folder)}")
         time.sleep(0.2)
+
+
+def told(folder: Path) -> str:
+    """The end of what the first agent and its process have said."""
+    return (folder.parent / "agent-0.log").read_text()[-3000:]
 
 
 def sessions(folder: Path) -> list[dict[str, Any]]:
