@@ -64,7 +64,7 @@ def command(folder: Path) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    return os.environ | {"OMP_NUM_THREADS": "1"}
+    return os.environ | {"OMP_NUM_THREADS": "1", "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
 
 
 def disturbed(folder: Path) -> tuple[list[int], list[float]]:
@@ -128,8 +128,10 @@ def await_(
 
 
 def told(folder: Path) -> str:
-    """The end of what the first agent and its process have said."""
-    return (folder.parent / "agent-0.log").read_text()[-3000:]
+    """How many processes each session had, and the end of what each agent and its process have said."""
+    logs = sorted(folder.parent.glob("agent-*.log"))
+    ends = [f"{log.name}: {log.read_text(encoding='utf-8')[-2000:]}" for log in logs]
+    return "\n\n".join([str([session["processes"] for session in sessions(folder)]), *ends])
 
 
 def sessions(folder: Path) -> list[dict[str, Any]]:

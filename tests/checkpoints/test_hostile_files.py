@@ -94,7 +94,7 @@ def verdicts(honest: Honest) -> dict[str, list[dict[str, Any]]]:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=150,
+        timeout=500,
     )
     lines = [json.loads(line) for line in run.stdout.splitlines()]
     assert len(lines) == len(groups), run.stderr[-2000:]
@@ -107,6 +107,7 @@ def verdicts(honest: Honest) -> dict[str, list[dict[str, Any]]]:
 
 
 @linux
+@pytest.mark.timeout(600)  # the first of them waits for all files to be read
 @pytest.mark.parametrize("name", [*CASES, *(f"cut: {kind}" for kind in CUTS), "zip: a member missing"])
 def test_a_hostile_file_runs_nothing_costs_little_and_is_refused_in_one_line(
     name: str, verdicts: dict[str, list[dict[str, Any]]], honest: Honest

@@ -131,7 +131,11 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(study: Study, tmp_path: Path,
 
 
 def test_a_complete_wave_is_told_while_others_run(study: Study, tmp_path: Path, eyes, monkeypatch):
-    waves, done, out = parse(study.text + "[[waves]]\nseeds = 1\n[[waves]]\n", study.path), set(), tmp_path / "out"
+    waves, done, out = (
+        parse(study.text + "[[waves]]\nseeds = 1\n[[waves]]\n", study.path),
+        set(),
+        tmp_path / "out",
+    )
     monkeypatch.setattr(compare, "result_of", lambda folder, cell: cell.key in done)
 
     def runner(jobs, say):
