@@ -44,6 +44,7 @@ FOREIGN = {
     "--exclude-editable",
     "--max-restarts",
     "--nproc-per-node",
+    "--rdzv-endpoint",
     "--strict",
 }  # of other programs
 
