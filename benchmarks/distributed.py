@@ -6,7 +6,7 @@ Two processes on gloo, one thread each. In turns process 0 takes four steps by i
 take the same four together. A speed-up is the seconds of the processor that the first takes over those that the busier
 of the two takes, which is what idle cores would show but for the time that messages are under way; the same in seconds
 of the clock stands beside it, and says as much about what else the machine does. Also counts what is sent. Writes
-benchmarks/results/distributed.json; what that file has is not measured again.
+benchmarks/results/distributed.json; what that file has is not measured again, so each cell names its commit.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from time import perf_counter, process_time
 from typing import Any
 
 import torch
-from heading import RESULTS, heading, write
+from heading import RESULTS, commit, heading, write
 
 from stylegraft.adaptation.joining import join
 from stylegraft.adaptation.loop import train
@@ -73,6 +73,7 @@ def measured(world: World, source: Any, cell: tuple[str, str, int], rounds: int)
         times["two"].append(seconds(two))
         World._ask = ask
     told: dict[str, Any] = {
+        "commit": commit(),
         "recipe": name,
         "space": space,
         "batch": batch,
@@ -108,7 +109,8 @@ def main() -> None:
     world, source = join("cpu"), load_source(args.source)
     path = args.out / "distributed.json"
     result = heading() | {"source": source.name}
-    result["cells"] = json.loads(path.read_text())["cells"] if path.is_file() else []
+    old = json.loads(path.read_text()) if path.is_file() else {"cells": []}
+    result["cells"] = [{"commit": old["commit"], **cell} for cell in old["cells"]]
     known = [(cell["recipe"], cell["space"], cell["batch"]) for cell in result["cells"]]
     for cell in CELLS[: args.cells]:
         if cell not in known:

@@ -2,8 +2,8 @@
 
     python tools/licences.py            # writes LICENSES/DEPENDENCIES.md
 
-Reads the metadata of what is installed in this environment; a package that is not installed says so. Development tools
-are left out: nobody who installs the package gets them.
+Reads the metadata of what is installed in this environment; a package that is not installed says so. Tools of
+development and of the documentation are left out: nobody who installs the package gets them.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 MISSING = "not installed here"
+TOOLS = ("dev", "docs")  # extras for who works on the package
 PAGE = ROOT / "LICENSES" / "DEPENDENCIES.md"
 HEAD = """\
 # Licences of the dependencies
 
 What `pip install stylegraft` and its extras bring, with the licence that each states of itself. Made by
-`python tools/licences.py` from the pinned releases of `constraints.txt`.
+`python tools/licences.py` from the pinned releases of `constraints.txt`; what `[ray]` alone brings is not
+pinned, and is listed as it was tried.
 
 | package | release | licence | comes with |
 |---|---|---|---|
@@ -55,7 +57,7 @@ def rows() -> list[tuple[str, str, str, str]]:
     asked = {name_of(one) for group in groups.values() for one in group}
     found: dict[str, tuple[str, str, str, str]] = {}
     for group, requirements in groups.items():
-        todo = [name_of(one) for one in requirements] if group != "dev" else []
+        todo = [name_of(one) for one in requirements] if group not in TOOLS else []
         while todo:
             name = todo.pop()
             if name not in found:

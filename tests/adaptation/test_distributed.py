@@ -201,10 +201,11 @@ def test_each_process_speaks_for_itself_and_process_0_first(
         monkeypatch.setenv("WORLD_SIZE", "2")
         monkeypatch.setenv("RANK", rank)
         assert main(["sample", "faces-64"]) == 2
-    assert capsys.readouterr().err.splitlines() == [
-        "error: sample: runs in one process; torchrun is for adapt",
-        "error: process 1: sample: runs in one process; torchrun is for adapt",
-    ]
+    said = (
+        "WORLD_SIZE=2 is set, as torchrun sets it: sample runs in one process; unset it, or start sample without "
+        "torchrun, which is for adapt"
+    )
+    assert capsys.readouterr().err.splitlines() == [f"error: {said}", f"error: process 1: {said}"]
     assert len(waited) == 1
 
 

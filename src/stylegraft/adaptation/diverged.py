@@ -33,7 +33,9 @@ def require_numbers(state: State, owner: str, values: Mapping[str, float]) -> No
     for name, value in values.items():
         if not math.isfinite(value):
             raise _diverged(
-                state, f"{name} is {value} ({_origin(state, owner)})", ", or leave it out: --nonfinite skip"
+                state,
+                f"{name} is {value} ({_origin(state, owner)})",
+                "; or pass over such updates: --nonfinite skip",
             )
 
 

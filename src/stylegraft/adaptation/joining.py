@@ -52,8 +52,9 @@ def join(device: str) -> World:
             dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=PATIENCE)
         except (RuntimeError, ValueError, TimeoutError) as error:
             raise StylegraftError(
-                f"the {distributed.size()} processes of this run do not find each other: start all of them with "
-                f"torchrun, which has to reach every machine (docs/scale.md); {str(error).splitlines()[0]}"
+                f"WORLD_SIZE={distributed.size()} is set, and the processes of this run do not find each other: start "
+                "all of them with torchrun, which has to reach every machine (docs/scale.md), or unset it for a run in "
+                f"one process; {str(error).splitlines()[0]}"
             ) from error
         atexit.register(leave)
     return World(dist.get_rank(), dist.get_world_size(), device)

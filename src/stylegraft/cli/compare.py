@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
-from stylegraft.cli.flags import Switch
+from stylegraft.cli import flags
+from stylegraft.cli.flags import Rule, Switch
 
 if TYPE_CHECKING:
     from stylegraft.lab.cell import Outcome
@@ -19,6 +20,16 @@ if TYPE_CHECKING:
     from stylegraft.lab.results import Group, Row
     from stylegraft.lab.study import Study
 
+RULES: tuple[Rule, ...] = (
+    ("processes", lambda o: o.ray, "--ray {o.ray} deals the runs; expected one of them"),
+    (
+        "ray",
+        lambda o: o.dry_run,
+        "--dry-run measures in this process and asks no cluster; leave one of them out",
+    ),
+    ("report", lambda o: o.dry_run, "--dry-run writes no table; leave one of them out"),
+    ("processes ray", lambda o: o.report, "--report runs nothing; leave one of them out"),
+)
 STUDY = "study.toml"  # what a study's folder holds: `lab.compare.COPY`, known here without torch
 
 
@@ -63,12 +74,9 @@ def run(options: Options) -> None:
             "compare: expected a study.toml (`stylegraft compare --example > study.toml` makes one), a study's folder, "
             "or pictures (a folder, a zip, a packaged set)"
         )
-    if options.processes < 0 or (options.processes and options.ray):
-        raise StylegraftError(
-            f"--processes {options.processes}: expected at least 0"
-            if options.processes < 0
-            else "--processes and --ray: expected one of them"
-        )
+    if options.processes < 0:
+        raise StylegraftError(f"--processes {options.processes}: expected at least 0")
+    flags.check(options, RULES)
     for flag, folder in (("--out", options.out), ("--keep", options.keep)):
         if folder and folder.exists() and not folder.is_dir():
             raise StylegraftError(f"{flag} {folder}: a file; expected a folder, or a new name")

@@ -109,7 +109,10 @@ def run_verb(verb: str, rest: list[str]) -> int:
     if verb not in VERBS:
         raise StylegraftError(f"no verb {verb!r}{nearest(verb, VERBS)}; the verbs are {', '.join(VERBS)}")
     if distributed.size() > 1 and verb not in SPREAD:
-        raise StylegraftError(f"{verb}: runs in one process; torchrun is for {', '.join(SPREAD)}")
+        raise StylegraftError(
+            f"WORLD_SIZE={distributed.size()} is set, as torchrun sets it: {verb} runs in one process; unset it, or "
+            f"start {verb} without torchrun, which is for {', '.join(SPREAD)}"
+        )
     module = import_module(f"stylegraft.cli.{verb}")
     module.run(parse(module, verb, rest))
     return 0
