@@ -20,7 +20,7 @@ from typing import NamedTuple, TypeGuard
 from stylegraft.atomic import write_text
 
 WIDTH, HEIGHT = 420, 260
-LEFT, RIGHT, TOP, BOTTOM = 50, 12, 30, 38
+LEFT, RIGHT, TOP, BOTTOM = 58, 12, 30, 38
 GLYPH = 7.2  # mean width of a small character
 HEAD = 8.0  # of one of a title, at most
 # Eight hues that stay apart for the colour-blind (Okabe and Ito, 2008), the yellow darkened.

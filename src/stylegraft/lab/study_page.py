@@ -160,13 +160,16 @@ def trail(group: Group) -> Series:
 
 
 def at_equal_quality(found: Sequence[Group]) -> list[Series]:
-    """Diversity where all runs of a group first come to each level of quality, a curve a group that reached any."""
+    """Diversity where all runs of a group first come to each level of quality, a curve a group that reached any, in its
+    colour of the other charts.
+    """
     series = []
-    for group in found:
+    for i, group in enumerate(found):
         kept = [at and at[1] for at in map(group.reached, LEVELS)]
         low, high = ([one and one.value + sign * (one.spread or 0.0) for one in kept] for sign in (-1, 1))
         if any(kept):
-            series.append(Series(group.name, LEVELS, [one and one.value for one in kept], low, high))
+            values = [one and one.value for one in kept]
+            series.append(Series(group.name, LEVELS, values, low, high, colour=i))
     return series
 
 
