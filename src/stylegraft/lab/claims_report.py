@@ -11,7 +11,7 @@ from typing import Any
 from stylegraft.atomic import write_json, write_text
 from stylegraft.lab import control
 from stylegraft.lab.charts import Line, Series, curves, save_chart
-from stylegraft.lab.claims import ANSWERS, Verdict
+from stylegraft.lab.claims import ANSWERS, HISTORY, Verdict
 from stylegraft.lab.compare import listed
 from stylegraft.lab.criteria import BLEND, LONG, METHODS, SWAP, known_as
 from stylegraft.lab.criteria_spaces import RECIPE
@@ -68,7 +68,7 @@ def markdown(study: Study, rows: Sequence[Row], verdicts: Sequence[Verdict]) -> 
         f"Written by `stylegraft claims` from {len(done)} of {len(rows)} runs of the study `{study.name}`. ± is one "
         "standard deviation over runs. docs/claims.md says what is asked and how.",
         "| claim | | measured | verdict |\n|---|---|---|---|\n" + "\n".join(map(_line, verdicts)),
-        "## When a claim holds\n\nWritten down before a run was looked at.\n\n"
+        f"## When a claim holds\n\n{HISTORY}\n\n"
         + "\n".join(f"- **{one.claim.id}** {one.claim.criterion} ({one.claim.by})" for one in verdicts),
         "## The ends of p_target\n\n| target | p(source)..p(real) |\n|---|---|\n"
         + "\n".join(f"| {target} | {told} |" for target, told in _ends(done).items()),
