@@ -13,7 +13,7 @@ from stylegraft.lab import control
 from stylegraft.lab.charts import Line, Series, curves, save_chart
 from stylegraft.lab.claims import ANSWERS, HISTORY, Verdict
 from stylegraft.lab.compare import listed
-from stylegraft.lab.criteria import BLEND, LONG, METHODS, SWAP, known_as
+from stylegraft.lab.criteria import BLEND, DIVERSITIES, LONG, METHODS, SWAP, known_as
 from stylegraft.lab.criteria_spaces import RECIPE
 from stylegraft.lab.record import place
 from stylegraft.lab.results import Group, Row, ends, groups, mean, read_rows
@@ -153,11 +153,13 @@ def _of_methods(target: str, few: Sequence[Group]) -> Iterator[tuple[str, str]]:
     scale = [mean(pair[i] for group in few for one in group.done if (pair := one.anchors)) for i in (1, 0)]
     lines = [Line(one.value, name) for one, name in zip(scale, ("p(real)", "p(source)"), strict=True) if one]
     shown = few[:CROWD]
-    for role in ("quality", "diversity", "kid"):
+    for role, kind in (("quality", ""), *(("diversity", kind) for kind in DIVERSITIES), ("kid", "")):
         if name := row.name(role):
             lined = lines if role == "quality" else ()
-            yield role, curves(f"{name}, {target}", bands(shown, role), y=name, lines=lined)
-    x, y = str(row.name("quality")), str(row.name("diversity"))
+            svg = curves(f"{name}{kind}, {target}", bands(shown, role, kind), y=f"{name}{kind}", lines=lined)
+            yield role + kind, svg
+    ends = "".join(f", {line.name} {line.value:.2f}" for line in reversed(lines))
+    x, y = f"{row.name('quality')}{ends}", str(row.name("diversity"))
     yield (
         "path",
         curves(f"Diversity against quality, {target}", [trail(group) for group in shown], x=x, y=y),

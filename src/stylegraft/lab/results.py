@@ -265,9 +265,9 @@ class Group:
         """The share of the way that all runs came to."""
         return min((row.farthest() for row in self.done), default=0.0)
 
-    def curve(self, role: str) -> list[tuple[int, Mean]]:
-        """Mean of a metric over the runs at each step that all of them were looked at."""
-        steps = [{p["step"]: p.get(str(row.name(role))) for p in row.points} for row in self.done]
+    def curve(self, role: str, kind: str = "") -> list[tuple[int, Mean]]:
+        """Mean of a metric over the runs at each step that all of them were looked at; kind: as of `Row.at`."""
+        steps = [{p["step"]: p.get(f"{row.name(role)}{kind}") for p in row.points} for row in self.done]
         shared = sorted(set.intersection(*map(set, steps))) if steps else []
         found = [(step, mean(one[step] for one in steps)) for step in shared]
         return [(step, one) for step, one in found if one and one.count == len(self.done)]
