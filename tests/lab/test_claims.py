@@ -586,7 +586,16 @@ def test_tables_and_charts_are_made_of_the_runs(tmp_path: Path):
     assert f"| {len(found)} | abc | cpu model toy |" in text
     charts = claims_report.write_charts(found, tmp_path / "charts", "claims-toy")
     names = {path.name for path in charts}
-    for name in ("quality", "diversity", "diversity-without-empty", "path", "spaces", "kid-shots", "control"):
+    for name in (
+        "quality",
+        "diversity",
+        "diversity-without-empty",
+        "path",
+        "path-without-empty",
+        "spaces",
+        "kid-shots",
+        "control",
+    ):
         assert f"claims-toy-{name}-pencil.svg" in names
     path = tmp_path / "charts" / "claims-toy-path-pencil.svg"
     assert "p_target-toy, p(source) 0.10, p(real) 0.95" in path.read_text()

@@ -156,14 +156,15 @@ def _of_methods(target: str, few: Sequence[Group]) -> Iterator[tuple[str, str]]:
     for role, kind in (("quality", ""), *(("diversity", kind) for kind in DIVERSITIES), ("kid", "")):
         if name := row.name(role):
             lined = lines if role == "quality" else ()
-            svg = curves(f"{name}{kind}, {target}", bands(shown, role, kind), y=f"{name}{kind}", lines=lined)
-            yield role + kind, svg
+            yield (
+                role + kind,
+                curves(f"{name}{kind}, {target}", bands(shown, role, kind), y=name, lines=lined),
+            )
     ends = "".join(f", {line.name} {line.value:.2f}" for line in reversed(lines))
     x, y = f"{row.name('quality')}{ends}", str(row.name("diversity"))
-    yield (
-        "path",
-        curves(f"Diversity against quality, {target}", [trail(group) for group in shown], x=x, y=y),
-    )
+    for kind in DIVERSITIES:
+        paths = [trail(group, kind) for group in shown]
+        yield f"path{kind}", curves(f"Diversity{kind} against quality, {target}", paths, x=x, y=y)
 
 
 def _control(group: Group) -> Series | None:

@@ -146,9 +146,9 @@ def bands(found: Sequence[Group], role: str, kind: str = "") -> list[Series]:
     return series
 
 
-def trail(group: Group) -> Series:
-    """Diversity against quality along the run, the steps written beside."""
-    quality, diversity = dict(group.curve("quality")), dict(group.curve("diversity"))
+def trail(group: Group, kind: str = "") -> Series:
+    """Diversity against quality along the run, the steps written beside; kind: as of `bands`, of diversity."""
+    quality, diversity = dict(group.curve("quality")), dict(group.curve("diversity", kind))
     steps = [step for step in quality if step in diversity]
     return Series(
         group.name,
