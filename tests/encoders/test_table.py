@@ -107,7 +107,9 @@ def test_weights_of_ones_own_are_listed_as_such(
     assert "expected f58cb9b6" in capsys.readouterr().err
     monkeypatch.setattr(places, "INCEPTION_SHA256", hashlib.sha256(b"x").hexdigest())
     assert places.whereabouts("inception", ENCODERS["inception"])[1] == hashlib.sha256(b"x").hexdigest()
-    if "stylegraft[clip]" not in out:
+    extras = sum(bool(row.extra) for row in ENCODERS.values())
+    assert extras and " ".join(out.split()).count("Needs the extra stylegraft[clip]") == extras
+    if "pip install 'stylegraft[clip]'" not in out:
         assert f"\n{'dinov2':<12}  own " in out
 
 

@@ -247,8 +247,46 @@ def test_a_method_that_never_arrives_cannot_win_by_having_stayed():
     stayed = runs("lazy", "full", (0.6, 0.6), quality=(0.1, 0.1, 0.1, 0.2))
     method, *_ = answers(stayed + runs("dcl", "full", (0.4, 0.4)))
     assert method.startswith("Which method: dcl (in full) alone comes so far in all its runs")
-    alone = answers(stayed)
-    assert "cannot be said: no method came half of the way" in alone[0]
+    barely = answers(runs("lazy", "full", (0.6, 0.6), quality=(0.1, 0.1, 0.1, 0.15)))
+    assert "cannot be said: no method came 10% of the way" in barely[0]
+    assert "lazy · full. Write `steps = 800`" in barely[1]
+    blind = answers(runs("dcl", "full", (0.4, 0.4), anchors={"p_source": 0.5, "p_real": 0.55}))
+    assert "cannot be said: p(source) and p(real) are less than 0.1 apart" in blind[0] and len(blind) == 2
+
+
+def test_where_none_comes_half_of_the_way_two_are_compared_at_what_both_reached():
+    # 0.1 to 0.9: dcl comes 0.25, cdc 0.3 and tgan 0.1 of the way
+    few = runs("dcl", "full", (0.5, 0.5), quality=(0.1, 0.15, 0.2, 0.30))
+    few += runs("cdc", "full", (0.4, 0.4), quality=(0.1, 0.2, 0.34, 0.34))
+    few += runs("tgan", "full", (0.2, 0.2), quality=(0.1, 0.1, 0.1, 0.18))
+    method, _, stop, going, _ = answers(few)
+    assert method.startswith(
+        "Which method: no method came 50% of the way in all its runs; at 24% dcl (in full) keeps most diversity"
+    )
+    assert "is 24% of the way from p(source) to p(real) (0.10..0.90); next comes cdc · full (0.400" in method
+    assert "at about step 384" in stop
+    assert going.startswith(
+        "Still on their way at their last step: dcl · full, tgan · full. Write `steps = 800`"
+    )
+
+
+def test_who_has_not_arrived_and_still_rises_is_named_beside_who_has():
+    rows = runs("tgan", "full", (0.3, 0.3)) + runs("dcl", "full", (0.5, 0.5), quality=(0.1, 0.2, 0.3, 0.4))
+    *_, going, _ = answers(rows)
+    assert going.startswith("Still on their way at their last step: dcl · full. ")
+
+
+def test_the_step_is_that_of_the_space_that_is_advised_and_copies_are_named():
+    names = {**METRICS, "memorised": "copies"}
+    wide = runs("dcl", "full", (0.40, 0.50, 0.60), bytes=90_000)
+    thin = runs("dcl", "stylespace", (0.38, 0.48, 0.58), metrics=names, shots={"count": 10})
+    for one in thin:
+        for point in one.result["points"]:
+            point["copies"] = 0.25
+    stop = answers(wide + thin)[2]
+    assert "where dcl in stylespace comes to that quality" in stop
+    assert "25% of its samples are near copies of training images (by chance up to 10%)" in stop
+    assert "copies" not in answers(wide)[2]
 
 
 def test_what_cannot_be_told_apart_is_named_and_the_smaller_file_advised():

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import textwrap
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
+
+if TYPE_CHECKING:
+    from stylegraft.encoders.table import Row
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ def show_all() -> None:
         print(textwrap.fill(told, 80, subsequent_indent=" " * 35, break_on_hyphens=False))
         print(
             textwrap.fill(
-                f"{row.about}. {row.licence}",
+                f"{row.about}. {row.licence}{_extra(row)}",
                 80,
                 initial_indent="  ",
                 subsequent_indent="  ",
@@ -66,6 +69,11 @@ def show_all() -> None:
         print("\nTo get what is missing:")
     for way, names in missing.items():
         print(f"{', '.join(names)}:\n    {way}")
+
+
+def _extra(row: Row) -> str:
+    """The extra whose package its loader imports."""
+    return ". Needs the extra stylegraft[clip]" if row.extra else ""
 
 
 def show_one(text: str) -> None:
@@ -99,7 +107,7 @@ def show_one(text: str) -> None:
         facts += [("numbers an image", row.dim), ("input", f"{row.size} px")]
     facts += [
         ("metrics", row.serves),
-        ("licence", row.licence),
+        ("licence", f"{row.licence}{_extra(row)}"),
         ("weights", place or "not here"),
         ("to get it", "" if place else how_to_get(row)),
     ]

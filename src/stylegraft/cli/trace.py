@@ -27,7 +27,7 @@ class Options:
     )
     """Steps between points; without it 0, 50, 100, 200, 500, 1000, 1500, 2000, 3000, then every 1000, and the last."""
     full_at: Annotated[str | None, arg(metavar="N,N", help_behavior_hint="(default: none)")] = None
-    """Steps at which intra-LPIPS is taken in full too: 1,000 images at 256 px, minutes each."""
+    """Steps at which intra-LPIPS is taken in full too: 1,000 images at 256 px, half an hour of a core each."""
     latents: Annotated[int, arg(metavar="N")] = 200
     """Images that a point is measured on."""
     source: Annotated[str | None, arg(metavar="FILE", help_behavior_hint="(default: the shipped one)")] = None

@@ -1,15 +1,21 @@
 """Which method, which space, when to stop: three sentences read off the table of a study, and what they rest on.
 
 The rule is fixed before the numbers are seen: of the levels of quality in `results.LEVELS`, the highest that some
-method reached in all its runs; at it, the most diversity; and what comes as near to it as the runs of one method differ
-among themselves is named beside it.
+method reached in all its runs; where none reached any, the highest share of the way that two methods came to, or the
+only one; at it, the most diversity; and what comes as near to it as the runs of one method differ among themselves is
+named beside it.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
-from stylegraft.lab.results import LEVELS, NOT_MEASURED, Group, Mean, Row, ends, problems
+from stylegraft.lab.results import APART, LEVELS, NOT_MEASURED, Group, Mean, Row, ends, mean, problems
+
+LEAST = 0.1  # of the way: nearer to the source than that nothing has been learnt
+CHANCE = 0.01  # of new real images that are called near copies of a training image (`metrics.memorisation`)
+QUESTIONS = "Which method, which space, when to stop"
 
 
 def answers(rows: Sequence[Row]) -> list[str]:
@@ -23,27 +29,60 @@ def answers(rows: Sequence[Row]) -> list[str]:
 
 def _of_problem(found: Sequence[Group]) -> list[str]:
     if not any(group.done for group in found):
-        return [f"Which method, which space, when to stop: {NOT_MEASURED}."]
+        return [f"{QUESTIONS}: {NOT_MEASURED}."]
     at = best_level(found)
     if at is None:
-        return [
-            "Which method, which space, when to stop: cannot be said: no method came half of the way from the source "
-            "to real images in all its runs; expected more `steps` in the study, or pictures nearer to the source's."
-        ]
+        return [f"{QUESTIONS}: cannot be said: {_why_not(found)}.", *_on_their_way(1.0, found)]
     share, ranked = at
     lone = len(ranked) == 1 and sum(bool(group.done) for group in found) > 1
-    return [_method(share, ranked, lone), _space(ranked, found), _stop(share, ranked[0][0])]
+    advised, space = _space(ranked, found)
+    return [_method(share, ranked, lone), space, _stop(share, advised), *_on_their_way(share, found)]
 
 
 def best_level(found: Sequence[Group]) -> tuple[float, list[tuple[Group, Mean, Mean]]] | None:
-    """The highest level that some group reached in all its runs, and (group, step, diversity) there, most diverse
-    first.
+    """The highest level that some group reached in all its runs, else the share that two methods came to, and (group,
+    step, diversity) there, most diverse first. None where nothing left the source.
     """
-    for share in reversed(LEVELS):
+    for share in (*reversed(LEVELS), *_shared(found)):
         reached = [(group, *at) for group in found if (at := group.reached(share))]
         if reached:
             return share, sorted(reached, key=lambda one: -one[2].value)
     return None
+
+
+def _shared(found: Sequence[Group]) -> list[float]:
+    """Shares of the way, whole percents from LEAST on: the highest that two methods came to, and that of the best."""
+    best = dict[str, float]()
+    for group in found:
+        if group.done:
+            best[group.method] = max(group.farthest(), best.get(group.method, 0.0))
+    first, *others = sorted((math.floor(100 * share - 1e-9) / 100 for share in best.values()), reverse=True)
+    return [share for share in (*others[:1], first) if share >= LEAST]
+
+
+def _why_not(found: Sequence[Group]) -> str:
+    if all(row.level(1.0) is None for group in found for row in group.done):
+        return f"p(source) and p(real) are less than {APART:g} apart, so that p_target cannot tell how far a run came"
+    return f"no method came {LEAST:.0%} of the way from the source to real images in all its runs"
+
+
+def _on_their_way(share: float, found: Sequence[Group]) -> list[str]:
+    """What to do where some did not come to a level, and p_target was at its highest at the last step."""
+    short = [g for g in found if g.done and g.farthest() and not (share in LEVELS and g.reached(share))]
+    going = [g for g in short if _rising(g)]
+    if not going:
+        return []
+    end = max(row.points[-1]["step"] for g in going for row in g.done)
+    return [
+        f"Still on their way at their last step: {', '.join(g.name for g in going)}. Write `steps = {2 * end}` into "
+        "the study file (where pictures were named, `study.toml` in the study's folder) and compare it again: finished "
+        "cells are extended."
+    ]
+
+
+def _rising(group: Group) -> bool:
+    values = [one.value for _, one in group.curve("quality")]
+    return len(values) > 1 and values[-1] > max(values[:-1])
 
 
 def alike(a: Mean, b: Mean) -> bool:
@@ -61,24 +100,30 @@ def _method(share: float, ranked: Sequence[tuple[Group, Mean, Mean]], lone: bool
     second = next((f"; next comes {g.name} ({m})" for g, _, m in ranked[1:]), "")
     share_of = f"{row.name('quality')} is {share:.0%} of the way from p(source) to p(real) ({ends(group)})"
     why = "alone comes so far in all its runs" if lone else "keeps most diversity at equal quality"
+    early = (
+        ""
+        if share in LEVELS
+        else f"no method came {LEVELS[0]:.0%} of the way in all its runs; at {share:.0%} "
+    )
     return (
-        f"Which method: {group.method} (in {group.space}) {why}, "
+        f"Which method: {early}{group.method} (in {group.space}) {why}, "
         f"{row.name('diversity')} {kept} where {share_of}{beside or second}."
     )
 
 
-def _space(ranked: Sequence[tuple[Group, Mean, Mean]], found: Sequence[Group]) -> str:
+def _space(ranked: Sequence[tuple[Group, Mean, Mean]], found: Sequence[Group]) -> tuple[Group, str]:
+    """The group that is advised, and why."""
     winner, _, best = ranked[0]
     own = [one for one in ranked if one[0].method == winner.method]
     if len({g.space for g in found if g.method == winner.method}) < 2:
-        return f"Which space: {winner.space}, the only one in which {winner.method} was run."
+        return winner, f"Which space: {winner.space}, the only one in which {winner.method} was run."
     small = min(
         (one for one in own if one[0] is winner or alike(best, one[2])), key=lambda one: _bytes(one[0])
     )
     told = ", ".join(f"{g.space} {m} in {_bytes(g) / 1000:.0f} KB" for g, _, m in own)
     if small[0] is winner:
-        return f"Which space: {winner.space}, by the same measure ({told})."
-    return (
+        return winner, f"Which space: {winner.space}, by the same measure ({told})."
+    return small[0], (
         f"Which space: {small[0].space} is the smallest that cannot be told from the best, {winner.space}, by the same "
         f"measure ({told})."
     )
@@ -99,7 +144,18 @@ def _stop(share: float, group: Group) -> str:
         else ""
     )
     where = f"{group.method} in {group.space} comes to that quality"
-    return f"When to stop: at about step {step:.0f}{spread}, where {where}{after}."
+    return f"When to stop: at about step {step:.0f}{spread}, where {where}{_copies(share, group)}{after}."
+
+
+def _copies(share: float, group: Group) -> str:
+    """A word on memorisation there, where it is measured and above chance."""
+    found = mean(
+        at[1] for row in group.done if row.name("memorised") and (at := row.reached(share, "memorised"))
+    )
+    chance = CHANCE * max((row.result or {}).get("shots", {}).get("count", 0) for row in group.done)
+    if not found or not chance or found.value <= chance:
+        return ""
+    return f" and {found.value:.0%} of its samples are near copies of training images (by chance up to {chance:.0%})"
 
 
 def _bytes(group: Group) -> float:

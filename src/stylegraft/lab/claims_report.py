@@ -11,9 +11,9 @@ from typing import Any
 from stylegraft.atomic import write_json, write_text
 from stylegraft.lab import control
 from stylegraft.lab.charts import Line, Series, curves, save_chart
-from stylegraft.lab.claims import ANSWERS, Verdict
+from stylegraft.lab.claims import ANSWERS, HISTORY, Verdict
 from stylegraft.lab.compare import listed
-from stylegraft.lab.criteria import BLEND, LONG, METHODS, SWAP, known_as
+from stylegraft.lab.criteria import BLEND, DIVERSITIES, LONG, METHODS, SWAP, known_as
 from stylegraft.lab.criteria_spaces import RECIPE
 from stylegraft.lab.record import place
 from stylegraft.lab.results import Group, Row, ends, groups, mean, read_rows
@@ -68,7 +68,7 @@ def markdown(study: Study, rows: Sequence[Row], verdicts: Sequence[Verdict]) -> 
         f"Written by `stylegraft claims` from {len(done)} of {len(rows)} runs of the study `{study.name}`. ± is one "
         "standard deviation over runs. docs/claims.md says what is asked and how.",
         "| claim | | measured | verdict |\n|---|---|---|---|\n" + "\n".join(map(_line, verdicts)),
-        "## When a claim holds\n\nWritten down before a run was looked at.\n\n"
+        f"## When a claim holds\n\n{HISTORY}\n\n"
         + "\n".join(f"- **{one.claim.id}** {one.claim.criterion} ({one.claim.by})" for one in verdicts),
         "## The ends of p_target\n\n| target | p(source)..p(real) |\n|---|---|\n"
         + "\n".join(f"| {target} | {told} |" for target, told in _ends(done).items()),
@@ -153,15 +153,18 @@ def _of_methods(target: str, few: Sequence[Group]) -> Iterator[tuple[str, str]]:
     scale = [mean(pair[i] for group in few for one in group.done if (pair := one.anchors)) for i in (1, 0)]
     lines = [Line(one.value, name) for one, name in zip(scale, ("p(real)", "p(source)"), strict=True) if one]
     shown = few[:CROWD]
-    for role in ("quality", "diversity", "kid"):
+    for role, kind in (("quality", ""), *(("diversity", kind) for kind in DIVERSITIES), ("kid", "")):
         if name := row.name(role):
             lined = lines if role == "quality" else ()
-            yield role, curves(f"{name}, {target}", bands(shown, role), y=name, lines=lined)
-    x, y = str(row.name("quality")), str(row.name("diversity"))
-    yield (
-        "path",
-        curves(f"Diversity against quality, {target}", [trail(group) for group in shown], x=x, y=y),
-    )
+            yield (
+                role + kind,
+                curves(f"{name}{kind}, {target}", bands(shown, role, kind), y=name, lines=lined),
+            )
+    ends = "".join(f", {line.name} {line.value:.2f}" for line in reversed(lines))
+    x, y = f"{row.name('quality')}{ends}", str(row.name("diversity"))
+    for kind in DIVERSITIES:
+        paths = [trail(group, kind) for group in shown]
+        yield f"path{kind}", curves(f"Diversity{kind} against quality, {target}", paths, x=x, y=y)
 
 
 def _control(group: Group) -> Series | None:

@@ -2,8 +2,9 @@
 
 Each looks at finished runs on one target and says whether a claim holds there.
 
-Every criterion was written before a run was looked at. Runs are compared with those of the same draw of the shots and
-the same seed; a difference counts where its mean over these pairs is larger than its standard deviation over them.
+Every criterion was written before a run was looked at (`claims.HISTORY`: what was changed since). Runs are compared
+with those of the same draw of the shots and the same seed; a difference counts where its mean over these pairs is
+larger than its standard deviation over them.
 Diversity is judged twice, by the headline of intra-LPIPS and by the mean without empty clusters (`-without-empty`):
 the headline counts a cluster without a pair as 0, and can rise while every cluster grows narrower. No torch is imported
 here.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stylegraft.lab.criteria import (
@@ -38,15 +38,22 @@ def monotone(runs: Runs, target: str) -> list[Judged]:
     curves = [control(row).get("distances") for row in own.values()]
     if rank is None or rising is None or not all(curves):
         return [missing(target, "the blend")]
-    near, far = (sum(curve[i] for curve in curves if curve) / len(curves) for i in (0, -1))
-    moves = far - near >= MOVES * far
-    text = f"rank correlation {rank}, {rising.value:.0%} of the steps away from the source"
-    text += f"; distance {near:.3f} to {far:.3f}" + ("" if moves else ": it moves next to nothing")
+    moves, reach = _moves([control(row) for row in own.values()])
+    text = f"rank correlation {rank}, {rising.value:.0%} of the steps away from the source; distance {reach}"
     return [Judged(target, rank.value >= LEAST and moves, text)]
 
 
+def _moves(controls: Sequence[Mapping[str, Any]]) -> tuple[bool, str]:
+    """Whether the mean distance grows by more than next to nothing, and from where to where."""
+    near, far = (sum(one["distances"][i] for one in controls) / len(controls) for i in (0, -1))
+    moves = far - near >= MOVES * far
+    return moves, f"{near:.3f} to {far:.3f}" + ("" if moves else ": it moves next to nothing")
+
+
 def smoother(runs: Runs, target: str) -> list[Judged]:
-    """The largest step over the mean step is smaller for the blend than for layer swapping in as many places."""
+    """The largest step over the mean step is smaller for the blend than for layer swapping in as many places. Where one
+    of them moves next to nothing it cannot be said.
+    """
     blend, swap = ({k: control(row) for k, row in runs.of(m, target).items()} for m in (BLEND, SWAP))
     pairs = [(blend[key], swap[key]) for key in blend if key in swap]
     values = [(a.get("smoothness"), b.get("smoothness")) for a, b in pairs]
@@ -59,6 +66,10 @@ def smoother(runs: Runs, target: str) -> list[Judged]:
     text = (
         f"largest step over mean step: blend {ends[0]}, layers {ends[1]}, in {places} places ({signed(gap)})"
     )
+    for name, i in (("blend", 0), ("layers", 1)):
+        moves, reach = _moves([pair[i] for pair in pairs])
+        if not moves:  # a ratio of steps that are all noise
+            return [Judged(target, None, f"{text}; distance of the {name} {reach}")]
     return [Judged(target, less(gap), text)]
 
 

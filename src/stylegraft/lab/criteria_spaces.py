@@ -34,17 +34,18 @@ WHAT = "of the source's KID taken away"
 
 
 def as_good(runs: Runs, target: str, spaces: Sequence[str], best: str = "full") -> list[Judged]:
-    """Each space takes away no more than 0.1 less of the source's KID than `best`."""
+    """None of the spaces takes away over 0.1 less of the source's KID than `best`, nor may, within its spread."""
     own = {name: runs.of(RECIPE, target, name) for name in (best, *spaces)}
     gains = {name: one for name, pairs in own.items() if (one := over(pairs, gain(runs.end)))}
     lags = {name: lag for name in spaces if (lag := difference(own[best], own[name], gain(runs.end)))}
     if len(lags) < len(spaces):
         return [missing(target, "KID")]
-    behind = [name for name, lag in lags.items() if lag.value > SAME]
-    text = f"{WHAT}: {named(gains)}" + (
-        f"; more than {SAME:g} behind {best}: {', '.join(behind)}" if behind else ""
-    )
-    return [Judged(target, not behind, text)]
+    late = {name: beyond(lag, SAME) for name, lag in lags.items()}
+    shown = ", ".join(f"{name} {signed(lag)}{_LAG[late[name]]}" for name, lag in lags.items())
+    return [Judged(target, none_of(late.values()), f"{WHAT}: {named(gains)}; behind {best}: {shown}")]
+
+
+_LAG = {True: " (too much)", None: " (may be too much)", False: ""}
 
 
 def behind(runs: Runs, target: str, space: str, best: str = "full") -> list[Judged]:
@@ -61,9 +62,7 @@ def behind(runs: Runs, target: str, space: str, best: str = "full") -> list[Judg
 def close_gap(runs: Runs, target: str) -> list[Judged]:
     """There is a gap between full and affine, and neither plus-space has it."""
     (gap,), (closed,) = behind(runs, target, "affine"), as_good(runs, target, PLUS)
-    if gap.holds is None or closed.holds is None:
-        return [missing(target, "KID")]
-    why = "" if gap.holds else f"; there is no gap of more than {SAME:g} to close"
+    why = f"; there is no gap of more than {SAME:g} to close" if gap.holds is False else ""
     return [Judged(target, gap.holds and closed.holds, f"{gap.text}; {closed.text}{why}")]
 
 
@@ -84,7 +83,7 @@ def narrower(runs: Runs, target: str, others: Sequence[str]) -> list[Judged]:
 
 
 def pruned_alike(runs: Runs, target: str) -> list[Judged]:
-    """Pruned offsets come no more than 0.1 of the way less far than all of them, in p_target and in KID."""
+    """Pruned offsets come at most 0.1 of the way less far than all of them, the spread included: p_target and KID."""
     whole, pruned = (runs.of(RECIPE, target, name) for name in ("stylespace-conv", "stylespace-sparse"))
     ends = [over(pairs, at("quality", runs.end)) for pairs in (whole, pruned)]
     told = f"p_target {ends[0]} whole, {ends[1]} pruned, between {scale([whole, pruned])}"
@@ -96,9 +95,8 @@ def pruned_alike(runs: Runs, target: str) -> list[Judged]:
             judged.append(missing(f"{target}, {name}", name))
             continue
         pair = shown or f"{WHAT}: {over(whole, value)} whole, {over(pruned, value)} pruned"
-        judged.append(
-            Judged(f"{target}, {name}", lag.value <= SAME, f"{pair}; {signed(lag)} of the way is lost")
-        )
+        text = f"{pair}; {signed(lag)} of the way is lost"
+        judged.append(Judged(f"{target}, {name}", none_of([beyond(lag, SAME)]), text))
     return judged
 
 

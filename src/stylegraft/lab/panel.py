@@ -207,7 +207,7 @@ class Panel:
 
     @torch.no_grad()
     def full(self, network: Generator | Adapted) -> dict[str, Any]:
-        """intra-LPIPS as the papers take it: 1,000 latents, images brought to 256 px. In blocks under 2 GB; minutes."""
+        """intra-LPIPS as the papers take it: 1,000 latents, images brought to 256 px. In blocks under 2 GB."""
         z = latents(self.settings.seed, "panel", FULL_SAMPLES, self.device).normal(self.generator.z_dim)
         intra = intra_lpips(
             draw(network, z), self.shots, At(self.lpips, FULL_SIZE), seed=self.settings.seed, batch=8

@@ -86,6 +86,11 @@ class Row:
         source, real = self.anchors
         return (value - source) / (real - source)
 
+    def farthest(self) -> float:
+        """The largest share of the way that p_target came; 0 where it cannot be said."""
+        ways = [self.way(point["step"]) for point in self.points]
+        return max((way for way in ways if way is not None), default=0.0)
+
     def crossing(self, quality: float, role: str = "diversity") -> Crossing | None:
         """Where p_target first comes to this value; None if it never does."""
         p, name = str(self.name("quality")), str(self.name(role))
@@ -256,9 +261,13 @@ class Group:
         assert step and value
         return step, value
 
-    def curve(self, role: str) -> list[tuple[int, Mean]]:
-        """Mean of a metric over the runs at each step that all of them were looked at."""
-        steps = [{p["step"]: p.get(str(row.name(role))) for p in row.points} for row in self.done]
+    def farthest(self) -> float:
+        """The share of the way that all runs came to."""
+        return min((row.farthest() for row in self.done), default=0.0)
+
+    def curve(self, role: str, kind: str = "") -> list[tuple[int, Mean]]:
+        """Mean of a metric over the runs at each step that all of them were looked at; kind: as of `Row.at`."""
+        steps = [{p["step"]: p.get(f"{row.name(role)}{kind}") for p in row.points} for row in self.done]
         shared = sorted(set.intersection(*map(set, steps))) if steps else []
         found = [(step, mean(one[step] for one in steps)) for step in shared]
         return [(step, one) for step, one in found if one and one.count == len(self.done)]

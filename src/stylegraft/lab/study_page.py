@@ -128,11 +128,11 @@ def _at_the_end(found: Sequence[Group]) -> str:
     return page.row(*filter(None, drawn))
 
 
-def bands(found: Sequence[Group], role: str) -> list[Series]:
-    """A metric along the run, a curve a group, with its spread."""
+def bands(found: Sequence[Group], role: str, kind: str = "") -> list[Series]:
+    """A metric along the run, a curve a group, with its spread; kind: of the names beside the metric's."""
     series = []
     for group in found:
-        curve = group.curve(role)
+        curve = group.curve(role, kind)
         band = [one.spread or 0.0 for _, one in curve] if len(group.done) > 1 else []
         series.append(
             Series(
@@ -146,9 +146,9 @@ def bands(found: Sequence[Group], role: str) -> list[Series]:
     return series
 
 
-def trail(group: Group) -> Series:
-    """Diversity against quality along the run, the steps written beside."""
-    quality, diversity = dict(group.curve("quality")), dict(group.curve("diversity"))
+def trail(group: Group, kind: str = "") -> Series:
+    """Diversity against quality along the run, the steps written beside; kind: as of `bands`, of diversity."""
+    quality, diversity = dict(group.curve("quality")), dict(group.curve("diversity", kind))
     steps = [step for step in quality if step in diversity]
     return Series(
         group.name,
