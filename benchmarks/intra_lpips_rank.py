@@ -4,7 +4,7 @@
 
 For each run's domain at each strength (and for its source, strength 0): the traces' metric, 200 latents at 64 px, with
 several seeds of latents and of the draws of members, and the papers', 1,000 latents at 256 px. Then Spearman's
-correlation over all domains, and over those of one run. A full value takes half an hour of one core, here in up to 10 GB
+correlation over all domains, and over those of one run. A full value takes half an hour of one core, in up to 10 GB
 (`--memory`: with less, images are embedded again); domains that the result file has are not measured again. Writes
 benchmarks/results/intra-lpips-rank.json.
 """

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-
 # Without AVX-512 oneDNN takes up to three times as long for the kernel's gradient of a large layer where channels are
 # innermost: 2.0 s against 0.8, copies included (8 x 256 channels, 64 px, one AVX2 core, torch 2.13), with the same
 # bits. From so many products a tap on it pays: D's phase of 64/16384/512 takes 0.75 of the time, of 256/16384/512 0.65.
