@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from tyro.conf import Positional, arg
 
 from stylegraft.cli.flags import Device, Rule, Switch, check
+from stylegraft.cli.model import CODES
 from stylegraft.errors import StylegraftError
 
 if TYPE_CHECKING:
@@ -161,7 +162,7 @@ def translate_all(options: Options, term: Term, base_text: str, degrees: list[fl
         paths = options.photos[0] if len(options.photos) == 1 else options.photos
         images = load_images(paths, size, channels, align)
         tiles.append(to_float(images.images))
-        latents, photos = inverted(options, base, images, folder / "codes.safetensors")
+        latents, photos = inverted(options, base, images, folder / CODES)
         for note in images.notes:
             if "targets.png" not in note:  # a word to who trains on them
                 say(f"note: {note}")
@@ -187,7 +188,7 @@ def translate_all(options: Options, term: Term, base_text: str, degrees: list[fl
     say(f"{len(latents)} in {options.model}, {counted(len(degrees), 'degree')}: {meaning}")
     print(f"grid       {folder / 'grid.png'}\npictures   {folder / 'NAME-keep-DEGREE.png'}")
     if not options.codes:
-        print(f"codes      {folder / 'codes.safetensors'}")
+        print(f"codes      {folder / CODES}")
     say(f"licence: {base.info.get('licence', 'not stated')}")
 
 

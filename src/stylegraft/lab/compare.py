@@ -196,7 +196,7 @@ def run(
         say(f"refused  {few(keys)}: {why}")
     count = len(listed(study, wave))
     say(f"{count - len(jobs) - len(refused)} of {count} cells are done, {len(jobs)} to run")
-    left, complete = jobs, waves_done(study, out)
+    left, waiting = jobs, waves(study, {*outcomes, *(job.cell.key for job in jobs)}) if wave is None else {}
     for attempt in range(study.resources.retries + 1):
         if attempt and left:
             say(f"trying {len(left)} failed runs again ({attempt} of {study.resources.retries})")
@@ -210,11 +210,11 @@ def run(
                     f"{outcome.state:<8} {outcome.key}: {outcome.text} ({duration(outcome.seconds)}; {ended} of "
                     f"{len(left)}" + (f", about {duration(rest)} left)" if rest else ")")
                 )
-                if rest and wave is None and (new := waves_done(study, out) - complete):
-                    complete |= new
+                finished = complete(waiting, outcome)
+                for number in finished if rest else ():
                     say(
-                        f"wave {max(new)} of {len(study.waves)} is complete; its answer, while the others run: "
-                        f"stylegraft compare {shlex.quote(str(out))} --wave {max(new)} --report"
+                        f"wave {number} of {len(study.waves)} is complete; its answer, while the others run: "
+                        f"stylegraft compare {shlex.quote(str(out))} --wave {number} --report"
                     )
         left = [job for job in left if job.cell.key in outcomes and outcomes[job.cell.key].again]
         if not left:
@@ -222,10 +222,21 @@ def run(
     return list(outcomes.values())
 
 
-def waves_done(study: Study, out: Path) -> set[int]:
-    """The waves of which every cell has its result, counted from 1."""
-    numbers = range(1, len(study.waves) + 1)
-    return {k for k in numbers if all(result_of(place(out, cell), cell) for cell in listed(study, k))}
+def waves(study: Study, undone: set[str]) -> dict[int, set[str]]:
+    """Of each wave, counted from 1, those of its cells that are not done; nothing of a wave that is."""
+    own = {k: {cell.key for cell in listed(study, k)} & undone for k in range(1, len(study.waves) + 1)}
+    return {k: keys for k, keys in own.items() if keys}
+
+
+def complete(waiting: dict[int, set[str]], outcome: Outcome) -> list[int]:
+    """Take a cell that is done out of the waves that wait for it; those that wait for nothing now."""
+    if outcome.state == "done":
+        for keys in waiting.values():
+            keys.discard(outcome.key)
+    found = [k for k, keys in waiting.items() if not keys]
+    for k in found:
+        del waiting[k]
+    return found
 
 
 def is_study(out: Path) -> bool:
