@@ -8,26 +8,14 @@ convolution for every group instead, thousands in one R1 step.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd import Function
 
-# Without AVX-512 oneDNN takes up to three times as long for the kernel's gradient of a large layer where channels are
-# innermost: 2.0 s against 0.8, copies included (8 x 256 channels, 64 px, one AVX2 core, torch 2.13), with the same
-# bits. From so many products a tap on it pays: D's phase of 64/16384/512 takes 0.75 of the time, of 256/16384/512 0.65.
-# Below, the copies cost a few per cent of a step.
-IN_PLANES = torch.backends.cpu.get_cpu_capability() == "AVX2"
-LARGE = 1 << 29
-
-
-class Geometry(NamedTuple):
-    """Steps and zero padding (y, x), and groups, of a convolution; the same for its adjoints."""
-
-    stride: tuple[int, int]
-    padding: tuple[int, int]
-    groups: int
+from stylegraft.networks import products
+from stylegraft.networks.products import Geometry
 
 
 class Correlate(Function):
@@ -35,8 +23,7 @@ class Correlate(Function):
 
     @staticmethod
     def forward(x: Tensor, w: Tensor, geometry: Geometry) -> Tensor:
-        stride, padding, groups = geometry
-        return torch.conv2d(x, w, None, stride, padding, 1, groups)
+        return products.correlate(x, w, geometry)
 
     @staticmethod
     def setup_context(ctx, inputs, output) -> None:
@@ -58,10 +45,7 @@ class Transpose(Function):
 
     @staticmethod
     def forward(y: Tensor, w: Tensor, geometry: Geometry, size: Sequence[int]) -> Tensor:
-        stride, padding, groups = geometry
-        axes = zip(size, y.shape[2:], stride, w.shape[2:], padding, strict=True)
-        extra = [n - ((m - 1) * step + k - 2 * p) for n, m, step, k, p in axes]
-        return torch.conv_transpose2d(y, w, None, stride, padding, extra, groups)
+        return products.transpose(y, w, geometry, size)
 
     @staticmethod
     def setup_context(ctx, inputs, output) -> None:
@@ -83,15 +67,7 @@ class Kernel(Function):
 
     @staticmethod
     def forward(x: Tensor, y: Tensor, geometry: Geometry, size: Sequence[int]) -> Tensor:
-        stride, padding, groups = geometry
-        w = x.new_empty(()).expand(size)  # only its shape is read
-        if IN_PLANES and groups == 1 and x.device.type == "cpu" and x.numel() * size[0] >= LARGE:
-            x, y = x.contiguous(), y.contiguous()
-        needed = (False, True, False)
-        grads = torch.ops.aten.convolution_backward(
-            y, x, w, None, stride, padding, [1, 1], False, [0, 0], groups, needed
-        )
-        return channels_last(grads[1])
+        return channels_last(products.kernel(x, y, geometry, size))
 
     @staticmethod
     def setup_context(ctx, inputs, output) -> None:

@@ -17,6 +17,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from stylegraft.networks.convolution import channels_last, conv2d, conv_transpose2d
 from stylegraft.networks.fir import downsample2d, filter2d, setup_filter, upfirdn2d, upsample2d
+from stylegraft.networks.products import recorded
 
 __all__ = [
     "EPS",
@@ -150,11 +151,6 @@ def modulated_conv2d(
     y = conv2d(x, w, padding=w.shape[2] // 2) if up == 1 else upsampling_conv2d(x, w, f, up)
     d = d[:, :, None, None]
     return y * d if add is None else torch.addcmul(add, y, d)
-
-
-def recorded() -> bool:
-    """Whether a graph is being recorded, in which nothing may be done sample by sample."""
-    return torch.compiler.is_compiling() or torch._C._is_tracing()
 
 
 def demodulation(s: Tensor, energy: Tensor, gain: float = 1.0) -> Tensor:
