@@ -1,7 +1,7 @@
 """The three products of StyleGAN2's convolutions, each by every way that `networks/products.py` knows.
 
-    python benchmarks/convolutions.py                  # five minutes of one core; writes benchmarks/results/convolutions.json
-    python benchmarks/convolutions.py --show           # prints the file
+    python benchmarks/convolutions.py           # five minutes of one core; writes results/convolutions.json
+    python benchmarks/convolutions.py --show    # prints the file
 
 One thread, milliseconds of the processor, the ways in turns, the median of so many rounds. `error`: the largest
 difference to a convolution in float64, over its largest number.
@@ -20,7 +20,7 @@ import torch
 from heading import RESULTS, heading, write
 from torch import Tensor
 
-from stylegraft.networks import products, winograd
+from stylegraft.networks import products
 from stylegraft.networks.convolution import channels_last
 from stylegraft.networks.products import Geometry
 
@@ -60,7 +60,7 @@ WAYS = {
     "PyTorch": products.THEIRS,
     "tiles": products.Ways(ALWAYS, ALWAYS),
     "patches": products.Ways(kernel_patches=ALWAYS),
-    "taken": products.OURS.get(torch.backends.cpu.get_cpu_capability(), products.THEIRS),
+    "taken": products.HERE,
 }
 
 

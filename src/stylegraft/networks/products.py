@@ -49,9 +49,8 @@ OURS = {
     # at 64/16384/512 (one AVX-512 core, torch 2.13).
     "AVX512": Ways(Bounds(256, 4096), Bounds(256, 4096), Bounds(256, 0)),
 }
-_WAYS: ContextVar[Ways] = ContextVar(
-    "ways", default=OURS.get(torch.backends.cpu.get_cpu_capability(), THEIRS)
-)
+HERE = OURS.get(torch.backends.cpu.get_cpu_capability(), THEIRS)
+_WAYS: ContextVar[Ways] = ContextVar("ways", default=HERE)
 
 
 @contextmanager
@@ -103,7 +102,7 @@ def kernel(x: Tensor, y: Tensor, geometry: Geometry, size: Sequence[int]) -> Ten
 
 
 def kernel_by_patches(x: Tensor, y: Tensor, geometry: Geometry, size: Sequence[int]) -> Tensor:
-    """K without groups: what each output sees, copied into the rows of a matrix [B h w, k k I], times y as [O, B h w]."""
+    """K without groups: y as [O, B h w] times the matrix [B h w, k k I], a row of which is what an output sees."""
     (o, i, height, width), (b, _, rows, columns) = size, y.shape
     (step_y, step_x), (pad_y, pad_x), _ = geometry
     x, y = x.permute(0, 2, 3, 1), y.permute(0, 2, 3, 1)
@@ -121,7 +120,7 @@ def kernel_by_patches(x: Tensor, y: Tensor, geometry: Geometry, size: Sequence[i
 
 def _within(x: Tensor, size: Sequence[int], geometry: Geometry, made: Sequence[int], bounds: Bounds) -> bool:
     """Whether this is a convolution on a CPU, without groups, above the bounds. size: the kernel's; made: y's shape."""
-    if geometry.groups > 1 or x.device.type != "cpu" or recorded():
+    if x.device.type != "cpu" or geometry.groups > 1 or recorded():
         return False
     return min(size[:2]) >= bounds.channels and made[0] * made[2] * made[3] >= bounds.pixels
 
@@ -130,5 +129,6 @@ def _by_tiles(
     x: Tensor, size: Sequence[int], geometry: Geometry, made: Sequence[int], bounds: Bounds
 ) -> bool:
     """Whether this is one that `winograd` knows, above the bounds."""
-    known = geometry[:2] == ((1, 1), (1, 1)) and tuple(size[2:]) == (3, 3) and winograd.fits(*made[2:])
-    return known and _within(x, size, geometry, made, bounds)
+    if not _within(x, size, geometry, made, bounds):
+        return False
+    return geometry[:2] == ((1, 1), (1, 1)) and tuple(size[2:]) == (3, 3) and winograd.fits(*made[2:])

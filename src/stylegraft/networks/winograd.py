@@ -9,9 +9,9 @@ two axes the products of a tile are 36 in place of 144, and over all tiles 36 ma
     kernel        dg = G^T [ sum_tiles (A dY A^T) * V ] G
 
 Maps have the NCHW shape of PyTorch and lie in memory as channels_last; kernels are [O, I, 3, 3]; the step is 1, the
-padding 1, height and width are multiples of 4. Float32 or float64, on a CPU. What is made on the way lies in memory that
-is kept for the next call, at most 36 numbers for each pair of channels and 48 MiB: fresh memory cost half as much as the
-products.
+padding 1, height and width are multiples of 4. Float32 or float64, on a CPU. What is made on the way lies in memory
+that is kept for the next call (36 numbers for each pair of channels, 64 MiB, and a map): fresh memory costs half as
+much time as the products.
 """
 
 from __future__ import annotations
@@ -33,7 +33,15 @@ SEEN = TILE + 2  # inputs that they see
 POINTS = (Fraction(0), Fraction(1), Fraction(-1), Fraction(1, 2), Fraction(-2))
 CHUNK = 1 << 22  # numbers of a scratch map, 16 MiB
 
-_kept = threading.local()
+
+class Kept(threading.local):
+    """Memory of a thread, by name and precision."""
+
+    def __init__(self) -> None:
+        self.maps: dict[tuple[str, torch.dtype], Tensor] = {}
+
+
+_kept = Kept()
 
 
 class Matrices(NamedTuple):
@@ -106,7 +114,7 @@ def kernel(x: Tensor, y: Tensor) -> Tensor:
     i, o = x.shape[1], y.shape[1]
     seen, made = _seen(x), _tiles(y.permute(0, 2, 3, 1))
     total = scratch("kernel", x, SEEN**2, o, i)
-    for k, chunk in enumerate(chunks(*seen.shape[2:4], seen.shape[4] * SEEN**2 * max(i, o))):
+    for k, chunk in enumerate(_chunks(seen, max(i, o))):
         v = _transformed(m.inputs, seen[:, :, *chunk], "seen").view(SEEN**2, -1, i)
         d = _transformed(m.outputs.t(), made[:, :, *chunk], "made").view(SEEN**2, -1, o).transpose(1, 2)
         torch.baddbmm(total, d, v, beta=min(k, 1), out=total)
@@ -119,7 +127,7 @@ def _filtered(x: Tensor, spectrum: Tensor) -> Tensor:
     (b, i, height, width), o = x.shape, spectrum.shape[2]
     seen, result = _seen(x), x.new_empty(b, height, width, o)
     made = _tiles(result)
-    for chunk in chunks(*seen.shape[2:4], seen.shape[4] * SEEN**2 * max(i, o)):
+    for chunk in _chunks(seen, max(i, o)):
         v = _transformed(m.inputs, seen[:, :, *chunk], "seen").view(SEEN**2, -1, i)
         products = torch.bmm(v, spectrum, out=scratch("made", x, SEEN**2, v.shape[1], o))
         tiles = _transformed(m.outputs, products.view(SEEN, SEEN, -1), "seen")
@@ -164,6 +172,12 @@ def _tiles(y: Tensor) -> Tensor:
     return y.unflatten(2, (-1, TILE)).unflatten(1, (-1, TILE)).permute(2, 4, 0, 1, 3, 5)
 
 
+def _chunks(seen: Tensor, channels: int) -> Iterator[tuple[slice, slice]]:
+    """Tiles in parts, each with its 36 numbers of so many channels in a scratch map."""
+    _, _, images, rows, columns, _ = seen.shape
+    return chunks(images, rows, columns * SEEN**2 * channels)
+
+
 def chunks(images: int, rows: int, a_row: int) -> Iterator[tuple[slice, slice]]:
     """Whole images, or some rows of one, of so many numbers that they fill a scratch map."""
     held = max(1, CHUNK // a_row)
@@ -175,8 +189,8 @@ def chunks(images: int, rows: int, a_row: int) -> Iterator[tuple[slice, slice]]:
 def scratch(name: str, like: Tensor, *shape: int) -> Tensor:
     """Memory of this thread under a name, to be written over: what the last call put there is lost."""
     size, key = math.prod(shape), (name, like.dtype)
-    kept = _kept.__dict__.get(key)
+    kept = _kept.maps.get(key)
     if kept is None or kept.numel() < size:
         with torch.inference_mode(False):
-            kept = _kept.__dict__[key] = torch.empty(size, dtype=like.dtype)
+            kept = _kept.maps[key] = torch.empty(size, dtype=like.dtype)
     return kept[:size].view(shape)
