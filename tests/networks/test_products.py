@@ -158,6 +158,18 @@ def test_a_recorded_graph_holds_plain_convolutions():
     assert not any("bmm" in kind for kind in kinds)
 
 
+@pytest.mark.parametrize("ways", [TILES, PATCHES], ids=["tiles", "patches"])
+def test_a_result_may_be_written_in_place(ways):
+    """As bias and activation do; autograd refuses that of a view."""
+    x, w = normal(1, 2, 4, 4).requires_grad_(), normal(2, 2, 3, 3, seed=1).requires_grad_()
+    with products.going(ways):
+        y = ops.conv2d(x, w, padding=1)
+        slopes = torch.autograd.grad(y.add_(1).square().sum(), (x, w), create_graph=True)
+        sum(slope.mul_(2).square().sum() for slope in slopes).backward()
+    assert x.grad is not None
+    assert torch.isfinite(x.grad).all()
+
+
 def test_a_result_outlives_the_next_call():
     """Scratch memory is written over; what is handed out is not of it."""
     x, w, y = drawn(2, 4, 4, 8, 8)

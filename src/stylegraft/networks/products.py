@@ -112,10 +112,11 @@ def kernel_by_patches(x: Tensor, y: Tensor, geometry: Geometry, size: Sequence[i
     seen = x.as_strided(
         (b, rows, columns, height, width, i), (image, step_y * row, step_x * column, row, column, one)
     )
-    total = x.new_zeros(o, height * width * i)
+    result = torch.zeros(o, i, height, width, dtype=x.dtype).contiguous(memory_format=torch.channels_last)
+    total = result.permute(0, 2, 3, 1).view(o, -1)
     for chunk in winograd.chunks(b, rows, columns * height * width * i):
         total.addmm_(y[chunk].reshape(-1, o).t(), seen[chunk].reshape(-1, height * width * i))
-    return total.view(o, height, width, i).permute(0, 3, 1, 2)
+    return result
 
 
 def _within(x: Tensor, size: Sequence[int], geometry: Geometry, made: Sequence[int], bounds: Bounds) -> bool:

@@ -118,21 +118,25 @@ def kernel(x: Tensor, y: Tensor) -> Tensor:
         v = _transformed(m.inputs, seen[:, :, *chunk], "seen").view(SEEN**2, -1, i)
         d = _transformed(m.outputs.t(), made[:, :, *chunk], "made").view(SEEN**2, -1, o).transpose(1, 2)
         torch.baddbmm(total, d, v, beta=min(k, 1), out=total)
-    return _transformed(m.taps.t(), total.view(SEEN, SEEN, o, i)).view(3, 3, o, i).permute(2, 3, 0, 1)
+    result = torch.empty(o, i, 3, 3, dtype=x.dtype, memory_format=torch.channels_last)
+    taps = _transformed(m.taps.t(), total.view(SEEN, SEEN, o, i), "seen")
+    return result.copy_(taps.view(3, 3, o, i).permute(2, 3, 0, 1))
 
 
 def _filtered(x: Tensor, spectrum: Tensor) -> Tensor:
     """[B, I, H, W] by a transformed kernel [36, I, O] -> [B, O, H, W]."""
     m = matrices(x.dtype)
     (b, i, height, width), o = x.shape, spectrum.shape[2]
-    seen, result = _seen(x), x.new_empty(b, height, width, o)
-    made = _tiles(result)
+    seen = _seen(x)
+    # No view of another tensor: what a Function returns as one may not be written in place.
+    result = torch.empty(b, o, height, width, dtype=x.dtype, memory_format=torch.channels_last)
+    made = _tiles(result.permute(0, 2, 3, 1))
     for chunk in _chunks(seen, max(i, o)):
         v = _transformed(m.inputs, seen[:, :, *chunk], "seen").view(SEEN**2, -1, i)
         products = torch.bmm(v, spectrum, out=scratch("made", x, SEEN**2, v.shape[1], o))
         tiles = _transformed(m.outputs, products.view(SEEN, SEEN, -1), "seen")
         made[:, :, *chunk].copy_(tiles.view(made[:, :, *chunk].shape))
-    return result.permute(0, 3, 1, 2)
+    return result
 
 
 def _spectrum(w: Tensor, taps: Tensor) -> Tensor:
@@ -141,15 +145,14 @@ def _spectrum(w: Tensor, taps: Tensor) -> Tensor:
     return _transformed(taps, w.permute(2, 3, 0, 1), "kernel").view(SEEN**2, o, i)
 
 
-def _transformed(matrix: Tensor, tiles: Tensor, name: str | None = None) -> Tensor:
+def _transformed(matrix: Tensor, tiles: Tensor, name: str) -> Tensor:
     """matrix [m, s] on both axes of tiles [s, s, ...]: [m, m, the rest in one], in the scratch of this name."""
     m, s = matrix.shape
     rest = tiles[0, 0].numel()
     if not tiles.is_contiguous():
         tiles = scratch("copied", tiles, *tiles.shape).copy_(tiles)
     rows = torch.mm(matrix, tiles.view(s, s * rest), out=scratch("rows", tiles, m, s * rest)).view(m, s, rest)
-    result = scratch(name, tiles, m, m, rest) if name else tiles.new_empty(m, m, rest)
-    return torch.bmm(matrix.expand(m, m, s), rows, out=result)
+    return torch.bmm(matrix.expand(m, m, s), rows, out=scratch(name, tiles, m, m, rest))
 
 
 def _seen(x: Tensor) -> Tensor:
