@@ -313,7 +313,9 @@ def test_where_the_source_has_empty_clusters_the_headline_stands_beside(id: str)
     for target in BY_ID[id].targets:
         judged, headline = (line for line in verdict.measured if line.startswith(target))
         assert judged.startswith(f"{target}, without-empty: holds; ")
-        assert headline.startswith(f"{target}, headline, not judged by (4 clusters of the source are empty): ")
+        assert headline.startswith(
+            f"{target}, headline, not judged by (4 clusters of the source are empty): "
+        )
     wrong = said(id, both(WRONG[id], lambda cell, told: told.update(clusters=EMPTY)))
     assert wrong.answer == "does not hold", "the numbers without empty clusters still judge"
 

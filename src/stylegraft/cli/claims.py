@@ -20,7 +20,7 @@ class Options:
     """What `stylegraft claims` takes."""
 
     study: Annotated[Positional[str], arg(metavar="[STUDY]", help_behavior_hint="")] = ""
-    """A study.toml whose runs `stylegraft compare` made, or its folder; none, or a claim as C5: when it holds, and what was changed of that."""
+    """A study.toml whose runs `stylegraft compare` made, or its folder; none, or a claim as C5: when it holds."""
     out: Annotated[Path | None, arg(metavar="FOLDER", help_behavior_hint="(default: runs/NAME)")] = None
     """The study's folder."""
     keep: Annotated[

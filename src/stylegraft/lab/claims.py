@@ -72,7 +72,7 @@ OURS = "this study's, no verdict about the paper, Zhao et al., 2022, which speak
 ADAM = "Zhao et al., AdAM, 2022"
 ALANOV = "Alanov et al., StyleDomain, 2023"
 LEE = "Lee et al., Fix the Noise, 2023"
-NUMBERS = ", by intra-LPIPS without empty clusters, and by its headline where the source has none"
+NUMBERS = ", by intra-LPIPS without empty clusters; by its headline, too, where the source has no empty one"
 
 CLAIMS: tuple[Claim, ...] = (
     Claim(

@@ -72,9 +72,10 @@ class Runs:
         return [step for step in self.steps if not all(step in one for one in seen)]
 
     def empty(self, target: str) -> int:
-        """How many clusters of the source, before the first step, have no pair: the most over the draws of the shots."""
-        first = [p for row in self.rows if row.cell.target.label == target for p in row.points if p["step"] == 0]
-        return max((sum(count < 2 for count in p["clusters"]) for p in first), default=0)
+        """How many clusters of the source, at step 0, have no pair: the most over the draws of the shots."""
+        own = [row for row in self.rows if row.cell.target.label == target]
+        first = [point for row in own for point in row.points if point["step"] == 0]
+        return max((sum(count < 2 for count in point["clusters"]) for point in first), default=0)
 
     def of(self, method: str, target: str, space: str = "", shots: int = 10) -> Pairs:
         """Those of a method in a space (its own in `OWN`, else full), by draw and seed."""
@@ -204,7 +205,7 @@ def missing(where: str, what: str) -> Judged:
 
 
 def diversities(runs: Runs, target: str, judge: Callable[[str, str], Judged]) -> list[Judged]:
-    """A criterion on diversity, by both of its numbers; where the source has an empty cluster, the headline is beside."""
+    """A criterion on diversity, by both numbers; where the source has an empty cluster, the headline is beside."""
     judged = [judge(kind, f"{target}, {kind.strip('-') or 'headline'}") for kind in DIVERSITIES]
     if empty := runs.empty(target):
         many = f"{empty} cluster{'s' * (empty > 1)} of the source {'are' if empty > 1 else 'is'} empty"
