@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from stylegraft.lab.results import Mean, Row, mean
+from stylegraft.lab.results import WITHOUT_EMPTY, Mean, Row, mean
 from stylegraft.lab.study import Method
 
 PLAIN = ("tgan", "ada", "freezed", "ewc")
@@ -31,7 +31,7 @@ CHANGED: Mapping[str, tuple[str, Mapping[str, object]]] = {  # what claims call 
     SWAP: ("ui2i", {"swap": 0}),
     **{f"{name}{LONG}": (name, {"steps": 3000}) for name in ("tgan", *KEEPING)},
 }
-DIVERSITIES = ("", "-without-empty")
+DIVERSITIES = ("", WITHOUT_EMPTY)
 LATE = 500  # the paper's first look after step 0
 STARTED = 100  # by this step what starts at once has started
 SAME = 0.1  # of the way: two that are no further apart are as good
