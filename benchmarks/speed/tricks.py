@@ -3,8 +3,8 @@
     python benchmarks/speed/tricks.py                                    # ten minutes of one core
     python benchmarks/speed/tricks.py --only "1x1" --rounds 5            # one anew, the others are kept
 
-A trick is undone by replacing functions of the library while its phase runs; what comes out is the same. `over ours`: the
-median (least, largest) over rounds of the time without it over the time with it, of each phase and of the amortised
+A trick is undone by replacing functions of the library while its phase runs; what comes out is the same. `over ours`:
+the median (least, largest) over rounds of the time without it over the time with it, of each phase and of the amortised
 iteration. Writes benchmarks/results/speed-tricks.json.
 """
 
