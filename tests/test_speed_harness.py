@@ -39,6 +39,30 @@ def test_both_sides_have_the_same_outputs_losses_and_gradients(harness, space: s
         assert gradient < 1e-2, phase
 
 
+def test_in_float64_both_sides_are_the_same_to_rounding(harness, monkeypatch: pytest.MonkeyPatch) -> None:
+    contenders, *_ = harness
+
+    class Double(contenders.sampling.Draws):
+        def normal(self, *shape: int) -> torch.Tensor:
+            return super().normal(*shape).double()
+
+        def uniform(self, *shape: int) -> torch.Tensor:
+            return super().uniform(*shape).double()
+
+    monkeypatch.setattr(contenders.sampling, "Draws", Double)
+    torch.set_default_dtype(torch.float64)
+    try:
+        source = contenders.random_source("16/64/8")
+        source.generator.double().requires_grad_(False)
+        ours = contenders.Ours(source, "full", 4, "cpu")
+        theirs = contenders.Textbook(source, ours, False)
+        assert max(contenders.output_errors(source, ours, theirs, 4).values()) < 1e-12
+        for phase, errors in contenders.phase_errors(ours, theirs).items():
+            assert max(errors) < 1e-12, phase
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
 def test_what_both_sides_freeze_is_the_same(harness) -> None:
     contenders, *_ = harness
     source = contenders.random_source("32/128/16")
