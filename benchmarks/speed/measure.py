@@ -41,31 +41,40 @@ def in_turns(
     seconds: float,
     after: Task = lambda: None,
 ) -> tuple[dict[str, Taken], dict[str, str]]:
-    """({phase: times}, {"phase, contender": error}) of tasks {(phase, contender): call}, round after round in the order
-    given, `after` at the end of each.
+    """({phase: times}, {"phase, contender": error}) of tasks {(phase, contender): call}, round after round, every other
+    one backwards so that nobody always follows the same, `after` at the end of each.
 
     Ends after `rounds`, or after three once `seconds` are over. A task that raises is left out from then on.
     """
     taken: dict[str, Taken] = {}
+    for phase, who in tasks:  # in the order given, whoever begins
+        taken.setdefault(phase, {})[who] = []
     errors: dict[str, str] = {}
     left = dict(tasks)
     started = perf_counter()
     for turn in range(warmup + rounds):
         if turn >= warmup + 3 and perf_counter() - started > seconds:
             break
-        for (phase, who), task in list(left.items()):
+        for (phase, who), task in list(left.items())[:: -1 if turn % 2 else 1]:
             try:
                 spent = one(task, device)
             except Exception as error:
                 errors[f"{phase}, {who}"] = told(error)
                 del left[phase, who]
-                taken.get(phase, {}).pop(who, None)
+                taken[phase].pop(who)
                 release(device)
                 continue
             if turn >= warmup:
-                taken.setdefault(phase, {}).setdefault(who, []).append(spent)
+                taken[phase][who].append(spent)
         after()
     return taken, errors
+
+
+def clock(device: str) -> int:
+    """Which of (wall, CPU) seconds counts: of one thread on a CPU its own, else the clock of the wall, as the CPU time
+    of several threads holds what they wait for each other.
+    """
+    return 0 if device.startswith("cuda") or torch.get_num_threads() > 1 else 1
 
 
 def told(error: BaseException) -> str:
@@ -76,9 +85,9 @@ def told(error: BaseException) -> str:
 def summary(taken: Taken, device: str, reference: str = "ours") -> dict[str, Any]:
     """Medians in ms with the extremes, and each contender's time over the reference's, round by round.
 
-    On a GPU times are wall clock; on a CPU the process's CPU time (and the wall clock beside it).
+    Times are those that `clock` names; where that is the CPU's, the wall clock stands beside it.
     """
-    kind = 0 if device.startswith("cuda") else 1
+    kind = clock(device)
     result: dict[str, Any] = {}
     for who, rounds in taken.items():
         times = [r[kind] * 1e3 for r in rounds]
@@ -190,7 +199,7 @@ def roof(device: str) -> dict[str, float]:
 
 def fastest(task: Task, device: str, rounds: int) -> float:
     """Least seconds of a call, of the clock that `summary` goes by."""
-    kind = 0 if device.startswith("cuda") else 1
+    kind = clock(device)
     one(task, device)
     one(task, device)
     return min(one(task, device)[kind] for _ in range(rounds))
@@ -201,7 +210,7 @@ def medians(tasks: Mapping[str, Task], device: str, rounds: int) -> dict[str, fl
     taken: dict[str, list[float]] = {name: [] for name in tasks}
     for turn in range(rounds + 2):
         for name, task in tasks.items():
-            spent = one(task, device)[0 if device.startswith("cuda") else 1]
+            spent = one(task, device)[clock(device)]
             if turn > 1:
                 taken[name].append(spent * 1e3)
     return {f"{name} ms": digits(median(times)) for name, times in taken.items()}

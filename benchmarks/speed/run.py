@@ -74,6 +74,17 @@ def smi(query: str) -> str:
         return measure.told(error)
 
 
+def require_same(before: dict[str, Any], now: dict[str, Any], out: Path) -> None:
+    """Refuse to add cells to those of another machine, allocator, version or number of threads."""
+    same = ("gpu",) if "gpu" in now else ("machine", "cpu", "threads", "huge pages asked for")
+    for key in (*same, "torch") if before.get("rows") else ():
+        old, new = (file.get(key, {}) for file in (before, now))
+        if key == "gpu":
+            old, new = (one.get("name") for one in (old, new))
+        if old != new:
+            sys.exit(f"{out} is of {key} {old}, this is {new}: give another file with --out")
+
+
 def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -123,6 +134,7 @@ def main() -> None:
     out: Path = args.out or RESULTS / f"speed-{'cuda' if gpu else 'cpu'}.json"
     before: dict[str, Any] = json.loads(out.read_text()) if out.is_file() else {}
     file: dict[str, Any] = described(args.device)
+    require_same(before, file, out)
     file |= {"roof": before.get("roof", {}), "rows": before.get("rows", {})}
 
     for mode in modes:

@@ -37,13 +37,15 @@ def biased(x: Tensor, bias: Tensor, gain: float = 2**0.5) -> Tensor:
     return x * gain
 
 
-def filtered(x: Tensor, f: Tensor, before: int, after: int, up: int = 1, down: int = 1) -> Tensor:
-    """Zeros between the samples, padding, FIR filter f [4, 4] of sum 1 (times up^2), every `down`-th sample."""
+def filtered(
+    x: Tensor, f: Tensor, before: int, after: int, up: int = 1, down: int = 1, gain: float = 1.0
+) -> Tensor:
+    """Zeros between the samples, padding, FIR filter gain * f [4, 4] of sum 1 (times up^2), every `down`-th sample."""
     if up > 1:
         x = F.pad(x[:, :, :, None, :, None], (0, up - 1, 0, 0, 0, up - 1))
         x = x.flatten(4, 5).flatten(2, 3)
     x = F.pad(x, (before, after, before, after))
-    kernel = (f * up**2).flip((0, 1)).repeat(x.shape[1], 1, 1, 1)
+    kernel = (f * (gain * up**2)).flip((0, 1)).repeat(x.shape[1], 1, 1, 1)
     x = F.conv2d(x, kernel, groups=x.shape[1])
     return x[:, :, ::down, ::down] if down > 1 else x
 
@@ -73,10 +75,10 @@ def modulated(
         else:
             y = F.conv2d(x, kernels.flatten(0, 1), padding=k // 2, groups=b)
         y = y.reshape(b, o, *y.shape[2:])
-        return filtered(y, f, 1, 1) * 4 if up else y
+        return filtered(y, f, 1, 1, gain=4) if up else y
     x = x * s[:, :, None, None]
     if up:
-        y = filtered(F.conv_transpose2d(x, weight.transpose(0, 1), stride=2), f, 1, 1) * 4
+        y = filtered(F.conv_transpose2d(x, weight.transpose(0, 1), stride=2), f, 1, 1, gain=4)
     else:
         y = F.conv2d(x, weight, padding=k // 2)
     return y * d[:, :, None, None] if demodulate else y

@@ -101,6 +101,21 @@ def test_it_acts_where_images_are_judged_as_they_are(
     assert calls == expected
 
 
+@pytest.mark.parametrize(
+    ("changes", "kept"),
+    [
+        ({"augment": "bgc"}, True),  # p begins at 0, and may come back
+        ({"augment": "bgc", "ada_p": 0.5}, True),
+        ({"augment": "bgc", "ada_mode": "ramp"}, True),
+        ({"augment": "bgc", "ada_mode": "ramp", "ada_p": 0.1}, False),
+        ({"augment": "bgc", "ada_mode": "fixed", "ada_p": 0.5}, False),
+        ({"mask": 0.5}, False),
+    ],
+)
+def test_maps_are_kept_where_an_image_may_come_as_it_is(changes: dict[str, Any], kept: bool):
+    assert (doubled("upto-8", **changes).frozen is not None) == kept
+
+
 def test_a_resumed_run_is_the_whole_one_bit_for_bit():
     whole, half, resumed = after(3, "freezed"), after(1, "freezed"), fresh("freezed")
     unpack(resumed, *copy.deepcopy(pack(half)))

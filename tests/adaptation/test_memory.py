@@ -67,6 +67,13 @@ def test_what_a_step_takes_can_be_found_for_every_method(recipe: str):
     assert step_memory(fresh(recipe, space)) > 0
 
 
+def test_the_maps_of_frozen_blocks_are_counted():
+    state = fresh("freezed", "stylespace", pl_weight=0.0, r1_gamma=0.0)
+    told, maps = step_memory(state), state.frozen.nbytes
+    state.frozen = None
+    assert told - step_memory(state) == maps == 2 * 10 * 8 * 8 * 8 * 4  # images, channels, px, fp32
+
+
 def test_recomputing_takes_less():
     changes = {"batch": 16, "pl_weight": 0.0}
     kept, recomputed = (step_memory(fresh("tgan", "full", recompute=on, **changes)) for on in (False, True))

@@ -15,14 +15,16 @@ from stylegraft.cli.main import main
 from stylegraft.errors import StylegraftError
 from stylegraft.lab import claims_report
 from stylegraft.lab import criteria_methods as m
-from stylegraft.lab.claims import CLAIMS, HISTORY, Claim, Verdict, answer_of, judge
+from stylegraft.lab.claims import CLAIMS, Claim, Verdict, answer_of, judge
+from stylegraft.lab.claims_history import HISTORY, history
 from stylegraft.lab.criteria import BLEND, CLOSE, METHODS, SWAP, Judged, Runs, method_of
 from stylegraft.lab.results import Row
 from stylegraft.lab.study import Cell, StudyTarget, cells
 from stylegraft.lab.studyfile import parse
 from stylegraft.lab.trace import GRID, cadence
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+ROOT = Path(__file__).parents[2]
+BENCHMARKS = ROOT / "benchmarks"
 BY_ID = {claim.id: claim for claim in CLAIMS}
 NAMES = {
     "quality": "p_target-toy",
@@ -88,6 +90,7 @@ def row(kind: tuple[str, str, str, int], draw: int, seed: int, change: Change) -
     cell = Cell(key, "faces-64", method_of(method), space, StudyTarget(target, target), shots, draw, seed)
     told = told_of(cell)
     told["without"] = tuple(v + 0.05 for v in told["diversity"])
+    told["clusters"] = [20] * 10  # of the source
     control = control_of(method)
     told["control"] = control
     change(cell, told)
@@ -101,6 +104,7 @@ def row(kind: tuple[str, str, str, int], draw: int, seed: int, change: Change) -
         points.append(
             {"step": step, **{name: value + (shake if step else 0.0) for name, value in point.items()}}
         )
+        points[-1]["clusters"] = [20] * 10 if step else told["clusters"]
     result = {"metrics": NAMES, "anchors": {"p_source": 0.1, "p_real": 0.95}, "points": points}
     result |= {"parameters": 100, "bytes": 400, "commit": "abc", "machine": {"cpu model": "toy"}}
     return Row(cell, "done", "", result | ({"control": control} if control else {}))
@@ -291,6 +295,50 @@ def test_diversity_is_judged_by_both_numbers():
         "lorelei, without-empty: does not hold",
     ]
     assert "dcl - cdc at 500: -0.080" in verdict.measured[1]
+
+
+EMPTY = [90, 60, 30, 10, 6, 2, 1, 1, 0, 0]
+
+
+def emptied(cell: Cell, told: Told) -> None:
+    """The source has four clusters without a pair, and the headline rises as they fill."""
+    told["clusters"] = EMPTY
+    told["diversity"] = tuple(0.2 + 0.1 * i for i in range(len(KNOTS)))
+
+
+@pytest.mark.parametrize("id", [claim.id for claim in CLAIMS if "without empty" in claim.criterion])
+def test_where_the_source_has_empty_clusters_the_headline_stands_beside(id: str):
+    verdict = said(id, emptied)
+    assert verdict.answer == "holds (one draw)", verdict.measured
+    for target in BY_ID[id].targets:
+        judged, headline = (line for line in verdict.measured if line.startswith(target))
+        assert judged.startswith(f"{target}, without-empty: holds; ")
+        assert headline.startswith(
+            f"{target}, headline, not judged by (4 clusters of the source are empty): "
+        )
+    wrong = said(id, both(WRONG[id], lambda cell, told: told.update(clusters=EMPTY)))
+    assert wrong.answer == "does not hold", "the numbers without empty clusters still judge"
+
+
+def test_a_target_whose_source_fills_all_clusters_is_judged_by_both_numbers_still():
+    def pencil(cell: Cell, told: Told) -> None:
+        if cell.target.label == "pencil":
+            emptied(cell, told)
+
+    verdict = said("C7", both(put("diversity", 0.6, "dcl"), pencil))
+    starts = [line.split(":")[0] for line in verdict.measured]
+    assert starts[0] == "pencil, without-empty" and starts[1].startswith("pencil, headline, not judged by")
+    assert starts[2:] == ["lorelei, headline", "lorelei, without-empty"]
+
+
+def test_an_empty_cluster_of_one_draw_puts_the_headline_beside_for_all():
+    def second(cell: Cell, told: Told) -> None:
+        if cell.draw == 1:
+            told["clusters"] = [100, 98, 1, *[20] * 7]
+
+    verdict = said("C7", second, draws=2)
+    assert verdict.answer == "holds"
+    assert "not judged by (1 cluster of the source is empty)" in verdict.measured[1]
 
 
 def test_a_difference_within_the_spread_does_not_count():
@@ -581,7 +629,8 @@ def test_tables_and_charts_are_made_of_the_runs(tmp_path: Path):
     assert told["cells"][0]["commit"] == "abc" and told["cells"][0]["machine"] == {"cpu model": "toy"}
     assert len(told["cells"]) == told["done"] == len(found)
     text = (tmp_path / "claims-toy.md").read_text()
-    assert HISTORY in text and "2026-11-27" in HISTORY
+    assert all(f"- {line}" in text for lines in history().values() for line in lines)
+    assert all(when in text for when in HISTORY)
     assert "| C5 |" in text and "**not measured** |" in text and "0.10..0.95" in text
     assert f"| {len(found)} | abc | cpu model toy |" in text
     charts = claims_report.write_charts(found, tmp_path / "charts", "claims-toy")
@@ -609,3 +658,19 @@ def test_the_claims_are_listed_without_a_study(capsys: pytest.CaptureFixture[str
     out = " ".join(capsys.readouterr().out.split())
     for claim in CLAIMS:
         assert claim.id in out and " ".join(claim.criterion.split()[:6]) in out
+    assert all(line in out for lines in history().values() for line in lines), "and what was changed of them"
+
+
+def test_of_one_claim_its_own_changes_are_told(capsys: pytest.CaptureFixture[str]):
+    assert main(["claims", "C3"]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "C2 and C3: a crossing" in out and "C3, S1, S3 and S5: the spread counts" in out
+    assert "C2: asked on lorelei alone" not in out and "Zhao" in out
+    assert main(["claims", "K2"]) == 0
+    assert "changed" not in capsys.readouterr().out, "nothing was"
+
+
+def test_the_page_tells_the_changes_in_the_same_words():
+    page = " ".join((ROOT / "docs" / "claims.md").read_text().replace("`", "").split())
+    assert all(line in page for when, lines in history().items() for line in (when, *lines))
+    assert {id for changes in HISTORY.values() for one in changes for id in one.claims} <= set(BY_ID)

@@ -243,6 +243,28 @@ def test_the_answer_is_the_most_diverse_at_the_highest_level_that_was_reached():
     assert "6 of 6 runs (seeds: 3, draws of the shots: 1)" in caveats
 
 
+def with_empty(rows: list[Row], *values: float) -> list[Row]:
+    """The same runs, with the mean without empty clusters at each look."""
+    name = "intra-toy@64/200-without-empty"
+
+    def told(one: Row) -> dict[str, Any]:
+        points = [{**p, name: v} for p, v in zip(one.points, values, strict=True)]
+        return {**(one.result or {}), "points": points}
+
+    return [replace(one, result=told(one)) for one in rows]
+
+
+def test_an_order_that_turns_without_empty_clusters_is_said_to():
+    dcl = with_empty(runs("dcl", "full", (0.50, 0.51, 0.52)), 0.6, 0.4, 0.3, 0.2)
+    tgan = with_empty(runs("tgan", "full", (0.30, 0.31, 0.32)), 0.6, 0.5, 0.5, 0.4)
+    method, _, stop, _ = answers(dcl + tgan)
+    # 0.9 of the way lies 0.48 of the way from step 200 to 400
+    assert method.endswith("without those tgan · full is ahead (0.452 ± 0.000; dcl · full 0.252 ± 0.000).")
+    assert "takes diversity from 0.462 to 0.410, without empty clusters from 0.252 to 0.200" in stop
+    method, *_ = answers(dcl + with_empty(tgan, 0.6, 0.4, 0.3, 0.1))
+    assert "without those" not in method, "the order is the same"
+
+
 def test_a_method_that_never_arrives_cannot_win_by_having_stayed():
     stayed = runs("lazy", "full", (0.6, 0.6), quality=(0.1, 0.1, 0.1, 0.2))
     method, *_ = answers(stayed + runs("dcl", "full", (0.4, 0.4)))

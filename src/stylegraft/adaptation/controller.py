@@ -71,6 +71,11 @@ class AdaController:
         self._signs: Tensor | float = 0.0
         self._observed = 0
 
+    @property
+    def lasting(self) -> bool:
+        """Whether p is above 0 and cannot come back to it."""
+        return self.p > 0 and self.mode != "adaptive"
+
     def observe(self, logits: Tensor) -> None:
         """Add discriminator outputs on B real images, [B, ...]; no host sync."""
         self.count(signs_of(logits).sum(), len(logits))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import torch
@@ -197,9 +198,14 @@ def data_order(seed: int, step: int, batch: int, size: int) -> list[int]:
     indices = []
     for position in range(step * batch, (step + 1) * batch):
         epoch, place = divmod(position, size)
-        rng = torch.Generator().manual_seed(seed_of(seed, epoch, "order", 0))
-        indices.append(int(torch.randperm(size, generator=rng)[place]))
+        indices.append(_shuffled(seed, epoch, size)[place])
     return indices
+
+
+@lru_cache(maxsize=2)  # an epoch is shuffled once, not for each of its images
+def _shuffled(seed: int, epoch: int, size: int) -> list[int]:
+    rng = torch.Generator().manual_seed(seed_of(seed, epoch, "order", 0))
+    return torch.randperm(size, generator=rng).tolist()
 
 
 def mirror(images: Tensor, seed: int, step: int, places: Sequence[int] | None = None) -> Tensor:

@@ -123,7 +123,11 @@ class State:
 
     @cached_property
     def frozen(self) -> Frozen | None:
-        """D's first blocks, where they never learn, with what they have made of the training images so far."""
+        """D's first blocks, where they never learn, with what they have made of the training images so far; None where
+        D sees none of them as it is.
+        """
+        if self.recipe.mask or (self.ada and self.ada.lasting):
+            return None
         return frozen_blocks(self.discriminator, self.learners["D"], len(self.images))
 
     def averaged(self, sentence: int = 0) -> Deltas:

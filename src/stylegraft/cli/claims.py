@@ -36,6 +36,7 @@ def run(options: Options) -> None:
     from stylegraft.data.texts import there
     from stylegraft.errors import StylegraftError
     from stylegraft.lab.claims import CLAIMS, judge
+    from stylegraft.lab.claims_history import INTRO, history
 
     asked = [claim for claim in CLAIMS if options.study in ("", claim.id)]
     if asked and not (options.study and there(Path(options.study))):
@@ -43,7 +44,11 @@ def run(options: Options) -> None:
             if value is not None:
                 raise StylegraftError(f"{flag} {value}: is for a study, and none is there")
         for claim in asked:
-            paragraphs(claim.id, f"{claim.says} ({claim.by})", [claim.criterion])
+            paragraphs(f"{claim.id}  {claim.says} ({claim.by})", [claim.criterion])
+        if changed := history(options.study):
+            paragraphs(INTRO, [])
+        for when, lines in changed.items():
+            paragraphs(when, lines)
         return
 
     from stylegraft.lab.study import slug
@@ -76,14 +81,15 @@ def run(options: Options) -> None:
 
 def show(verdict: Verdict) -> None:
     """A claim and what is said of it."""
-    paragraphs(verdict.claim.id, f"{verdict.claim.says} {verdict.answer.upper()}", verdict.measured)
+    claim = verdict.claim
+    paragraphs(f"{claim.id}  {claim.says} {verdict.answer.upper()}", verdict.measured)
 
 
-def paragraphs(name: str, head: str, lines: tuple[str, ...] | list[str]) -> None:
-    """A name, a sentence, and what stands under it."""
+def paragraphs(head: str, lines: tuple[str, ...] | list[str]) -> None:
+    """A sentence, and what stands under it."""
     from stylegraft.cli.console import say as paragraph
 
-    paragraph(f"{name}  {head}")
+    paragraph(head)
     for line in lines:
         paragraph(f"    {line}")
     print()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -37,28 +36,18 @@ def run(options: Options) -> None:
 
 
 def show_all() -> None:
-    """Two lines an encoder, and below them what gets those that are missing."""
-    from stylegraft.cli.console import say
+    """A table, what each of them is, and what gets those that are missing."""
+    from stylegraft.cli.console import print_table, say
     from stylegraft.encoders.places import how_to_get, whereabouts
     from stylegraft.encoders.table import DISTANCES, ENCODERS, GUIDES
 
     table = {**ENCODERS, **DISTANCES}
     found = {name: whereabouts(name, row) for name, row in table.items()}
-    line = "{:<12}  {:<8}  {:>4}  {:>3}  {}"
-    print(line.format("encoder", "here", "dim", "px", "metrics"))
-    print("─" * 80)
+    rows = [(name, found[name][1][:8] or "no", row.dim, row.size, row.serves) for name, row in table.items()]
+    print_table(("encoder", "here", ">dim", ">px", "metrics"), rows, tight=True)
+    print()
     for name, row in table.items():
-        told = line.format(name, found[name][1][:8] or "no", row.dim, row.size, row.serves)
-        print(textwrap.fill(told, 80, subsequent_indent=" " * 35, break_on_hyphens=False))
-        print(
-            textwrap.fill(
-                f"{row.about}. {row.licence}{_extra(row)}",
-                80,
-                initial_indent="  ",
-                subsequent_indent="  ",
-                break_on_hyphens=False,
-            )
-        )
+        say(f"  {name}: {row.about}. {row.licence}{_extra(row)}")
     print()
     say(f"{LEGEND}{', '.join(GUIDES)}.")
     missing: dict[str, list[str]] = {}

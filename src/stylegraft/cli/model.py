@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from stylegraft.applications.files import CODES
 from stylegraft.cli.resolve import KEPT, MODELS, Found, Kind, find, no_file
 from stylegraft.errors import StylegraftError
 
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from stylegraft.checkpoints import Source
-
-CODES = "codes.safetensors"  # in the folder that `stylegraft translate` leaves
 
 
 @dataclass(frozen=True)

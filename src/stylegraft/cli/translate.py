@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
+from stylegraft.applications.files import CODES
 from stylegraft.cli.flags import Device, Rule, Switch, check
-from stylegraft.cli.model import CODES
 from stylegraft.errors import StylegraftError
 
 if TYPE_CHECKING:

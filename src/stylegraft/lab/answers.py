@@ -3,7 +3,8 @@
 The rule is fixed before the numbers are seen: of the levels of quality in `results.LEVELS`, the highest that some
 method reached in all its runs; where none reached any, the highest share of the way that two methods came to, or the
 only one; at it, the most diversity; and what comes as near to it as the runs of one method differ among themselves is
-named beside it.
+named beside it. Diversity is the headline of intra-LPIPS, in which an empty cluster counts 0; where the mean without
+such clusters puts another one first, that is said, too.
 """
 
 from __future__ import annotations
@@ -11,7 +12,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from stylegraft.lab.results import APART, LEVELS, NOT_MEASURED, Group, Mean, Row, ends, mean, problems
+from stylegraft.lab.results import (
+    APART,
+    LEVELS,
+    NOT_MEASURED,
+    WITHOUT_EMPTY,
+    Group,
+    Mean,
+    Row,
+    ends,
+    mean,
+    problems,
+)
 
 LEAST = 0.1  # of the way: nearer to the source than that nothing has been learnt
 CHANCE = 0.01  # of new real images that are called near copies of a training image (`metrics.memorisation`)
@@ -107,7 +119,20 @@ def _method(share: float, ranked: Sequence[tuple[Group, Mean, Mean]], lone: bool
     )
     return (
         f"Which method: {early}{group.method} (in {group.space}) {why}, "
-        f"{row.name('diversity')} {kept} where {share_of}{beside or second}."
+        f"{row.name('diversity')} {kept} where {share_of}{beside or second}.{_without_empty(share, ranked)}"
+    )
+
+
+def _without_empty(share: float, ranked: Sequence[tuple[Group, Mean, Mean]]) -> str:
+    """Who keeps most by the mean without empty clusters, where that is another one."""
+    found = {g.name: at[1] for g, _, _ in ranked if (at := g.reached(share, WITHOUT_EMPTY))}
+    first = ranked[0][0].name
+    best = max(found, key=lambda name: found[name].value, default=first)
+    if first not in found or best == first or alike(found[best], found[first]):
+        return ""
+    return (
+        " In that a training image counts 0 that fewer than two samples are nearest to; without those "
+        f"{best} is ahead ({found[best]}; {first} {found[first]})."
     )
 
 
@@ -138,8 +163,10 @@ def _stop(share: float, group: Group) -> str:
     last, at = group.last("diversity"), group.reached(share)
     end = max(row.points[-1]["step"] for row in group.done)
     assert last and at
+    full, to = group.reached(share, WITHOUT_EMPTY), group.last("diversity", WITHOUT_EMPTY)
+    beside = f", without empty clusters from {full[1].value:.3f} to {to.value:.3f}" if full and to else ""
     after = (
-        f"; going on to step {end} takes diversity from {at[1].value:.3f} to {last.value:.3f}"
+        f"; going on to step {end} takes diversity from {at[1].value:.3f} to {last.value:.3f}{beside}"
         if end > step
         else ""
     )

@@ -1,8 +1,8 @@
 """What the papers claim, as a table, and what a study says of it.
 
-Claims, the runs that they need and their criteria were written before a run was looked at, but for what HISTORY says;
-`stylegraft claims` prints them. A claim whose runs are not all there reads `not measured` and says how many are,
-whatever the others show.
+Claims, the runs that they need and their criteria were written before a run was looked at, but for what
+`lab.claims_history` says; `stylegraft claims` prints both. A claim whose runs are not all there reads `not measured`
+and says how many are, whatever the others show.
 
     holds           on every target that the claim is about, by every number that it is judged by
     does not hold   on none
@@ -72,13 +72,7 @@ OURS = "this study's, no verdict about the paper, Zhao et al., 2022, which speak
 ADAM = "Zhao et al., AdAM, 2022"
 ALANOV = "Alanov et al., StyleDomain, 2023"
 LEE = "Lee et al., Fix the Noise, 2023"
-NUMBERS = ", by the headline of intra-LPIPS and without empty clusters"
-
-HISTORY = (
-    "Written down before a run was looked at; changed on 2026-11-27, after wave 1 had been seen, following a review "
-    "against the papers: C2 is no longer asked on pencil, C1, C6 and C7 are said to be this study's, C3, S1, S3 and S5 "
-    "count the spread, and F2 needs controls that move."
-)
+NUMBERS = ", by intra-LPIPS without empty clusters; by its headline, too, where the source has no empty one"
 
 CLAIMS: tuple[Claim, ...] = (
     Claim(
@@ -117,23 +111,23 @@ CLAIMS: tuple[Claim, ...] = (
         "C5", "At any step from 500 on: DCL keeps more diversity than CDC, and CDC more than all others.", ZHAO,
         "At every look from step 500 on: dcl above cdc, and cdc above each of tgan, ada, freezed and ewc, each by more "
         f"than the spread{NUMBERS}.",
-        m.order, METHODS, steps=(c.LATE, END),
+        m.order, METHODS, steps=(0, c.LATE, END),
     ),
     Claim(
         "C5b", "The four others hardly differ in diversity.", ZHAO,
         f"At every look from step 500 on the means of tgan, ada, freezed and ewc lie within 0.03{NUMBERS}.",
-        m.plain_alike, c.PLAIN, steps=(c.LATE, END),
+        m.plain_alike, c.PLAIN, steps=(0, c.LATE, END),
     ),
     Claim(
         "C6", "DCL's lead over CDC in diversity shrinks before step 1,000.", OURS,
         "dcl is above cdc at step 500, and by less at step 1,000, both by more than the spread" + NUMBERS + ". On "
         "the paper's Sunglasses the lead grows up to step 1,500.",
-        m.gap_shrinks, KEEPING, steps=(c.LATE, END),
+        m.gap_shrinks, KEEPING, steps=(0, c.LATE, END),
     ),
     Claim(
         "C6-3000", "DCL's lead over CDC in diversity shrinks: it delays the loss.", ZHAO,
         "As C6, from step 500 to step 3,000.",
-        partial(m.gap_shrinks, suffix=LONG), ("dcl-3000", "cdc-3000"), steps=(c.LATE, END_LONG),
+        partial(m.gap_shrinks, suffix=LONG), ("dcl-3000", "cdc-3000"), steps=(0, c.LATE, END_LONG),
     ),
     Claim(
         "C7", "DCL has lost diversity by step 1,000.", OURS,
@@ -323,7 +317,7 @@ _WORD = {True: "holds", False: "does not hold", None: CANNOT}
 
 def answer_of(judged: Sequence[Judged]) -> str:
     """One word for all targets and numbers; of none, nothing is measured."""
-    found = {one.holds for one in judged}
+    found = {one.holds for one in judged if not one.beside}
     if len(found) > 1:
         return "mixed"
     return _WORD[found.pop()] if found else NOT_MEASURED

@@ -11,7 +11,8 @@ from typing import Any
 from stylegraft.atomic import write_json, write_text
 from stylegraft.lab import control
 from stylegraft.lab.charts import Line, Series, curves, save_chart
-from stylegraft.lab.claims import ANSWERS, HISTORY, Verdict
+from stylegraft.lab.claims import ANSWERS, Verdict
+from stylegraft.lab.claims_history import INTRO, history
 from stylegraft.lab.compare import listed
 from stylegraft.lab.criteria import BLEND, DIVERSITIES, LONG, METHODS, SWAP, known_as
 from stylegraft.lab.criteria_spaces import RECIPE
@@ -68,8 +69,9 @@ def markdown(study: Study, rows: Sequence[Row], verdicts: Sequence[Verdict]) -> 
         f"Written by `stylegraft claims` from {len(done)} of {len(rows)} runs of the study `{study.name}`. ± is one "
         "standard deviation over runs. docs/claims.md says what is asked and how.",
         "| claim | | measured | verdict |\n|---|---|---|---|\n" + "\n".join(map(_line, verdicts)),
-        f"## When a claim holds\n\n{HISTORY}\n\n"
+        "## When a claim holds\n\n"
         + "\n".join(f"- **{one.claim.id}** {one.claim.criterion} ({one.claim.by})" for one in verdicts),
+        "\n".join([f"## What was changed\n\n{INTRO}", *map(_changed, history().items())]),
         "## The ends of p_target\n\n| target | p(source)..p(real) |\n|---|---|\n"
         + "\n".join(f"| {target} | {told} |" for target, told in _ends(done).items()),
         "## Which code, where\n\n| runs | commit | machine |\n|---|---|---|\n"
@@ -88,6 +90,11 @@ def _line(one: Verdict) -> str:
     )
     told = "<br>".join([*one.measured, *rest]).replace("|", "\\|")
     return f"| {one.claim.id} | {one.claim.says} | {told} | **{one.answer}** |"
+
+
+def _changed(dated: tuple[str, list[str]]) -> str:
+    when, lines = dated
+    return "\n".join([f"\n{when}\n", *(f"- {line}" for line in lines)])
 
 
 def _few(numbers: Sequence[int]) -> str:

@@ -2,12 +2,13 @@
 
 Each looks at finished runs on one target and says whether a claim holds there.
 
-Every criterion was written before a run was looked at (`claims.HISTORY`: what was changed since). Runs are compared
+Every criterion was written before a run was looked at (`lab.claims_history`: what was changed since). Runs are compared
 with those of the same draw of the shots and the same seed; a difference counts where its mean over these pairs is
 larger than its standard deviation over them.
-Diversity is judged twice, by the headline of intra-LPIPS and by the mean without empty clusters (`-without-empty`):
-the headline counts a cluster without a pair as 0, and can rise while every cluster grows narrower. No torch is imported
-here.
+Diversity has two numbers, the headline of intra-LPIPS and the mean without empty clusters (`-without-empty`). The
+headline counts a cluster without a pair as 0. Where the source has such a cluster it begins too low, and rises as that
+fills while every cluster may grow narrower: there the other number judges alone, and the headline is told beside it.
+Where the source has none, both judge. No torch is imported here.
 
 Whatever is said of a step is read at a look at that step (`Claim.steps`), and cannot be said where a run has none.
 """
@@ -15,9 +16,9 @@ Whatever is said of a step is read at a look at that step (`Claim.steps`), and c
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from stylegraft.lab.results import Mean, Row, mean
+from stylegraft.lab.results import WITHOUT_EMPTY, Mean, Row, mean
 from stylegraft.lab.study import Method
 
 PLAIN = ("tgan", "ada", "freezed", "ewc")
@@ -30,7 +31,7 @@ CHANGED: Mapping[str, tuple[str, Mapping[str, object]]] = {  # what claims call 
     SWAP: ("ui2i", {"swap": 0}),
     **{f"{name}{LONG}": (name, {"steps": 3000}) for name in ("tgan", *KEEPING)},
 }
-DIVERSITIES = ("", "-without-empty")
+DIVERSITIES = ("", WITHOUT_EMPTY)
 LATE = 500  # the paper's first look after step 0
 STARTED = 100  # by this step what starts at once has started
 SAME = 0.1  # of the way: two that are no further apart are as good
@@ -43,11 +44,14 @@ Pairs = Mapping[tuple[int, int], Row]  # by draw and seed
 
 @dataclass(frozen=True)
 class Judged:
-    """where: the target, and the metric where there are two. holds: None where it cannot be said. text: the numbers."""
+    """where: the target, and the metric where there are two. holds: None where it cannot be said. text: the numbers.
+    beside: told, and not judged by.
+    """
 
     where: str
     holds: bool | None
     text: str
+    beside: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,12 @@ class Runs:
         """The steps of the claim at which some run on the target was not looked at."""
         seen = [{p["step"] for p in row.points} for row in self.rows if row.cell.target.label == target]
         return [step for step in self.steps if not all(step in one for one in seen)]
+
+    def empty(self, target: str) -> int:
+        """How many clusters of the source, at step 0, have no pair: the most over the draws of the shots."""
+        own = [row for row in self.rows if row.cell.target.label == target]
+        first = [point for row in own for point in row.points if point["step"] == 0]
+        return max((sum(count < 2 for count in point["clusters"]) for point in first), default=0)
 
     def of(self, method: str, target: str, space: str = "", shots: int = 10) -> Pairs:
         """Those of a method in a space (its own in `OWN`, else full), by draw and seed."""
@@ -194,6 +204,11 @@ def missing(where: str, what: str) -> Judged:
     return Judged(where, None, f"{what} is not in every run")
 
 
-def diversities(target: str, judge: Callable[[str, str], Judged]) -> list[Judged]:
-    """A criterion on diversity, by both of its numbers."""
-    return [judge(kind, f"{target}, {kind.strip('-') or 'headline'}") for kind in DIVERSITIES]
+def diversities(runs: Runs, target: str, judge: Callable[[str, str], Judged]) -> list[Judged]:
+    """A criterion on diversity, by both numbers; where the source has an empty cluster, the headline is beside."""
+    judged = [judge(kind, f"{target}, {kind.strip('-') or 'headline'}") for kind in DIVERSITIES]
+    if empty := runs.empty(target):
+        many = f"{empty} cluster{'s' * (empty > 1)} of the source {'are' if empty > 1 else 'is'} empty"
+        headline = replace(judged[0], where=f"{judged[0].where}, not judged by ({many})", beside=True)
+        return [*judged[1:], headline]
+    return judged

@@ -179,7 +179,7 @@ def falls(runs: Runs, target: str) -> list[Judged]:
             ends.append(f"{name} {start and start.value:.3f} to {end and end.value:.3f}")
         return Judged(where, not against, "; ".join([", ".join(ends), *against]))
 
-    return diversities(target, judge)
+    return diversities(runs, target, judge)
 
 
 def order(runs: Runs, target: str) -> list[Judged]:
@@ -203,7 +203,7 @@ def order(runs: Runs, target: str) -> list[Judged]:
             against += [f"{a} - {b} at {step}: {signed(gap)}" for a, b, gap in found if not more(gap)]
         return Judged(where, not against, "; ".join([*told, *against]))
 
-    return diversities(target, judge)
+    return diversities(runs, target, judge)
 
 
 def plain_alike(runs: Runs, target: str, most: float = 0.03) -> list[Judged]:
@@ -224,7 +224,7 @@ def plain_alike(runs: Runs, target: str, most: float = 0.03) -> list[Judged]:
         text = ", ".join(f"within {width:.3f} at {step}" for step, width in widths.items())
         return Judged(where, all(width <= most for width in widths.values()), text)
 
-    return diversities(target, judge)
+    return diversities(runs, target, judge)
 
 
 def gap_shrinks(runs: Runs, target: str, suffix: str = "") -> list[Judged]:
@@ -245,7 +245,7 @@ def gap_shrinks(runs: Runs, target: str, suffix: str = "") -> list[Judged]:
         text = f"dcl - cdc: {signed(early)} at {LATE}, {signed(last)} at {runs.end}, a change of {signed(change)}"
         return Judged(where, more(early) and less(change), text)
 
-    return diversities(target, judge)
+    return diversities(runs, target, judge)
 
 
 def room(runs: Runs, target: str, suffix: str = "", least: float = 0.1) -> list[Judged]:
@@ -259,7 +259,7 @@ def room(runs: Runs, target: str, suffix: str = "", least: float = 0.1) -> list[
         text = f"dcl {text} {replace(found, value=abs(found.value))} of the source's"
         return Judged(where, more(found) and found.value >= least, text)
 
-    return diversities(target, judge)
+    return diversities(runs, target, judge)
 
 
 def no_better(runs: Runs, target: str, names: Sequence[str] = ("ewc", *KEEPING)) -> list[Judged]:

@@ -79,7 +79,7 @@ def narrower(runs: Runs, target: str, others: Sequence[str]) -> list[Judged]:
         against = [f"mapping - {name}: {signed(gap)}" for name, gap in gaps.items() if not less(gap)]
         return Judged(where, not against, "; ".join([named(means), *against]))
 
-    return diversities(target, judge)
+    return diversities(runs, target, judge)
 
 
 def pruned_alike(runs: Runs, target: str) -> list[Judged]:

@@ -26,6 +26,7 @@ from stylegraft.lab.study import ALL, Cell
 LEVELS = (0.5, 0.7, 0.9)  # of the way from p(source) to p(real)
 APART = 0.1  # p(real) - p(source) from which a level in between means anything
 NOT_REACHED, NOT_MEASURED = "not reached", "not measured"
+WITHOUT_EMPTY = "-without-empty"  # beside the name of diversity: the mean without empty clusters
 ROLES = ("quality", "diversity", "kid", "correspondence", "memorised", "nearest-shot")
 
 
@@ -58,9 +59,9 @@ class Row:
         """The metric that has this role here."""
         return self.result["metrics"].get(role) if self.result else None
 
-    def last(self, role: str) -> float | None:
-        """The value at the end of the run."""
-        return self.points[-1].get(str(self.name(role))) if self.points else None
+    def last(self, role: str, kind: str = "") -> float | None:
+        """The value at the end of the run; kind: as of `at`."""
+        return self.points[-1].get(f"{self.name(role)}{kind}") if self.points else None
 
     def at(self, role: str, step: int, kind: str = "") -> float | None:
         """The value at a look; kind: of the names beside the metric's, such as `-without-empty`."""
@@ -91,9 +92,9 @@ class Row:
         ways = [self.way(point["step"]) for point in self.points]
         return max((way for way in ways if way is not None), default=0.0)
 
-    def crossing(self, quality: float, role: str = "diversity") -> Crossing | None:
-        """Where p_target first comes to this value; None if it never does."""
-        p, name = str(self.name("quality")), str(self.name(role))
+    def crossing(self, quality: float, role: str = "diversity", kind: str = "") -> Crossing | None:
+        """Where p_target first comes to this value; None if it never does. kind: as of `at`, of the other metric."""
+        p, name = str(self.name("quality")), f"{self.name(role)}{kind}"
         points = [point for point in self.points if p in point and name in point]
         if points and points[0][p] >= quality:
             first = points[0]["step"]
@@ -105,10 +106,10 @@ class Row:
                 return Crossing(step, value, a["step"], b["step"])
         return None
 
-    def reached(self, share: float, role: str = "diversity") -> tuple[float, float] | None:
-        """Step and value of another metric where p_target first comes to a level."""
+    def reached(self, share: float, role: str = "diversity", kind: str = "") -> tuple[float, float] | None:
+        """Step and value of another metric where p_target first comes to a level; kind: as of `at`."""
         level = self.level(share)
-        found = None if level is None else self.crossing(level, role)
+        found = None if level is None else self.crossing(level, role, kind)
         return (found.step, found.value) if found else None
 
 
@@ -248,13 +249,13 @@ class Group:
         """What is compared within one chart: source, target, shots."""
         return self.source, self.target, self.shots
 
-    def last(self, role: str) -> Mean | None:
-        """At the end of the runs."""
-        return mean(row.last(role) for row in self.done)
+    def last(self, role: str, kind: str = "") -> Mean | None:
+        """At the end of the runs; kind: as of `Row.at`."""
+        return mean(row.last(role, kind) for row in self.done)
 
-    def reached(self, share: float) -> tuple[Mean, Mean] | None:
-        """Step and diversity at a level of quality, if all runs came to it."""
-        found = [row.reached(share) for row in self.done]
+    def reached(self, share: float, kind: str = "") -> tuple[Mean, Mean] | None:
+        """Step and diversity at a level of quality, if all runs came to it; kind: as of `Row.at`."""
+        found = [row.reached(share, kind=kind) for row in self.done]
         if not found or any(one is None for one in found):
             return None
         step, value = (mean(one[i] for one in found if one) for i in (0, 1))

@@ -88,7 +88,8 @@ def _fir(x: Tensor, f: Tensor, up: tuple[int, int], down: tuple[int, int], pads:
     """upfirdn2d with correlation and (y, x) factors, as one depthwise convolution or transposed convolution.
 
     On CPU a depthwise 4x4 in channels_last was the fastest of six ways tried: 53 ms against 99 for two separable passes
-    and 144 in NCHW (64 channels, 256 px, one AVX-512 core, torch 2.13).
+    and 144 in NCHW (64 channels, 256 px, one AVX-512 core, torch 2.13). Beside zeros, padding and filter one after the
+    other a step is 1.11 times as fast, D's phase 1.18 (64/4096/256, batch 4, one AVX2 core).
     """
     left, right, top, bottom = pads
     channels = x.shape[1]

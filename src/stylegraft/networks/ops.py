@@ -1,7 +1,8 @@
 """The arithmetic that the networks share: convolution, FIR resampling, modulation, pointwise layers.
 
 Tensors have the NCHW shape of the PyTorch API and lie in memory as channels_last. Everything can be differentiated to
-any order; `convolution` says how.
+any order; `convolution` says how. What each trick is worth on a step: benchmarks/speed/tricks.py, on one AVX2 core at
+64/4096/256 and batch 4; channels innermost: 1.09 times as fast (D 1.15).
 """
 
 from __future__ import annotations
@@ -135,7 +136,8 @@ def modulated_conv2d(
 
     x [B, I, r, r], w [O, I, k, k] with odd k, s [B, I] -> gain * d * conv(x * s, w) + add, where
     d_bo = (sum_i s_bi^2 sum_k w_oik^2 + 1e-8)^-1/2 is one matrix product: the activations are scaled and no kernel
-    is built for a sample. With up = 2: a transposed convolution, then the FIR kernel `f`. `add` broadcasts.
+    is built for a sample (G's phase 1.25 times as fast, path length 1.4, a step 1.15). With up = 2: a transposed
+    convolution, then the FIR kernel `f`. `add` broadcasts.
     after [I] scales input channels by 1 + after without entering d (HyperDomainNet's domain modulation).
     """
     d = demodulation(s, kernel_energy(w), gain) if demodulate else s.new_full((1, 1), gain)
@@ -211,7 +213,7 @@ def conv1x1(
 
     x [B, I, r, r], w [O, I, 1, 1], bias [O] or residual [B, O, r, r], noise [B or 1, 1, r, r] -> [B, O, r, r].
     With gradients 1.2 times as fast as torch's convolution and what comes after it (4 x 512 channels, 32 px, one AVX2
-    core).
+    core); a step of StyleGAN2 with it and `modulated_rgb` 1.08 times.
     """
     rows, kernel = _rows(x), w.flatten(1).t()
     if residual is not None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from stylegraft.adaptation.recipes import PAPER
+from stylegraft.applications.files import CODES
 from stylegraft.atomic import write_text
 from stylegraft.data.targets import TARGETS
 from stylegraft.domains.expression import find_space
@@ -94,7 +95,7 @@ def translate(place: Workspace, form: Form) -> tuple[list[str], dict[str, Any]]:
         "title": Path(photos).name,
         "out": out,
         "domain": domain,
-        "codes": f"{out}/codes.safetensors",
+        "codes": f"{out}/{CODES}",
         "photos": photos,
     }
     return argv + base(place, domain), about
