@@ -34,7 +34,9 @@ import measure
 from stylegraft.adaptation import loop
 from stylegraft.adaptation.rates import ema_beta
 from stylegraft.adaptation.views import Views
-from stylegraft.networks import convolution, discriminator, fir, ops, stylegan2
+from stylegraft.networks import convolution, discriminator, fir, ops, products, stylegan2
+
+NETWORK = "64/4096/256"
 
 Undo = Callable[[Ours], Any]  # a context in which the trick is not used
 
@@ -52,12 +54,18 @@ def replaced(*changes: tuple[Any, str, Any]) -> Undo:
     return undone
 
 
+def going(**bounds: products.Bounds) -> Undo:
+    """Some products of a convolution torch's way."""
+    return lambda ours: products.going(products.HERE._replace(**bounds))
+
+
 # Convolution -------------------------------------------------------------------------------------------------
 
 
 def torchs(function: type, *args: Any) -> Tensor:
-    """The convolution with torch's own derivatives."""
-    return function.forward(*args)
+    """The convolution with torch's own derivatives, and so all products torch's own way."""
+    with products.going(products.THEIRS):
+        return function.forward(*args)
 
 
 def every_gradient(ctx: Any, index: int) -> bool:
@@ -215,6 +223,11 @@ TRICKS: dict[str, tuple[Undo, tuple[str, str]]] = {
         replaced((convolution, "_wanted", every_gradient)),
         FULL,
     ),
+    "kernels' gradients by tiles or patches": (
+        going(kernel_tiles=products.Bounds(), kernel_patches=products.Bounds()),
+        FULL,
+    ),
+    "wide layers by tiles": (going(tiles=products.Bounds()), FULL),
     "channels innermost": (
         replaced(
             *((module, "channels_last", planes) for module in (convolution, fir, ops)),
@@ -280,7 +293,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--network", default="64/4096/256", help="resolution/channel base/most channels")
+    parser.add_argument("--network", default=NETWORK, help="resolution/channel base/most channels")
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", default="", help="tricks whose name holds this")
@@ -291,9 +304,11 @@ def main() -> None:
     rows = file.get("rows", {})
     for name in TRICKS:
         if args.only in name:
-            rows[name] = row(name, args.network, args.batch, args.rounds)
-            low, most = rows[name]["over ours"]["iteration"][1:]
-            print(f"{name}: {rows[name]['over ours']['iteration'][0]} ({low} to {most})", flush=True)
+            found = row(name, args.network, args.batch, args.rounds)
+            key = name if args.network == NETWORK else f"{name} | {args.network}"
+            rows[key] = found
+            median, low, most = found["over ours"]["iteration"]
+            print(f"{key}: {median} ({low} to {most})", flush=True)
             write(args.out, heading() | {"load": round(os.getloadavg()[0], 1), "rows": rows})
 
 
