@@ -202,7 +202,9 @@ class MobileSynthesis(Synthesis):
         Raises StylegraftError where 16 bits are asked for: nothing here is demodulated, so float16 would have no bound.
         """
         if precision.half():
-            raise StylegraftError("a mobile generator computes in fp32 and tf32 alone")
+            raise StylegraftError(
+                "this generator has no layers that compute in 16 bits; expected fp32 or tf32"
+            )
         kept: dict[str, Tensor] = {}
         x = (self.b4.const * self.b4.const_gain)[None]
         for layer in self.layers:

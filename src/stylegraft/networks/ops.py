@@ -52,7 +52,7 @@ __all__ = [
 SQRT2 = math.sqrt(2.0)
 EPS = 1e-8  # inside the roots of demodulation, normalisation and minibatch-std (StyleGAN2)
 SLOPE = 0.2  # of the leaky ReLU
-BOUND = 256.0  # of float16 maps (StyleGAN2-ADA): ten times what networks reach, and no sum over it overflows
+BOUND = 2.0**15  # of float16 maps of a network that has no clamp: half of what float16 can hold
 # Numbers in one sample's map from which, without gradients, a kernel per sample is faster than scaling the map twice:
 # 2-5 % of such a layer at batch 1, 16 % at batch 8 (64 channels, 256 px, one AVX-512 core); slower below.
 LARGE = 1 << 21
@@ -240,7 +240,7 @@ def downsampling_conv2d(x: Tensor, w: Tensor, f: Tensor, down: int = 2) -> Tenso
 def modulated_rgb(x: Tensor, w: Tensor, s: Tensor, bias: Tensor) -> Tensor:
     """Modulated 1x1 without demodulation: x [B, I, r, r], w [O, I, 1, 1], s [B, I], bias [O] -> [B, O, r, r].
 
-    O is small, so here the kernel is built per sample: no pass over x. The result has the type of w, whatever that of x.
+    O is small, so here the kernel is built per sample: no pass over x. The result has the type of w.
     """
     kernels = (w.flatten(1) * s[:, None]).transpose(1, 2)
     rows = _rows(x).view(x.shape[0], -1, x.shape[1])
