@@ -50,7 +50,7 @@ def computing(precision: str) -> Iterator[None]:
 @contextmanager
 def _tf32() -> Iterator[None]:
     """Inside, matrix products and convolutions on CUDA use TF32; torch's own switches come back after it."""
-    products, convolutions = torch.backends.cuda.matmul, torch.backends.cudnn.conv
+    products, convolutions = torch.backends.cuda.matmul, torch.backends.cudnn.conv  # pyright: ignore
     before = products.fp32_precision, convolutions.fp32_precision
     products.fp32_precision = convolutions.fp32_precision = "tf32"
     try:
