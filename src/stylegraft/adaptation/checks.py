@@ -41,11 +41,12 @@ RANGES: dict[str, tuple[float, float]] = {
 }  # fmt: skip
 POSITIVE = ("lr", "tau", "ada_kimg")
 
-# Why a CPU is refused a precision. By how much: a 3x3 convolution of 256 channels, torch 2.13, two AVX-512 cores.
+# Why a CPU is refused a precision. By how much: bf16 5 and fp16 20 for a convolution of 256 channels on two AVX-512
+# cores, 5 to 14 for the phases of stylegan2-faces-64 on an AVX2 core (torch 2.13).
 ON_CPU = {
     "tf32": "a CPU has no such products",
-    "bf16": "a CPU takes five times as long for it as for fp32",
-    "fp16": "a CPU takes twenty times as long for it as for fp32",
+    "bf16": "a CPU takes 5 to 20 times as long for it as for fp32",
+    "fp16": "a CPU takes 5 to 20 times as long for it as for fp32",
 }
 
 # What only a discriminator can see, with the value that goes without one.

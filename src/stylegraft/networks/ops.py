@@ -52,7 +52,9 @@ __all__ = [
 SQRT2 = math.sqrt(2.0)
 EPS = 1e-8  # inside the roots of demodulation, normalisation and minibatch-std (StyleGAN2)
 SLOPE = 0.2  # of the leaky ReLU
-BOUND = 2.0**15  # of float16 maps of a network that has no clamp: half of what float16 can hold
+# Of float16 maps in a network without a clamp: half of what float16 holds. StyleGAN2-ADA's 256 is for those trained so:
+# maps of stylegan2-faces-64 reach 8,156, and its pictures would change.
+BOUND = 2.0**15
 # Numbers in one sample's map from which, without gradients, a kernel per sample is faster than scaling the map twice:
 # 2-5 % of such a layer at batch 1, 16 % at batch 8 (64 channels, 256 px, one AVX-512 core); slower below.
 LARGE = 1 << 21

@@ -5,8 +5,9 @@ Karras et al., "Training Generative Adversarial Networks with Limited Data", Neu
 stays in float32: weights, mapping, styles and demodulation, the running image, D's last layers, and every output. A
 layer computes in the type of the maps that it gets and takes its weights to it, so that nothing here is asked in a
 backward pass. float16 ends at 65,504, so there (`ops`) styles and kernels are over their largest entry before the
-product, which the demodulation takes back, and maps are held within +-256; bfloat16 has float32's range and needs
-neither. No loss is scaled, as in the paper.
+product, which the demodulation takes back, and maps are held: by the network's own clamp, the paper's 256, or by
+`ops.BOUND` where it was trained without, whose maps may be larger. bfloat16 has float32's range and needs neither. No
+loss is scaled, as in the paper (benchmarks/results/precision.json: the gradients' directions are float32's).
 """
 
 from __future__ import annotations
