@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ from cells import MODES, Cell
 
 import measure
 from stylegraft.networks import ops
+from stylegraft.networks.precision import computing
 from stylegraft.sources import SOURCES
 
 OUTPUTS, LOSSES, GRADIENTS = (
@@ -245,9 +247,32 @@ def graphs(bench: Bench, cell: Cell, best: float) -> dict[str, Any]:
     return {"phases": extras.graphs(bench.ours, bench.drawing(cell.batch), bench.device, 10)}
 
 
-def bf16(bench: Bench, cell: Cell, best: float) -> dict[str, Any]:
+def precision(bench: Bench, cell: Cell, best: float) -> dict[str, Any]:
+    """Our own phases in 16 bits beside "ours", what the cell's mode says: `over ours` below 1 is the gain."""
     settle(cell.mode)
-    return extras.half_precision(bench.drawing(cell.batch), bench.device, 10)
+    ours, draw, tasks = bench.ours, bench.drawing(cell.batch), dict[tuple[str, str], measure.Task]()
+    sides = {"ours": "fp32", "bf16": "bf16", "fp16": "fp16"}
+
+    def phase_in(name: str, phase: str) -> None:
+        whole = ours.state.recipe
+        ours.state.recipe = replace(whole, precision=name)
+        try:
+            ours.run(phase)
+        finally:
+            ours.state.recipe = whole
+
+    for phase in ("G", "D", "PL", "R1"):
+        tasks |= {(phase, who): partial(phase_in, name, phase) for who, name in sides.items()}
+    tasks |= {(f"infer {cell.batch}", who): partial(drawn_in, name, draw) for who, name in sides.items()}
+    whole = draw()
+    far = {name: contenders.relative(drawn_in(name, draw), whole) for name in ("bf16", "fp16")}
+    taken, errors = measure.in_turns(tasks, bench.device, **bench.limits._asdict())
+    return timed(bench, cell, best, taken, tasks, errors) | {"images differ": far}
+
+
+def drawn_in(name: str, draw: Callable[[], torch.Tensor]) -> torch.Tensor:
+    with computing(name):
+        return draw()
 
 
 def compiled(bench: Bench, cell: Cell, best: float) -> dict[str, Any]:
@@ -260,7 +285,7 @@ KINDS = {
     "train": train,
     "peers": others,
     "profile": profile,
-    "bf16": bf16,
+    "precision": precision,
     "graphs": graphs,
     "compile": compiled,
 }

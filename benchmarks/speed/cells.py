@@ -28,8 +28,8 @@ MODES = {  # TF32 in matrix products, in convolutions; cuDNN tries its algorithm
 
 @dataclass(frozen=True)
 class Cell:
-    """One measurement. kind: infer, train, peers, profile, bf16, graphs or compile; space and recipe: of those that
-    train.
+    """One measurement. kind: infer, train, peers, profile, precision, graphs or compile; space and recipe: of those
+    that train.
     """
 
     name: str
@@ -57,8 +57,8 @@ def cells(device: str, chosen: str, modes: list[str]) -> Iterator[Cell]:
             if device == "cuda" and mode == fast:
                 yield Cell(name, "profile", batch, mode, "full")
     if device == "cuda":
-        for name, _ in quick:
-            yield Cell(name, "bf16", 8, fast)
+        for name, batch in quick:
+            yield Cell(name, "precision", batch, fast, "full")
         for name, batch in quick:  # late: a capture that fails may spoil what comes after it
             yield Cell(name, "graphs", batch, fast, "full")
     if chosen == "quick":

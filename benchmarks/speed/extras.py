@@ -162,14 +162,3 @@ def compiled(draw: Task, device: str, rounds: int) -> dict[str, Any]:
     error = contenders.relative(first, draw())
     times = medians({"eager": draw, "compiled": fast}, device, rounds)
     return times | {"compile seconds": digits(seconds), "difference": digits(error)}
-
-
-def half_precision(draw: Task, device: str, rounds: int) -> dict[str, Any]:
-    """Inference in autocast bfloat16 beside what the cell's mode says: ms and largest relative difference."""
-
-    def half() -> torch.Tensor:
-        with torch.autocast(device.partition(":")[0], torch.bfloat16):
-            return draw()
-
-    error = contenders.relative(half().float(), draw())
-    return medians({"mode": draw, "bf16": half}, device, rounds) | {"difference": digits(error)}

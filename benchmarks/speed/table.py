@@ -46,7 +46,7 @@ def text(file: dict[str, Any]) -> str:
         if "error" in row:
             lines.append(f"{key:<46}{row['error']}")
             continue
-        if not any(f" | {kind} " in key for kind in ("infer", "train", "peers")):
+        if not any(f" | {kind} " in key for kind in ("infer", "train", "peers", "precision")):
             lines.append(line(key, row))
             continue
         for phase, sides in row["phases"].items():

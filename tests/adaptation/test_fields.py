@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from stylegraft.adaptation.checks import EFFECTLESS, FIELDS, IDLE, RANGES, check, looking
-from stylegraft.adaptation.fields import Recipe, sorting
+from stylegraft.adaptation.fields import Recipe
 from stylegraft.adaptation.loop import train
 from stylegraft.adaptation.objectives import PAPERS, objectives
 from stylegraft.adaptation.recipes import NEW_JUDGE, PAPER, SCALED, recipe
+from stylegraft.adaptation.sorting import sorting
 from stylegraft.adaptation.state import begin
 from stylegraft.errors import StylegraftError
 

@@ -12,6 +12,7 @@ from torch.func import functional_call
 from stylegraft.networks import recompute
 from stylegraft.networks.discriminator import Discriminator, build_discriminator
 from stylegraft.networks.generator import Generator, build_generator
+from stylegraft.networks.precision import computing
 
 SIZES = {"resolution": 16, "img_channels": 3, "z_dim": 8, "w_dim": 8, "mapping_layers": 2}
 CONFIGS = {
@@ -64,6 +65,18 @@ def test_r1_through_a_recomputed_discriminator_is_the_same():
 
     for a, b in zip(r1(False), r1(True), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_a_layer_is_computed_again_in_the_type_that_it_had(precision: str):
+    """On a GPU autograd calls it from a thread that knows of no precision; here it is called outside of it."""
+    g, slopes = generator("stylegan2"), []
+    z = torch.randn(2, 8, generator=torch.Generator().manual_seed(1))
+    for on in (False, True):
+        with computing(precision), recompute.recomputing(on):
+            loss = g(z).image.square().mean()
+        slopes += torch.autograd.grad(loss, g.get_parameter("synthesis.b16.conv0.weight"))
+    assert torch.equal(*slopes)
 
 
 def kept_bytes(forward: Callable[[], Tensor], on: bool) -> int:

@@ -17,6 +17,7 @@ from stylegraft.errors import StylegraftError, nearest
 FIELDS = {field.name: field for field in dataclasses.fields(Recipe) if field.name not in FIXED}
 
 CHOICES: dict[str, tuple[str, ...]] = {
+    "precision": ("fp32", "tf32", "bf16", "fp16"),  # networks.precision.PRECISIONS, which a test compares
     "judge": ("stylegan2", "projected"),
     "ada_mode": ("adaptive", "ramp", "fixed"),
     "fm_match": ("feature", "rgb", "image", "all"),
@@ -39,6 +40,14 @@ RANGES: dict[str, tuple[float, float]] = {
     "cone": (0, 1), "width": (1, math.inf), "freeze_above": (0, 100), "prune_below": (0, 100),
 }  # fmt: skip
 POSITIVE = ("lr", "tau", "ada_kimg")
+
+# Why a CPU is refused a precision. By how much: bf16 5 and fp16 20 for a convolution of 256 channels on two AVX-512
+# cores, 5 to 14 for the phases of stylegan2-faces-64 on an AVX2 core (torch 2.13).
+ON_CPU = {
+    "tf32": "a CPU has no such products",
+    "bf16": "a CPU takes 5 to 20 times as long for it as for fp32",
+    "fp16": "a CPU takes 5 to 20 times as long for it as for fp32",
+}
 
 # What only a discriminator can see, with the value that goes without one.
 GAME: dict[str, Any] = {
@@ -148,6 +157,17 @@ def check_hypernet(row: Recipe) -> None:
         raise StylegraftError(
             f"recipe field tt_direction is {row.tt_direction:g} and domains 1: it compares two domains; expected at "
             "least domains=2, or tt_direction=0"
+        )
+
+
+def check_precision(row: Recipe, device: str, half_blocks: Collection[int] | None = None) -> None:
+    """Refuse a precision that a device or a generator does not compute in. half_blocks: the generator's, once known."""
+    name = row.precision
+    if name != "fp32" and not device.startswith("cuda"):
+        raise StylegraftError(f"--set precision={name}: needs --device cuda; {ON_CPU[name]}")
+    if name in ("bf16", "fp16") and half_blocks == ():
+        raise StylegraftError(
+            f"--set precision={name}: this generator has no layers that compute so; expected precision=fp32 or tf32"
         )
 
 

@@ -88,7 +88,8 @@ def short(error: Diverged) -> str:
 
 def _diverged(state: State, found: str, more: str) -> Diverged:
     recipe = state.recipe
+    wider = ", or set precision=bf16" if recipe.precision == "fp16" else ""
     return Diverged(
         f"step {state.step}: {found}: the run has diverged; lower lr ({recipe.lr:g}) or lr_d ({recipe.lr_d:g}), or "
-        f"raise r1_gamma ({recipe.r1_gamma:g}), with a new --out{more}"
+        f"raise r1_gamma ({recipe.r1_gamma:g}){wider}, with a new --out{more}"
     )

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from stylegraft.domains.expression import parse, terms_of
 from stylegraft.errors import StylegraftError, nearest
 
 
@@ -72,6 +70,10 @@ class Recipe:
     recompute: bool = False
     """Gradient checkpointing: each layer of G and D keeps its input alone and is computed again in the backward pass;
     about a third more time, less than half the memory of the maps.
+    """
+    precision: str = "fp32"
+    """What a step computes in: `fp32`; with --device cuda also `tf32` (products rounded to TF32), or `bf16` or `fp16`
+    in the four highest resolutions of a StyleGAN2's G and D, and float32 in all else.
     """
     mbstd: int = 4
     """Group size of the minibatch standard deviation, at least 2: discriminators have an input for it."""
@@ -358,34 +360,6 @@ def show(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def sorting(row: Recipe, space: str, told: Callable[[str], str] | None = None) -> str:
-    """What becomes of the filters that a recipe sorts by importance, in one sentence without its stop; empty where it
-    sorts none. told: a field as text, unless as `show` has it.
-    """
-    told = told or (lambda field: show(getattr(row, field)))
-    rank1 = {
-        "G": any(part.form == "rank1" for item in parse(space) for part in terms_of(item, 4)),
-        "D": "rank1(" in row.discriminator,
-    }
-    groups = {"G": "partition", "D": "partition_judge"}
-    kept = {o: "modulated" if rank1[o] else "frozen" for o, field in groups.items() if getattr(row, field)}
-    if not kept:
-        return ""
-    above = f"above the {told('freeze_above')}th percentile"
-    if len(set(kept.values())) > 1:
-        fates = [" and ".join(f"those of {owner} {above} are {fate}" for owner, fate in kept.items())]
-    else:
-        fates = [f"those {above} are {next(iter(kept.values()))}"] if row.freeze_above < 100 else []
-    if row.prune_below:
-        fates.append(f"the lowest {told('prune_below')} % pruned for good")
-    named = " and ".join(f"{told(groups[owner])} in {owner}" for owner in kept)
-    often = f"every {told('partition_every')} steps" if row.partition_every else "once"
-    return (
-        f"filters of {named} are sorted by importance {often}, on {told('importance_samples')} samples: "
-        + ", ".join([*fates, "the others tuned"])
-    )
 
 
 def resolutions(text: str) -> tuple[float, float]:

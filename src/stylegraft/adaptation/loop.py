@@ -31,6 +31,7 @@ from stylegraft.adaptation.state import State
 from stylegraft.adaptation.views import Objective, Views
 from stylegraft.adaptation.world import Share, World
 from stylegraft.networks.batches import sharing
+from stylegraft.networks.precision import computing
 from stylegraft.networks.recompute import recomputing
 
 Stats = dict[str, Any]
@@ -155,7 +156,8 @@ def backward(
     """
     views = Views(state, acting, part, share)
     learners = list(active(state, acting[0].owner).values())
-    with recomputing(state.recipe.recompute), sharing(share if share.world.size > 1 else None):
+    recipe, batch = state.recipe, share if share.world.size > 1 else None
+    with computing(recipe.precision), recomputing(recipe.recompute), sharing(batch):
         own = {term.name: term.loss(views) / (part[1] * share.of) for term in acting}
         torch.stack([term.scale * own[term.name] for term in acting]).sum().backward(inputs=learners)
     return {name: loss.detach() for name, loss in own.items()}, views.signs

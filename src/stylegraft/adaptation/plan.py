@@ -13,7 +13,6 @@ import torch
 from stylegraft.adaptation import guidance
 from stylegraft.adaptation.checks import allowed
 from stylegraft.adaptation.exits import patch_tap
-from stylegraft.adaptation.fields import sorting
 from stylegraft.adaptation.importance import source_fisher
 from stylegraft.adaptation.inversion.descent import SEEN_MOST
 from stylegraft.adaptation.judges import forms_that_learn
@@ -22,10 +21,12 @@ from stylegraft.adaptation.memory import step_memory
 from stylegraft.adaptation.partition import divide
 from stylegraft.adaptation.rates import ema_half_life, judge_rate, learning_rate
 from stylegraft.adaptation.recipes import PROJECTED, Recipe
+from stylegraft.adaptation.sorting import sorting
 from stylegraft.adaptation.stages import decisions
 from stylegraft.adaptation.state import State
 from stylegraft.adaptation.timing import costliest_step, kinds, seconds_a_step, timed
 from stylegraft.domains.domain import Domain
+from stylegraft.networks.discriminator import Discriminator
 
 LARGE = 4 * 128**2  # pixels in memory at once from which memory is worth a word before the first step
 
@@ -58,6 +59,7 @@ def describe(state: State, space: str) -> list[str]:
         + (f", minibatch-std group {state.discriminator.group_size}" if recipe.adv else "")
         + f"; {averages(recipe)}",
         *spread(state),
+        *reduced(state),
     ]
     if state.hypernet is not None:
         size = sum(p.numel() for p in state.hypernet.parameters())
@@ -162,6 +164,17 @@ def spread(state: State) -> list[str]:
     return lines
 
 
+def reduced(state: State) -> list[str]:
+    """What is not computed in float32, in a line; none where all is."""
+    name, generator = state.recipe.precision, state.generator
+    if name == "fp32":
+        return []
+    if name == "tf32":
+        return ["precision: TF32 in matrix products and convolutions"]
+    networks = "G and D" if state.recipe.adv and isinstance(state.discriminator, Discriminator) else "G"
+    return [f"precision: {name} in {networks} from {min(generator.half_blocks)} px on, float32 in all else"]
+
+
 def counted(state: State) -> str:
     """`10 images`, `58 sentences`."""
     images, sentences = len(state.images), len(state.request.texts)
@@ -253,16 +266,17 @@ def forecast(state: State) -> list[str]:
     lines = [f"memory: about {gib(needed)}" + (f", {gib(free)} are free" if free else "")]
     if free and needed > free:
         lines[0] = f"warning: {lines[0]}"
-        ways = [f"--set {way}" for way in savings(recipe, size)]
+        half = state.device.type == "cuda" and bool(state.generator.half_blocks)
+        ways = [f"--set {way}" for way in savings(recipe, size, half)]
         lines.append(
             "to need less: " + ", ".join([*ways, "or a smaller --batch" if ways else "a smaller --batch"])
         )
     return lines
 
 
-def savings(recipe: Recipe, resolution: int) -> list[str]:
+def savings(recipe: Recipe, resolution: int, half: bool = False) -> list[str]:
     """Settings with which a step at this resolution needs less memory, less those that the recipe has already or
-    refuses.
+    refuses. half: whether device and generator compute in 16 bits.
     """
     parts = [n for n in range(1, recipe.at_once) if recipe.batch % n == 0]
     # Minibatch-std compares the images of a part, so in a game parts stay large; else the smallest will do that has
@@ -271,6 +285,8 @@ def savings(recipe: Recipe, resolution: int) -> list[str]:
     parts = [n for n in parts if allowed(replace(recipe, micro=n))]
     ways: dict[str, dict[str, Any]] = {f"micro={n}": {"micro": n} for n in parts[:1]}
     ways |= {"recompute=yes": {"recompute": True}, "judge=projected": PROJECTED}
+    if half and recipe.precision in ("fp32", "tf32"):
+        ways["precision=bf16"] = {"precision": "bf16"}
     if recipe.guided and min(resolution, recipe.loss_resolution or resolution) > SEEN_MOST:
         ways[f"loss_resolution={SEEN_MOST}"] = {"loss_resolution": SEEN_MOST}
     others = {way: replace(recipe, **changes) for way, changes in ways.items()}

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from stylegraft.adaptation import plan as planning
 from stylegraft.adaptation import recipes, stages
+from stylegraft.adaptation.checks import check_precision
 from stylegraft.adaptation.diverged import Diverged, check_way
 from stylegraft.adaptation.folder import Folder, open_folder
 from stylegraft.adaptation.guidance import Guides, prepare
@@ -152,6 +153,7 @@ def adapt(
         row = recipes.recipe(recipe, preset=preset or recipes.preset_of(size), **asked)
     else:
         row = recipes.check(recipes.change(recipe, asked))
+    check_precision(row, device, source.generator.half_blocks)
     request = ask(
         row, text=text, texts=texts, from_text=from_text, pictures=images, image=image, guides=guides
     )

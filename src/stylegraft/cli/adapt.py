@@ -173,6 +173,7 @@ def settings(options: Options) -> dict[str, Any]:
 
 def checked(options: Options) -> tuple[Recipe, str | None, Path]:
     """The recipe, the target and the folder of one run, once all goes together; torch is not imported yet."""
+    from stylegraft.adaptation.checks import check_precision
     from stylegraft.adaptation.lock import check_free
     from stylegraft.adaptation.place import check_folder, default_folder
     from stylegraft.adaptation.recipes import preset_of, recipe
@@ -197,6 +198,7 @@ def checked(options: Options) -> tuple[Recipe, str | None, Path]:
             f"--resolution-for-loss {options.resolution_for_loss}: is for what a guide sees, and {name} has none"
         )
     row = recipe(name, preset=preset, **changes)
+    check_precision(row, options.device)
     request = ask(
         row,
         text=options.text,

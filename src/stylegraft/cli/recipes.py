@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg
 
-from stylegraft.adaptation.fields import show, sorting
+from stylegraft.adaptation.fields import show
+from stylegraft.adaptation.sorting import sorting
 from stylegraft.cli.flags import Switch
 
 if TYPE_CHECKING:

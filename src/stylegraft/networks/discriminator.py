@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stylegraft.errors import StylegraftError
-from stylegraft.networks import batches, ops, recompute
+from stylegraft.networks import batches, ops, precision, recompute
 from stylegraft.networks.groups import group_parameters, module_gains
 from stylegraft.networks.mapping import FullyConnected, Mapping
 from stylegraft.networks.stylegan2 import HALF, resolutions, widths
@@ -46,11 +46,11 @@ class Conv(nn.Module):
 
     def forward(self, x: Tensor, f: Tensor) -> Tensor:
         """[B, I, r, r] -> [B, O, r, r], or half that size with `down`."""
-        bias = self.bias * self.gain
+        bias = ops.cast(self.bias * self.gain, x.dtype)
         if self.weight.shape[2] == 1:
             y = ops.conv1x1(x, self.weight, bias, gain=self.weight_gain * self.gain, lrelu=True)
             return ops.clamped(y, self.clamp)
-        w = ops.scaled(self.weight, self.weight_gain * self.gain)
+        w = ops.scaled(self.weight, self.weight_gain * self.gain, x.dtype)
         x = ops.downsampling_conv2d(x, w, f) if self.down else ops.conv2d(x, w, padding=w.shape[2] // 2)
         return ops.clamped(F.leaky_relu_(x.add_(bias[:, None, None]), ops.SLOPE), self.clamp)
 
@@ -172,6 +172,7 @@ class Discriminator(nn.Module):
         channels = widths(config)
         clamp: float | None = config.get("conv_clamp")
         self.resolutions = tuple(reversed(resolutions(self.resolution, least=8)[1:]))
+        self.half_blocks = precision.half_blocks(self.resolution)
         for r in self.resolutions:
             self.add_module(f"b{r}", Block(r, channels, self.img_channels, self.architecture, clamp))
         self.cmap_dim: int = config.get("cmap_dim", channels[4]) if self.c_dim else 1
@@ -228,10 +229,10 @@ class Discriminator(nn.Module):
         y = x
         for name, y in self._walk(x, start):
             if name in taps:
-                kept[name] = y
+                kept[name] = ops.cast(y, x.dtype)
             if name == stop:
                 return DOutput(None, kept)
-        y = self.b4(y, self.f, halves)
+        y = self.b4(ops.cast(y, x.dtype), self.f, halves)
         if self.c_dim:
             y = (y * self.mapping(None, c)).sum(1, keepdim=True) * self.cmap_dim**-0.5
         return DOutput(y, kept)
@@ -241,7 +242,7 @@ class Discriminator(nn.Module):
 
         Not for the architecture "skip", whose blocks read the image as well.
         """
-        return next(y for name, y in self._walk(images) if name == f"b{r}")
+        return next(ops.cast(y, images.dtype) for name, y in self._walk(images) if name == f"b{r}")
 
     def width(self, r: int) -> int:
         """Channels of the maps that the block of resolution r reads."""
@@ -261,12 +262,16 @@ class Discriminator(nn.Module):
         name; last the input of the head, without a name.
         """
         x: Tensor | None = image if start else None
+        full = image.dtype
+        half = precision.half() or full
         for r in self.resolutions:
             if start and r > start:
                 continue
             block = self.block(r)
+            dtype = half if r in self.half_blocks else full
+            x = None if x is None else ops.as_maps(x, dtype)
             if block.fromrgb:
-                rgb = block.fromrgb(image, self.f)
+                rgb = block.fromrgb(ops.cast(image, dtype), self.f)
                 yield f"b{r}.fromrgb", rgb
                 x = rgb if x is None else x + rgb
             if self.architecture == "skip":
@@ -279,7 +284,7 @@ class Discriminator(nn.Module):
             yield f"b{r // 2}", y
         if self.b4.fromrgb:
             rgb = self.b4.fromrgb(image, self.f)
-            x = rgb if x is None else x + rgb
+            x = rgb if x is None else ops.cast(x, full) + rgb
         assert x is not None
         yield "", x
 

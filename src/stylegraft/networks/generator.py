@@ -49,9 +49,11 @@ class Synthesis(nn.Module):
 
     layers: in forward order, each a submodule of its name with an `affine` layer and a zero buffer `w_offset` [w_dim],
     and with `noise_const` where it takes noise; num_ws: rows of W+; tap_names: the maps that `forward` can hand out;
-    gains: {parameter name: equalised-lr scale}, 1 where missing.
+    gains: {parameter name: equalised-lr scale}, 1 where missing; half_blocks: the resolutions that may compute in
+    16 bits (`precision`), none unless a network says so.
     """
 
+    half_blocks: tuple[int, ...] = ()
     layers: tuple[Layer, ...]
     num_ws: int
     tap_names: tuple[str, ...]
@@ -76,9 +78,9 @@ class Synthesis(nn.Module):
 class Generator(nn.Module):
     """A mapping and a synthesis network behind the one protocol. Built by `build_generator`.
 
-    config: the JSON-able description from which the network can be built again; layers, num_ws, tap_names: as in
-    `Synthesis`; groups: {group: parameter names}; gains: {parameter name: equalised-lr scale}; noise_shapes: {layer: r}
-    of the layers that take noise.
+    config: the JSON-able description from which the network can be built again; layers, num_ws, tap_names, half_blocks:
+    as in `Synthesis`; groups: {group: parameter names}; gains: {parameter name: equalised-lr scale}; noise_shapes:
+    {layer: r} of the layers that take noise.
     """
 
     def __init__(self, config: dict[str, Any], synthesis: Synthesis):
@@ -101,6 +103,7 @@ class Generator(nn.Module):
         self.layers = synthesis.layers
         self.num_ws = synthesis.num_ws
         self.tap_names = synthesis.tap_names
+        self.half_blocks = synthesis.half_blocks
         self.noise_shapes = {layer.name: layer.resolution for layer in self.layers if layer.noise}
         names = [name for name, _ in self.named_parameters()]
         self.groups = group_parameters(names)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from stylegraft.errors import StylegraftError
-from stylegraft.networks import ops, recompute
+from stylegraft.networks import ops, precision, recompute
 from stylegraft.networks.generator import Layer, Noise, Output, Synthesis
 from stylegraft.networks.groups import module_gains
 from stylegraft.networks.haar import inverse_haar, merge
@@ -197,7 +197,14 @@ class MobileSynthesis(Synthesis):
     def forward(
         self, styles: abc.Mapping[str, Tensor], noise: Noise, taps: abc.Collection[str] = ()
     ) -> Output:
-        """Image [B, img_channels, R, R] and the feature maps named in `taps`, which are after noise and activation."""
+        """Image [B, img_channels, R, R] and the feature maps named in `taps`, which are after noise and activation.
+
+        Raises StylegraftError where 16 bits are asked for: nothing here is demodulated, so float16 would have no bound.
+        """
+        if precision.half():
+            raise StylegraftError(
+                "this generator has no layers that compute in 16 bits; expected fp32 or tf32"
+            )
         kept: dict[str, Tensor] = {}
         x = (self.b4.const * self.b4.const_gain)[None]
         for layer in self.layers:

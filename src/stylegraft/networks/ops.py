@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import weakref
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -24,6 +25,8 @@ __all__ = [
     "EPS",
     "SLOPE",
     "SQRT2",
+    "as_maps",
+    "cast",
     "channels_last",
     "clamped",
     "clear_caches",
@@ -51,6 +54,9 @@ __all__ = [
 SQRT2 = math.sqrt(2.0)
 EPS = 1e-8  # inside the roots of demodulation, normalisation and minibatch-std (StyleGAN2)
 SLOPE = 0.2  # of the leaky ReLU
+# Of float16 maps in a network without a clamp: half of what float16 holds. StyleGAN2-ADA's 256 is for those trained so:
+# maps of stylegan2-faces-64 reach 8,156, and its pictures would change.
+BOUND = 2.0**15
 # Numbers in one sample's map from which, without gradients, a kernel per sample is faster than scaling the map twice:
 # 2-5 % of such a layer at batch 1, 16 % at batch 8 (64 channels, 256 px, one AVX-512 core); slower below.
 LARGE = 1 << 21
@@ -68,7 +74,7 @@ _Derived = tuple[weakref.ref, tuple[int, int], Tensor]
 _derived: dict[tuple, _Derived] = {}
 
 
-def derived(w: Tensor, function: Callable[..., Tensor], *args: float) -> Tensor:
+def derived(w: Tensor, function: Callable[..., Tensor], *args: Any) -> Tensor:
     """`function(w, *args)`, computed once for a weight that requires no gradient.
 
     A remembered value is used only for the same tensor object with the same version and storage. Writes that leave no
@@ -102,9 +108,15 @@ def _forget_stepped(optimizer: torch.optim.Optimizer, args: tuple, kwargs: dict)
 register_optimizer_step_post_hook(_forget_stepped)
 
 
-def scaled(w: Tensor, gain: float) -> Tensor:
-    """w * gain, remembered while `w` is frozen."""
-    return w if gain == 1 else derived(w, torch.mul, gain)
+def scaled(w: Tensor, gain: float, dtype: torch.dtype | None = None) -> Tensor:
+    """w * gain in a type of 16 bits, or its own (None), remembered while `w` is frozen."""
+    if dtype is None or dtype == w.dtype:
+        return w if gain == 1 else derived(w, torch.mul, gain)
+    return derived(w, _narrowed, gain, dtype)
+
+
+def _narrowed(w: Tensor, gain: float, dtype: torch.dtype) -> Tensor:
+    return (w if gain == 1 else w * gain).to(dtype)
 
 
 def kernel_energy(w: Tensor) -> Tensor:
@@ -114,6 +126,41 @@ def kernel_energy(w: Tensor) -> Tensor:
 
 def _energy(w: Tensor) -> Tensor:
     return w.square().sum((2, 3))
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# Mixed precision (`precision`): a layer computes in the type of its maps, to which it takes all else.
+
+
+def cast(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """x in this type; itself where it has it, so that nothing is recorded of a network in one type."""
+    return x if x.dtype == dtype else x.to(dtype)
+
+
+def as_maps(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """Feature maps in the type of the block that they enter, in float16 within its bound."""
+    return x if x.dtype == dtype else clamped(x, BOUND if dtype == torch.float16 else None).to(dtype)
+
+
+def prenormalised(w: Tensor, s: Tensor, d: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Kernel [O, I, k, k], in float16, styles [B, I] and their demodulation [B, O] with the same d * conv(x * s, w).
+
+    Kernels are over their largest entry and the root of their fan-in, styles over their largest (StyleGAN2-ADA), and d
+    takes both back. What divides is a constant to autograd, which changes no derivative, since it cancels.
+    """
+    style = s.detach().abs().amax(1, keepdim=True).clamp(min=EPS)
+    d = (d * style * derived(w, _reach)).clamp(max=torch.finfo(torch.float16).max)
+    return derived(w, _over_reach), s / style, d
+
+
+def _reach(w: Tensor) -> Tensor:
+    """The largest entry of each kernel, [O, I, k, k] -> [O], times the root of its fan-in."""
+    w = w.detach().flatten(1)
+    return w.abs().amax(1).clamp(min=EPS) * w.shape[1] ** 0.5
+
+
+def _over_reach(w: Tensor) -> Tensor:
+    return (w / _reach(w)[:, None, None, None]).to(torch.float16)
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -139,19 +186,24 @@ def modulated_conv2d(
     is built for a sample (G's phase 1.25 times as fast, path length 1.4, a step 1.15). With up = 2: a transposed
     convolution, then the FIR kernel `f`. `add` broadcasts.
     after [I] scales input channels by 1 + after without entering d (HyperDomainNet's domain modulation).
+    d is found in the type of s and w, the product in that of x.
     """
     d = demodulation(s, kernel_energy(w), gain) if demodulate else s.new_full((1, 1), gain)
     if after is not None:
         s = s * (1 + after)
+    if add is not None:
+        add = cast(add, x.dtype)
     if up == 1 and not torch.is_grad_enabled() and not recorded() and x[0].numel() >= LARGE:
-        kernels = w * s[:, None, :, None, None] * d[:, :, None, None, None]
+        kernels = cast(w * s[:, None, :, None, None] * d[:, :, None, None, None], x.dtype)
         y = torch.cat(
             [conv2d(a, k, padding=k.shape[2] // 2) for a, k in zip(x.split(1), kernels, strict=True)]
         )
         return y if add is None else y.add_(add)
-    x = x * s[:, :, None, None]
+    if x.dtype == torch.float16 != w.dtype:
+        w, s, d = prenormalised(w, s, d)
+    x, w = x * cast(s, x.dtype)[:, :, None, None], scaled(w, 1.0, x.dtype)
     y = conv2d(x, w, padding=w.shape[2] // 2) if up == 1 else upsampling_conv2d(x, w, f, up)
-    d = d[:, :, None, None]
+    d = cast(d, x.dtype)[:, :, None, None]
     return y * d if add is None else torch.addcmul(add, y, d)
 
 
@@ -188,11 +240,17 @@ def downsampling_conv2d(x: Tensor, w: Tensor, f: Tensor, down: int = 2) -> Tenso
 def modulated_rgb(x: Tensor, w: Tensor, s: Tensor, bias: Tensor) -> Tensor:
     """Modulated 1x1 without demodulation: x [B, I, r, r], w [O, I, 1, 1], s [B, I], bias [O] -> [B, O, r, r].
 
-    O is small, so here the kernel is built per sample: no pass over x.
+    O is small, so here the kernel is built per sample: no pass over x. The result has the type of w.
     """
-    kernels = w.flatten(1) * s[:, None]
-    y = torch.baddbmm(bias, _rows(x).view(x.shape[0], -1, x.shape[1]), kernels.transpose(1, 2))
-    return _maps(y, x)
+    kernels = (w.flatten(1) * s[:, None]).transpose(1, 2)
+    rows = _rows(x).view(x.shape[0], -1, x.shape[1])
+    if x.dtype == w.dtype:
+        return _maps(torch.baddbmm(bias, rows, kernels), x)
+    if x.dtype != torch.float16:
+        return _maps((rows @ kernels.to(x.dtype)).to(w.dtype) + bias, x)
+    # As `prenormalised`, with the product of both: no demodulation bounds it.
+    largest = kernels.detach().abs().amax(1, keepdim=True).clamp(min=EPS) * x.shape[1] ** 0.5
+    return _maps((rows @ (kernels / largest).to(x.dtype)).to(w.dtype) * largest + bias, x)
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -215,7 +273,8 @@ def conv1x1(
     With gradients 1.2 times as fast as torch's convolution and what comes after it (4 x 512 channels, 32 px, one AVX2
     core); a step of StyleGAN2 with it and `modulated_rgb` 1.08 times.
     """
-    rows, kernel = _rows(x), w.flatten(1).t()
+    rows, kernel = _rows(x), scaled(w, 1.0, x.dtype).flatten(1).t()
+    bias, noise = (one if one is None else cast(one, x.dtype) for one in (bias, noise))
     if residual is not None:
         y = torch.addmm(_rows(residual), rows, kernel, alpha=gain)
     elif bias is not None:
@@ -249,7 +308,11 @@ def linear(
 
 
 def clamped(x: Tensor, bound: float | None) -> Tensor:
-    """x within [-bound, bound]; x itself where there is no bound. Not in place: the activation before keeps x."""
+    """x within [-bound, bound]; x itself where there is no bound. Not in place: the activation before keeps x.
+
+    float16 always has one, `BOUND` unless the layer's is given.
+    """
+    bound = BOUND if bound is None and x.dtype == torch.float16 else bound
     return x if bound is None else x.clamp(-bound, bound)
 
 

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stylegraft.errors import StylegraftError
-from stylegraft.networks import ops, recompute
+from stylegraft.networks import ops, precision, recompute
 from stylegraft.networks.generator import Layer, Noise, Output, Synthesis
 from stylegraft.networks.groups import module_gains
 from stylegraft.networks.mapping import FullyConnected
@@ -68,7 +68,7 @@ class StyledConv(nn.Module):
         self.register_buffer("w_offset", torch.zeros(w_dim), persistent=False)
 
     def forward(self, x: Tensor, style: Tensor, noise: Tensor | None, f: Tensor) -> Tensor:
-        bias = (self.bias * self.gain)[:, None, None]
+        bias = ops.cast(self.bias * self.gain, x.dtype)[:, None, None]
         grain = bias if noise is None else noise * (self.noise_strength * self.gain)
         x = ops.modulated_conv2d(
             x, self.weight, style, up=self.up, f=f, gain=self.gain, add=grain, after=self.channel_gain
@@ -155,6 +155,7 @@ class StyleGAN2Synthesis(Synthesis):
             )
         channels = widths(config)
         self.resolutions = tuple(channels)
+        self.half_blocks = precision.half_blocks(config["resolution"])
         for r in channels:
             sizes = config.get("img_channels", 3), config.get("w_dim", 512)
             self.add_module(f"b{r}", Block(r, channels, *sizes, self.variant, config.get("conv_clamp")))
@@ -192,20 +193,24 @@ class StyleGAN2Synthesis(Synthesis):
         """Image [B, img_channels, R, R]; the feature maps and running images named in `taps`.
 
         A convolution is tapped after noise and activation, in a residual block before the sum; its scale there is
-        that of the published network.
+        that of the published network. Where the highest resolutions compute in 16 bits (`precision`), images and taps
+        have the type of the weights as ever.
         """
         kept: dict[str, Tensor] = {}
         x = self.block(4).const[None]
+        full = x.dtype
+        half = precision.half() or full
         image: Tensor | None = None
         for r in self.resolutions:
             block = self.block(r)
+            x = ops.as_maps(x, half if r in self.half_blocks else full)
             straight = block.skip(x, self.f) if block.skip else None
             for name, conv in ((f"b{r}.conv0", block.conv0), (f"b{r}.conv1", block.conv1)):
                 if conv is None:
                     continue
                 x = recompute.call(conv, x, styles[name], noise.get(name), self.f)
                 if name in taps:
-                    kept[name] = x
+                    kept[name] = ops.cast(x, full)
             if straight is not None:
                 x = x + straight
             if block.torgb:
