@@ -143,6 +143,7 @@ def test_what_tiles_do_not_know_goes_another_way(monkeypatch):
     ]  # not tiles of 4
     assert taken(monkeypatch, both, normal(1, 2, 9, 9), w, stride=2) == ["kernel_by_patches"]
     assert taken(monkeypatch, both, normal(1, 2, 4, 4), normal(2, 1, 3, 3), padding=1, groups=2) == []
+    assert taken(monkeypatch, both, normal(1, 2, 4, 4).bfloat16(), w.bfloat16(), padding=1) == []
     with products.going(both):
         elsewhere = products.kernel(*normal(2, 1, 2, 4, 4).to("meta"), PLAIN, w.shape)
     assert elsewhere.is_meta

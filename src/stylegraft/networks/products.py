@@ -42,6 +42,7 @@ class Ways(NamedTuple):
     kernel_patches: Bounds = Bounds()
 
 
+EXACT = (torch.float32, torch.float64)
 THEIRS = Ways()  # PyTorch's alone
 OURS = {
     "AVX2": Ways(Bounds(256, 1024), Bounds(64, 1024), Bounds(64, 0)),
@@ -120,8 +121,10 @@ def kernel_by_patches(x: Tensor, y: Tensor, geometry: Geometry, size: Sequence[i
 
 
 def _within(x: Tensor, size: Sequence[int], geometry: Geometry, made: Sequence[int], bounds: Bounds) -> bool:
-    """Whether this is a convolution on a CPU, without groups, above the bounds. size: the kernel's; made: y's shape."""
-    if x.device.type != "cpu" or geometry.groups > 1 or recorded():
+    """Whether a convolution is above the bounds, and on a CPU, not in 16 bits, without groups. size: the kernel's; made:
+    y's shape.
+    """
+    if x.device.type != "cpu" or x.dtype not in EXACT or geometry.groups > 1 or recorded():
         return False
     return min(size[:2]) >= bounds.channels and made[0] * made[2] * made[3] >= bounds.pixels
 
