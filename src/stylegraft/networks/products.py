@@ -121,8 +121,9 @@ def kernel_by_patches(x: Tensor, y: Tensor, geometry: Geometry, size: Sequence[i
 
 
 def _within(x: Tensor, size: Sequence[int], geometry: Geometry, made: Sequence[int], bounds: Bounds) -> bool:
-    """Whether a convolution is above the bounds, and on a CPU, not in 16 bits, without groups. size: the kernel's; made:
-    y's shape.
+    """Whether a convolution is above the bounds, on a CPU, not in 16 bits, without groups.
+
+    size: the kernel's shape; made: that of y.
     """
     if x.device.type != "cpu" or x.dtype not in EXACT or geometry.groups > 1 or recorded():
         return False
