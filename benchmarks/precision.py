@@ -33,6 +33,7 @@ from stylegraft.adaptation.stages import thaw
 from stylegraft.adaptation.state import State, begin
 from stylegraft.data.pixels import to_float
 from stylegraft.data.targets import load_target
+from stylegraft.networks import products
 from stylegraft.networks.precision import computing
 from stylegraft.sources import load_source
 
@@ -105,8 +106,10 @@ def memory() -> dict[str, Any]:
         for precision in PRECISIONS:
             for on in (False, True):
                 state.recipe = replace(row, precision=precision, recompute=on)
+                with products.going(products.THEIRS):  # as on a GPU
+                    needed = step_memory(state)
                 key = f"{name}, batch {batch}, {precision}" + (", recompute" if on else "")
-                found[key] = round(step_memory(state) / 2**30, 2)
+                found[key] = round(needed / 2**30, 2)
                 print(key, found[key], flush=True)
     return found
 

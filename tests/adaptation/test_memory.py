@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from stylegraft.adaptation import plan
+from stylegraft.adaptation import memory, plan
 from stylegraft.adaptation.memory import Meter, on_meta, step_memory
 from stylegraft.adaptation.recipes import PAPER, recipe
+from stylegraft.networks import products
 
 from .toys import OWN, RECIPES, fresh
 
@@ -72,6 +73,18 @@ def test_the_maps_of_frozen_blocks_are_counted():
     told, maps = step_memory(state), state.frozen.nbytes
     state.frozen = None
     assert told - step_memory(state) == maps == 2 * 10 * 8 * 8 * 8 * 4  # images, channels, px, fp32
+
+
+def test_a_cpus_ways_to_a_convolution_are_counted_and_of_a_gpu_pytorchs(monkeypatch: pytest.MonkeyPatch):
+    state, seen = fresh("tgan", "full"), []
+    monkeypatch.setattr(memory, "backward", lambda *given: seen.append(products.now()))
+    ways = products.Ways(products.Bounds(9, 99))
+    with products.going(ways):
+        step_memory(state)
+        assert set(seen) == {ways}
+        state.device = torch.device("cuda")
+        step_memory(state)
+    assert seen[-1] == products.THEIRS
 
 
 def test_recomputing_takes_less_and_16_bits_do_too():

@@ -29,6 +29,7 @@ from stylegraft.data.blazeface import Face
 from stylegraft.data.images import load_images
 from stylegraft.domains import Domain
 from stylegraft.errors import StylegraftError
+from stylegraft.networks import products
 from stylegraft.networks.generator import mean_w
 
 from .toys import pictures, toy
@@ -137,8 +138,12 @@ def test_a_changed_field_is_refused_by_name(change: dict, said: str, tmp_path):
 def test_another_machine_setting_is_said(tmp_path, monkeypatch):
     go(tmp_path / "run", 2)
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "ABACUS")
+    monkeypatch.setattr(products, "HERE", products.Ways(products.Bounds(9, 99)))  # as of another stylegraft
     go(tmp_path / "run", 3)
-    assert "-> ABACUS): equality is no longer bit for bit" in (tmp_path / "run" / "log.txt").read_text()
+    log = (tmp_path / "run" / "log.txt").read_text()
+    assert "-> ABACUS; convolutions " in log
+    assert "-> tiles from 9 x 99, " in log
+    assert "): equality is no longer bit for bit" in log
 
 
 def test_the_config_tells_every_session_and_the_steps_now_asked(tmp_path, monkeypatch):

@@ -19,6 +19,7 @@ from stylegraft.adaptation.stages import thaw
 from stylegraft.adaptation.state import Deltas, State
 from stylegraft.adaptation.timing import costliest_step
 from stylegraft.domains.deltas import Delta
+from stylegraft.networks import products, winograd
 
 M = TypeVar("M", bound=nn.Module)
 META = torch.device("meta")
@@ -64,11 +65,12 @@ def step_memory(state: State) -> int:
     peak = 0
     terms = objectives(state.recipe)
     owners = {term.owner for term in terms}
+    ways = products.now() if state.device.type == "cpu" else products.THEIRS
     for acting in phases(terms).values():
         if acting:
             thaw(ghost, acting[0].owner)
             parts, _, share = dealt(state, acting)
-            with Meter() as meter:
+            with products.going(ways), winograd.anew(), Meter() as meter:
                 backward(ghost, acting, (0, parts), share)
             peak = max(peak, meter.peak)
             for learner in ghost.learners[acting[0].owner].values():

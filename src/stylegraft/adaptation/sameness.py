@@ -12,6 +12,7 @@ import torch
 from stylegraft.adaptation.fields import Recipe
 from stylegraft.adaptation.state import State
 from stylegraft.errors import StylegraftError
+from stylegraft.networks import products
 
 FREE = ("preset", "paper", "steps")  # recipe fields that may differ on resume: they change no step
 IDENTITY = {
@@ -27,11 +28,13 @@ def setting(state: State) -> dict[str, Any]:
 
 def machine(device: torch.device) -> dict[str, Any]:
     """The same of one process."""
+    convolutions = products.arithmetic(device)
     return {
         "device": str(device),
         "torch": str(torch.__version__),
         "threads": torch.get_num_threads(),
         "cpu": torch.backends.cpu.get_cpu_capability(),
+        **({"convolutions": convolutions} if convolutions else {}),
         **({"gpu": torch.cuda.get_device_name(device)} if device.type == "cuda" else {}),
     }
 

@@ -209,5 +209,5 @@ def difference(domain: Domain, folder: Path, source: Source) -> str:
         return f"the repeated run ends in {path.name}, bit for bit"
     return (
         f"warning: the repeated run ends {apart / max(moved, 1e-30):.1e} of its way apart from {path.name}: another "
-        "machine, number of threads or version of torch trained it"
+        "machine, number of threads, or version of torch or stylegraft trained it"
     )

@@ -2,8 +2,9 @@
 
 C(x, w) = y, its adjoint in x: T(y, w) = x, its adjoint in w: K(x, y) = w. PyTorch has them from cuDNN or oneDNN. On a
 CPU there are two more ways: `winograd`, with a quarter of the multiplications, and for K one matrix product over copied
-patches, since oneDNN takes four times as long for it on cores without AVX-512. `benchmarks/convolutions.py` times all
-of them at every layer of a StyleGAN2 (docs/speed.md); the bounds below are where the lines cross.
+patches, since on cores without AVX-512 oneDNN takes up to seven times as long for it as for C.
+`benchmarks/convolutions.py` times all of them at every layer of a StyleGAN2 (docs/speed.md); the bounds below are where
+the lines cross.
 """
 
 from __future__ import annotations
@@ -43,6 +44,11 @@ class Ways(NamedTuple):
 
 
 EXACT = (torch.float32, torch.float64)
+DEVICES = ("cpu", "meta")  # meta: so that a forecast of memory counts what a CPU will hold on the way
+PLAIN = (
+    Tensor,
+    torch.nn.Parameter,
+)  # a fake tensor says that it is on a CPU, and would get into scratch that is kept
 THEIRS = Ways()  # PyTorch's alone
 OURS = {
     "AVX2": Ways(Bounds(256, 1024), Bounds(64, 1024), Bounds(64, 0)),
@@ -69,9 +75,22 @@ def recorded() -> bool:
     return torch.compiler.is_compiling() or torch._C._is_tracing()
 
 
+def now() -> Ways:
+    """The ways that are gone. The compiler cannot read a ContextVar, so first whether it is at work."""
+    return THEIRS if recorded() else _WAYS.get()
+
+
+def arithmetic(device: torch.device) -> str | None:
+    """The ways on a device as text, with which a result's last bits are others; None: PyTorch's alone."""
+    if device.type != "cpu" or HERE == THEIRS:
+        return None
+    bounds = HERE._asdict().items()
+    return ", ".join(f"{name} from {channels:g} x {pixels:g}" for name, (channels, pixels) in bounds)
+
+
 def correlate(x: Tensor, w: Tensor, geometry: Geometry) -> Tensor:
     """C: [B, I, H, W], [O, I / groups, k, k] -> [B, O, h, w]."""
-    if _by_tiles(x, w.shape, geometry, x.shape, _WAYS.get().tiles):
+    if _by_tiles(x, w.shape, geometry, x.shape, now().tiles):
         return winograd.correlate(x, w)
     stride, padding, groups = geometry
     return torch.conv2d(x, w, None, stride, padding, 1, groups)
@@ -79,7 +98,7 @@ def correlate(x: Tensor, w: Tensor, geometry: Geometry) -> Tensor:
 
 def transpose(y: Tensor, w: Tensor, geometry: Geometry, size: Sequence[int]) -> Tensor:
     """T: [B, O, h, w], [O, I / groups, k, k] -> [B, I, *size]."""
-    if _by_tiles(y, w.shape, geometry, y.shape, _WAYS.get().tiles):
+    if _by_tiles(y, w.shape, geometry, y.shape, now().tiles):
         return winograd.transpose(y, w)
     stride, padding, groups = geometry
     axes = zip(size, y.shape[2:], stride, w.shape[2:], padding, strict=True)
@@ -89,7 +108,7 @@ def transpose(y: Tensor, w: Tensor, geometry: Geometry, size: Sequence[int]) -> 
 
 def kernel(x: Tensor, y: Tensor, geometry: Geometry, size: Sequence[int]) -> Tensor:
     """K: [B, I, H, W], [B, O, h, w] -> size = [O, I / groups, k, k]."""
-    ways = _WAYS.get()
+    ways = now()
     if _by_tiles(x, size, geometry, y.shape, ways.kernel_tiles):
         return winograd.kernel(x, y)
     if _within(x, size, geometry, y.shape, ways.kernel_patches):
@@ -113,19 +132,19 @@ def kernel_by_patches(x: Tensor, y: Tensor, geometry: Geometry, size: Sequence[i
     seen = x.as_strided(
         (b, rows, columns, height, width, i), (image, step_y * row, step_x * column, row, column, one)
     )
-    result = torch.zeros(o, i, height, width, dtype=x.dtype).contiguous(memory_format=torch.channels_last)
+    result = x.new_zeros(o, i, height, width).contiguous(memory_format=torch.channels_last)
     total = result.permute(0, 2, 3, 1).view(o, -1)
-    for chunk in winograd.chunks(b, rows, columns * height * width * i):
+    for chunk in winograd.chunks(x, b, rows, columns * height * width * i):
         total.addmm_(y[chunk].reshape(-1, o).t(), seen[chunk].reshape(-1, height * width * i))
     return result
 
 
 def _within(x: Tensor, size: Sequence[int], geometry: Geometry, made: Sequence[int], bounds: Bounds) -> bool:
-    """Whether a convolution is above the bounds, on a CPU, not in 16 bits, without groups.
+    """Whether a convolution is above the bounds, on a CPU (or its forecast), not in 16 bits, without groups.
 
     size: the kernel's shape; made: that of y.
     """
-    if x.device.type != "cpu" or x.dtype not in EXACT or geometry.groups > 1 or recorded():
+    if x.device.type not in DEVICES or x.dtype not in EXACT or type(x) not in PLAIN or geometry.groups > 1:
         return False
     return min(size[:2]) >= bounds.channels and made[0] * made[2] * made[3] >= bounds.pixels
 
