@@ -10,7 +10,7 @@ two axes the products of a tile are 36 in place of 144, and over all tiles 36 ma
 
 Maps have the NCHW shape of PyTorch and lie in memory as channels_last; kernels are [O, I, 3, 3]; the step is 1, the
 padding 1, height and width are multiples of 4. Float32 or float64, on a CPU. What is made on the way lies in memory
-that is kept for the next call (36 numbers for each pair of channels, 64 MiB, and a map): fresh memory costs half as
+that is kept for the next call (36 numbers for each pair of channels and 80 MiB): fresh memory costs half as
 much time as the products.
 """
 
@@ -125,10 +125,10 @@ def kernel(x: Tensor, y: Tensor) -> Tensor:
     """Its adjoint in w: [B, I, H, W], [B, O, H, W] -> [O, I, 3, 3]."""
     m = matrices(x.dtype, x.device)
     i, o = x.shape[1], y.shape[1]
-    seen, made = _seen(x), _tiles(y.permute(0, 2, 3, 1))
+    made = _tiles(y.permute(0, 2, 3, 1))
     total = scratch("kernel", x, SEEN**2, o, i)
-    for k, chunk in enumerate(_chunks(seen, max(i, o))):
-        v = _transformed(m.inputs, seen[:, :, *chunk], "seen").view(SEEN**2, -1, i)
+    for k, chunk in enumerate(_chunks(x, max(i, o))):
+        v = _transformed(m.inputs, _seen(x, *chunk), "seen").view(SEEN**2, -1, i)
         d = _transformed(m.outputs.t(), made[:, :, *chunk], "made").view(SEEN**2, -1, o).transpose(1, 2)
         torch.baddbmm(total, d, v, beta=min(k, 1), out=total)
     result = _blank(x, o, i, 3, 3)
@@ -140,12 +140,11 @@ def _filtered(x: Tensor, spectrum: Tensor) -> Tensor:
     """[B, I, H, W] by a transformed kernel [36, I, O] -> [B, O, H, W]."""
     m = matrices(x.dtype, x.device)
     (b, i, height, width), o = x.shape, spectrum.shape[2]
-    seen = _seen(x)
     # No view of another tensor: what a Function returns as one may not be written in place.
     result = _blank(x, b, o, height, width)
     made = _tiles(result.permute(0, 2, 3, 1))
-    for chunk in _chunks(seen, max(i, o)):
-        v = _transformed(m.inputs, seen[:, :, *chunk], "seen").view(SEEN**2, -1, i)
+    for chunk in _chunks(x, max(i, o)):
+        v = _transformed(m.inputs, _seen(x, *chunk), "seen").view(SEEN**2, -1, i)
         products = torch.bmm(v, spectrum, out=scratch("made", x, SEEN**2, v.shape[1], o))
         tiles = _transformed(m.outputs, products.view(SEEN, SEEN, -1), "seen")
         made[:, :, *chunk].copy_(tiles.view(made[:, :, *chunk].shape))
@@ -172,16 +171,18 @@ def _transformed(matrix: Tensor, tiles: Tensor, name: str) -> Tensor:
     return torch.bmm(matrix.expand(m, m, s), rows, out=scratch(name, tiles, m, m, rest))
 
 
-def _seen(x: Tensor) -> Tensor:
-    """What each tile sees of maps with a border of zeros: [6, 6, B, H / 4, W / 4, C], overlapping views of one copy."""
-    b, c, height, width = x.shape
-    padded = scratch("padded", x, b, height + 2, width + 2, c)
-    for axis in (1, 2):
-        for end in (0, -1):
-            padded.select(axis, end).zero_()
-    padded[:, 1:-1, 1:-1] = x.permute(0, 2, 3, 1)
+def _seen(x: Tensor, images: slice, rows: slice) -> Tensor:
+    """What each of these tiles sees of maps with a border of zeros: [6, 6, B, rows, W / 4, C], overlapping views of one
+    copy.
+    """
+    top, bottom = TILE * rows.start, min(TILE * rows.stop, x.shape[2])
+    shown = x[images, :, max(top - 1, 0) : bottom + 1].permute(0, 2, 3, 1)
+    b, height, width, c = shown.shape
+    padded = scratch("padded", x, b, bottom - top + 2, width + 2, c).zero_()
+    first = 0 if top else 1
+    padded[:, first : first + height, 1:-1] = shown
     image, row, column, one = padded.stride()
-    sizes = SEEN, SEEN, b, height // TILE, width // TILE, c
+    sizes = SEEN, SEEN, b, (bottom - top) // TILE, width // TILE, c
     return padded.as_strided(
         sizes, (row, column, image, TILE * row, TILE * column, one), padded.storage_offset()
     )
@@ -192,10 +193,10 @@ def _tiles(y: Tensor) -> Tensor:
     return y.unflatten(2, (-1, TILE)).unflatten(1, (-1, TILE)).permute(2, 4, 0, 1, 3, 5)
 
 
-def _chunks(seen: Tensor, channels: int) -> Iterator[tuple[slice, slice]]:
+def _chunks(x: Tensor, channels: int) -> Iterator[tuple[slice, slice]]:
     """Tiles in parts, each with its 36 numbers of so many channels in a scratch map."""
-    _, _, images, rows, columns, _ = seen.shape
-    return chunks(seen, images, rows, columns * SEEN**2 * channels)
+    images, _, height, width = x.shape
+    return chunks(x, images, height // TILE, width // TILE * SEEN**2 * channels)
 
 
 def chunks(x: Tensor, images: int, rows: int, a_row: int) -> Iterator[tuple[slice, slice]]:
