@@ -19,7 +19,6 @@ from stylegraft.adaptation.folder import read_stats
 from stylegraft.adaptation.judges import adapted
 from stylegraft.adaptation.keeping import pack, unpack
 from stylegraft.adaptation.loop import train
-from stylegraft.adaptation.memory import step_memory
 from stylegraft.adaptation.partition import FROZEN, PRUNED, TUNED, sort
 from stylegraft.adaptation.recipes import PAPER, recipe
 from stylegraft.adaptation.run import adapt
@@ -587,13 +586,6 @@ def test_a_run_s_folder_keeps_what_was_found_out(name: str, tmp_path):
     assert any(key.startswith(("fisher/", "filters/")) for key in one)
     assert one.keys() == other.keys()
     assert all(torch.equal(one[key], other[key]) for key in one)
-
-
-@pytest.mark.parametrize("name", ["ewc", "minegan", "fsgan", "adam", "rick"])
-def test_the_memory_of_a_step_is_told_for_every_row(name: str):
-    state = fresh(name, small(name).space)
-    trained = sum(leaf.nbytes for own in state.learners.values() for leaf in own.values())
-    assert step_memory(state) > 3 * trained  # two moments, a gradient, and the maps
 
 
 def test_a_judge_without_its_deltas_is_itself():

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from stylegraft.cli.main import main
+
 NOWHERE = {"STYLEGRAFT_CLIP": "", "STYLEGRAFT_SIGLIP": "", "STYLEGRAFT_SPRIG": ""}
 
 
@@ -38,12 +40,14 @@ def test_one_line_at_once_and_no_run(
     assert not (tmp_path / "run").exists()
 
 
-def test_without_a_guide_the_line_says_how_to_get_one(stylegraft, toy_file: Path, tmp_path: Path):
-    env = NOWHERE | {"STYLEGRAFT_CACHE": str(tmp_path / "empty")}
-    typed = ("--text", "oil painting", "--guide", "clip", "--out", tmp_path / "run")
-    ran = stylegraft("adapt", toy_file, *typed, env=env)
-    assert ran.status == 2, ran.err
-    (line,) = ran.err.splitlines()
+def test_without_a_guide_the_line_says_how_to_get_one(
+    toy_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    for name, value in (NOWHERE | {"STYLEGRAFT_CACHE": str(tmp_path / "empty")}).items():
+        monkeypatch.setenv(name, value)
+    typed = ("--text", "oil painting", "--guide", "clip", "--out", str(tmp_path / "run"))
+    assert main(["adapt", str(toy_file), *typed]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
     assert "clip weights" in line and "To get them" in line
     assert not (tmp_path / "run").exists()
 

@@ -12,6 +12,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from stylegraft import sources
+from stylegraft.adaptation import previews
 from stylegraft.checkpoints import assets
 from stylegraft.errors import StylegraftError
 
@@ -43,7 +44,10 @@ def test_all_that_it_needs_is_installed_by_its_first_cell():
 
 
 def test_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    """With LPIPS where it is installed, else with random weights of its shapes: the shares are meaningless then."""
+    """With LPIPS where it is installed, else with random weights of its shapes: the shares are meaningless then.
+
+    Previews are of two faces: most of the time would be theirs.
+    """
     try:
         sources.source_path("faces-64")
     except StylegraftError:
@@ -55,6 +59,8 @@ def test_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest
             {f"vgg.{name}": one for name, one in random_lpips("vgg").items()}, tmp_path / "lpips.safetensors"
         )
         monkeypatch.setenv("STYLEGRAFT_LPIPS", str(tmp_path / "lpips.safetensors"))
+    draws = previews.Draws
+    monkeypatch.setattr(previews, "Draws", lambda seeds, device: draws(seeds[:2], device))
     monkeypatch.chdir(tmp_path)
     shown: list[tuple[int, int]] = []
     names: dict[str, Any] = {"display": lambda image: shown.append(image.size), "Image": Image}

@@ -148,10 +148,11 @@ def test_path_length_gradient(name):
 def test_path_length_is_that_of_the_explicit_jacobian(name):
     """|J^T y| with J = d image / d ws in full, forward mode through the plain network: no double backward at all.
 
-    Its derivative by a parameter vector is a central difference of two such lengths.
+    Its derivative by a parameter vector is a central difference of two such lengths. w is short: J has a column for
+    each of its numbers.
     """
     toy, changes = GENERATORS[name]
-    g = toy(**changes)
+    g = toy(**{**changes, "w_dim": 6})
     k = {"variant": "skip", **g.config}
     p = {key: tensor.detach().clone() for key, tensor in g.state_dict().items()}
     ws, maps = normal(1, g.num_ws, g.w_dim), g.noise("const")
