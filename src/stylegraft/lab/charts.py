@@ -22,6 +22,7 @@ from stylegraft.atomic import write_text
 WIDTH, HEIGHT = 420, 260
 LEFT, RIGHT, TOP, BOTTOM = 58, 12, 30, 38
 GLYPH = 7.2  # mean width of a small character
+DIGIT = 6.4  # of one of a number, its point among them
 HEAD = 8.0  # of one of a title, at most
 # Eight hues that stay apart for the colour-blind (Okabe and Ito, 2008), the yellow darkened.
 LIGHT = ("#0072b2", "#d55e00", "#009e73", "#b3459b", "#a87900", "#4a9bc7", "#5b5b5b", "#8c4a1f")
@@ -166,7 +167,7 @@ def heat_map(
                 f'height="{height - 1}" style="fill-opacity:{0.04 + 0.96 * shade:.3f}"><title>{tip}</title></rect>'
             )
             told = number(value, 2)
-            if width >= GLYPH * len(told):
+            if width >= DIGIT * len(told):
                 kind = "small middle over" if shade > 0.6 else "small middle"
                 parts.append(_text(left + (j + 0.5) * width, y + 14, told, kind))
     return _wrap(title, parts, head + len(rows) * height + 8)
