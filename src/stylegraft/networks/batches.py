@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from typing import Protocol
 
 from torch import Tensor
+
+from stylegraft.networks.contexts import holding
 
 
 class Batch(Protocol):
@@ -25,14 +26,9 @@ class Batch(Protocol):
 _SHARED: ContextVar[Batch | None] = ContextVar("shared", default=None)
 
 
-@contextmanager
-def sharing(batch: Batch | None) -> Iterator[None]:
+def sharing(batch: Batch | None) -> AbstractContextManager[None]:
     """Inside, a network sees its share of this batch; None: it sees all there is."""
-    token = _SHARED.set(batch)
-    try:
-        yield
-    finally:
-        _SHARED.reset(token)
+    return holding(_SHARED, batch)
 
 
 def shared() -> Batch | None:

@@ -19,6 +19,7 @@ from contextvars import ContextVar
 import torch
 
 from stylegraft.errors import StylegraftError, nearest
+from stylegraft.networks.contexts import holding
 
 PRECISIONS: dict[str, torch.dtype | None] = {
     "fp32": None,
@@ -40,12 +41,8 @@ def computing(precision: str) -> Iterator[None]:
     if precision not in PRECISIONS:
         known = ", ".join(PRECISIONS)
         raise StylegraftError(f"precision {precision!r}{nearest(precision, PRECISIONS)}; expected {known}")
-    token = _HALF.set(PRECISIONS[precision])
-    try:
-        with _tf32() if precision == "tf32" else nullcontext():
-            yield
-    finally:
-        _HALF.reset(token)
+    with holding(_HALF, PRECISIONS[precision]), _tf32() if precision == "tf32" else nullcontext():
+        yield
 
 
 @contextmanager

@@ -9,8 +9,8 @@ the lines cross.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from typing import NamedTuple
 
@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from stylegraft.networks import winograd
+from stylegraft.networks.contexts import holding
 
 
 class Geometry(NamedTuple):
@@ -45,10 +46,8 @@ class Ways(NamedTuple):
 
 EXACT = (torch.float32, torch.float64)
 DEVICES = ("cpu", "meta")  # meta: so that a forecast of memory counts what a CPU will hold on the way
-PLAIN = (
-    Tensor,
-    torch.nn.Parameter,
-)  # a fake tensor says that it is on a CPU, and would get into scratch that is kept
+# A fake tensor says that it is on a CPU, and would get into scratch that is kept.
+PLAIN = (Tensor, torch.nn.Parameter)
 THEIRS = Ways()  # PyTorch's alone
 OURS = {
     "AVX2": Ways(Bounds(256, 1024), Bounds(64, 1024), Bounds(64, 0)),
@@ -60,14 +59,9 @@ HERE = OURS.get(torch.backends.cpu.get_cpu_capability(), THEIRS)
 _WAYS: ContextVar[Ways] = ContextVar("ways", default=HERE)
 
 
-@contextmanager
-def going(ways: Ways) -> Iterator[None]:
+def going(ways: Ways) -> AbstractContextManager[None]:
     """Inside, these ways are gone."""
-    token = _WAYS.set(ways)
-    try:
-        yield
-    finally:
-        _WAYS.reset(token)
+    return holding(_WAYS, ways)
 
 
 def recorded() -> bool:

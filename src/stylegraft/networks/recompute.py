@@ -6,8 +6,7 @@ whose parameters are replaced for the time of a call (`torch.func.functional_cal
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from typing import Any
 
@@ -16,17 +15,14 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils.checkpoint import checkpoint
 
+from stylegraft.networks.contexts import holding
+
 _RECOMPUTE: ContextVar[bool] = ContextVar("recompute", default=False)
 
 
-@contextmanager
-def recomputing(on: bool) -> Iterator[None]:
+def recomputing(on: bool) -> AbstractContextManager[None]:
     """Inside, `call` recomputes layers in the backward pass (`on`) or keeps all they made."""
-    token = _RECOMPUTE.set(on)
-    try:
-        yield
-    finally:
-        _RECOMPUTE.reset(token)
+    return holding(_RECOMPUTE, on)
 
 
 def call(layer: nn.Module, *inputs: Any) -> Tensor:
