@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import pytest
 import torch
+from tests.adaptation import toys
 
 from stylegraft import devices
+from stylegraft.adaptation import loop
+from stylegraft.adaptation.graphs import SWITCH, Graphs, graphs_of
+from stylegraft.adaptation.loop import train
 from stylegraft.adaptation.run import adapt
+from stylegraft.adaptation.state import State, begin
 from stylegraft.checkpoints import Source, load
 from stylegraft.domains import w_avg_shift
 from stylegraft.domains.domain import base_tensors
@@ -79,6 +85,39 @@ def test_adapt_starts_from_the_losses_of_the_cpu_and_learns(
     parts = [part for terms in found.domain.deltas.values() for term in terms for part in term.parts.values()]
     assert all(torch.isfinite(part).all() for part in parts)
     assert any(part.any() for part in parts)
+
+
+@pytest.mark.skipif("cuda" not in HERE, reason="no GPU that torch sees")
+@pytest.mark.parametrize("architecture", ["stylegan2", "mobile"])
+@pytest.mark.parametrize(
+    "name", ["tgan", "ada", "dcl", "cdc", "ewc", "fixnoise", "freezed", "ui2i", "rssa", "diffaugment"]
+)
+def test_a_run_with_cuda_graphs_finds_what_it_finds_without(
+    name: str, architecture: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Graphs] = []
+
+    def run(switch: str) -> list[dict]:
+        monkeypatch.setenv(SWITCH, switch)
+        row = toys.small(name, **toys.WITHOUT.get(architecture, {}).get(name, {}))
+        _, images = toys.request_of(row)
+        state = begin(copy.deepcopy(toys.toy(architecture)).to("cuda"), images, row, "full", device="cuda")
+        return list(train(state, 20))
+
+    def remember(state: State) -> Graphs | None:
+        graphs = graphs_of(state)
+        made.extend([graphs] if graphs else [])
+        return graphs
+
+    monkeypatch.setattr(loop, "graphs_of", remember)
+    expected, found = run("0"), run("1")
+    (graphs,) = made
+    assert not graphs.refused
+    assert sum(one.replay is not None for programs in graphs.programs.values() for one in programs) >= 3
+    for ours, theirs in zip(found, expected, strict=True):
+        for key, value in theirs.items():
+            if key[:2] in ("D/", "G/"):  # rounding grows from step to step
+                assert ours[key] == pytest.approx(value, rel=0.02 * (1 + ours["step"] / 2), abs=0.02)
 
 
 @pytest.mark.usefixtures("every_kind")

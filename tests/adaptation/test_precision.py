@@ -39,7 +39,9 @@ def test_a_step_of_all_phases_finds_the_losses_of_float32_and_moves_float32(prec
     assert {f"time/{phase}" for phase in PHASES} <= found.keys()
     for name, value in expected.items():
         if "/" in name and not name.startswith("time/"):
-            assert found[name] == pytest.approx(value, rel=0.05, abs=1e-4), name
+            # Path length comes last, after a step of Adam, which moves each weight by its gradient's sign.
+            near = {"rel": 0.15, "abs": 1e-3} if "pl" in name else {"rel": 0.05, "abs": 1e-4}
+            assert found[name] == pytest.approx(value, **near), name
     for owner in ("G", "D"):
         assert {leaf.dtype for leaf in other.learners[owner].values()} == {torch.float32}
         for leaf in other.optimizers[owner].state.values():

@@ -36,13 +36,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from stylegraft.adaptation.diffaugment import diff_augment
-from stylegraft.adaptation.resampling import filter_bank, warp
+from stylegraft.adaptation import diffaugment
+from stylegraft.adaptation.controller import AdaController
+from stylegraft.adaptation.resampling import filter_bank, resample, theta_of, warp
+from stylegraft.adaptation.sampling import Keyed
 from stylegraft.adaptation.transforms import Randomness, parse_transforms
 from stylegraft.errors import StylegraftError
 from stylegraft.networks import ops
 
-__all__ = ["Randomness", "augment"]
+__all__ = ["Randomness", "augment", "augmented"]
+
+Plan = dict[str, Tensor]  # what the transforms in use do to each sample
 
 
 def augment(images: Tensor, p: float, draws: Randomness, transforms: str = "bgc") -> Tensor:
@@ -61,24 +65,76 @@ def augment(images: Tensor, p: float, draws: Randomness, transforms: str = "bgc"
     names = parse_transforms(transforms)
     if p == 0:
         return images
+    return applied(images, decided(p, draws, names, images.shape[1:]))
+
+
+def augmented(
+    images: Tensor, ada: AdaController | None, keyed: Keyed, stream: str, transforms: str
+) -> Tensor:
+    """The same with ADA's probability and the draws of this stream; images themselves where there is none."""
+    if ada is None or not keyed.told(lambda _: ada.p > 0):
+        return images
+    stream = f"augment.{stream}"
+    if keyed.tape is None:
+        return augment(images, ada.p, keyed.host.samples(stream), transforms)
+    names, shape = parse_transforms(transforms), images.shape[1:]
+    return applied(
+        images,
+        keyed.fed(lambda draws: of_one_shape(decided(ada.p, draws.samples(stream), names, shape), shape)),
+    )
+
+
+def decided(p: float, draws: Randomness, names: frozenset[str], shape: torch.Size) -> Plan:
+    """What happens to images of `shape` [C, H, W], in the order in which it does; made where the draws are.
+
+    Matrices [B, n, n], factors and shifts [B], masks [B, 1, H, W], as the functions below say.
+    """
+    _, height, width = shape
+    plan = {
+        "inverse": inverse_affine(p, draws, names, height, width),
+        "color": color_matrix(p, draws, names),
+    }
+    if "imgfilter" in names:
+        plan["gains"] = band_gains(p, draws)
+    if "noise" in names:
+        plan["noise"] = white_noise(p, draws, shape)
+    if "cutout" in names:
+        plan["kept"] = uncut(p, draws, height, width)
+    plan |= diffaugment.decided(p, draws, names, height, width)
+    return {name: one for name, one in plan.items() if one is not None}
+
+
+def applied(images: Tensor, plan: Plan) -> Tensor:
+    """The images after what was decided. A plan `of_one_shape` moves all samples, another only those that it moves."""
     x = images
-    height, width = images.shape[2:]
-    inverse = inverse_affine(p, draws, names, height, width)
-    if inverse is not None:
+    if "theta" in plan:
+        x = resample(x, plan["theta"], widest(x.shape[1:]))
+    if (inverse := plan.get("inverse")) is not None:
         moved = (inverse != torch.eye(3).to(inverse)).any(2).any(1).nonzero()[:, 0]
         if len(moved):  # the costly step: at small p most samples are spared it
             index = moved.to(x.device)
             x = x.index_copy(0, index, warp(x[index], inverse[moved]))
-    color = color_matrix(p, draws, names)
-    if color is not None:
-        x = recolor(x, color)
-    if "imgfilter" in names:
-        x = filter_bands(x, band_gains(p, draws))
-    if "noise" in names:
-        x = add_noise(x, p, draws)
-    if "cutout" in names:
-        x = cut_out(x, p, draws)
-    return diff_augment(x, p, draws, names)
+    if "color" in plan:
+        x = recolor(x, plan["color"])
+    if "gains" in plan:
+        x = filter_bands(x, plan["gains"])
+    if "noise" in plan:
+        x = x + plan["noise"].to(x)
+    if "kept" in plan:
+        x = x * plan["kept"].to(x)
+    return diffaugment.applied(x, plan)
+
+
+def of_one_shape(plan: Plan, shape: torch.Size) -> Plan:
+    """The plan with the warp of the largest margin, so that nothing hangs on its numbers but numbers."""
+    _, height, width = shape
+    inverse = plan.pop("inverse", None)
+    return plan if inverse is None else plan | {"theta": theta_of(inverse, height, width, widest(shape))}
+
+
+def widest(shape: torch.Size) -> tuple[int, int]:
+    """The largest margin of `warp`, for images [C, H, W]."""
+    return shape[2] - 1, shape[1] - 1
 
 
 def fired(p: float, gate: Tensor, value: Tensor) -> Tensor:
@@ -244,18 +300,16 @@ def filter_bands(images: Tensor, gains: Tensor) -> Tensor:
     return x.reshape(images.shape)
 
 
-def add_noise(images: Tensor, p: float, draws: Randomness) -> Tensor:
-    """Add white noise whose standard deviation is itself random, the same for all pixels of a sample."""
+def white_noise(p: float, draws: Randomness, shape: torch.Size) -> Tensor:
+    """Noise [B, C, H, W] whose standard deviation is itself random, the same for all pixels of a sample."""
     sigma = fired(p, draws.uniform(), draws.normal().abs() / 10)
-    return images + (draws.normal(*images.shape[1:]) * sigma[:, None, None, None]).to(images)
+    return draws.normal(*shape) * sigma[:, None, None, None]
 
 
-def cut_out(images: Tensor, p: float, draws: Randomness) -> Tensor:
-    """Set a square of half the image's size to zero, mid grey; it may reach over the edge."""
+def uncut(p: float, draws: Randomness, height: int, width: int) -> Tensor:
+    """False [B, 1, H, W] in a square of half the image's size, which becomes mid grey; it may reach over the edge."""
     gate, x, y = draws.uniform(3).unbind(1)
     half = fired(p, gate, torch.full_like(x, 0.25))
-    height, width = images.shape[2:]
     far_x = (((torch.arange(width).to(x) + 0.5) / width)[None] - x[:, None]).abs() >= half[:, None]
     far_y = (((torch.arange(height).to(y) + 0.5) / height)[None] - y[:, None]).abs() >= half[:, None]
-    kept = far_x[:, None, None, :] | far_y[:, None, :, None]
-    return images * kept.to(images)
+    return far_x[:, None, None, :] | far_y[:, None, :, None]

@@ -18,31 +18,48 @@ uniform in [0, 1), the gate first), in this order, for the transforms in use onl
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
 from stylegraft.adaptation.transforms import Randomness
 
 
-def diff_augment(images: Tensor, p: float, draws: Randomness, names: frozenset[str]) -> Tensor:
-    """Apply those transforms of DiffAugment that are in `names`, each with probability p per sample.
-
-    images: `[B, C, H, W]`; the result has the same shape and may leave the range. Differentiable to any order.
+def decided(p: float, draws: Randomness, names: frozenset[str], height: int, width: int) -> dict[str, Tensor]:
+    """What those transforms of DiffAugment that are in `names` do to images of this size, each with probability p per
+    sample: a shift or a factor [B], rows and columns to take [B, H], [B, W], a mask [B, 1, H, W].
     """
-    x = images
+    plan = {}
     if "diff-brightness" in names:
         gate, u = draws.uniform(2).unbind(1)
-        x = x + per_sample(x, torch.where(gate < p, u - 0.5, 0))
+        plan["diff-brightness"] = torch.where(gate < p, u - 0.5, 0)
     if "diff-saturation" in names:
         gate, u = draws.uniform(2).unbind(1)
-        x = about(x.mean(1, keepdim=True), x, torch.where(gate < p, 2 * u, 1))
+        plan["diff-saturation"] = torch.where(gate < p, 2 * u, 1)
     if "diff-contrast" in names:
         gate, u = draws.uniform(2).unbind(1)
-        x = about(x.mean((1, 2, 3), keepdim=True), x, torch.where(gate < p, u + 0.5, 1))
+        plan["diff-contrast"] = torch.where(gate < p, u + 0.5, 1)
     if "diff-translation" in names:
-        x = translate(x, p, draws)
+        plan |= origins(p, draws, height, width)
     if "diff-cutout" in names:
-        x = cut_box(x, p, draws)
+        plan["diff-cutout"] = outside(p, draws, height, width)
+    return plan
+
+
+def applied(images: Tensor, plan: Mapping[str, Tensor]) -> Tensor:
+    """The images `[B, C, H, W]` after what was decided; they may leave the range. Differentiable to any order."""
+    x = images
+    if "diff-brightness" in plan:
+        x = x + per_sample(x, plan["diff-brightness"])
+    if "diff-saturation" in plan:
+        x = about(x.mean(1, keepdim=True), x, plan["diff-saturation"])
+    if "diff-contrast" in plan:
+        x = about(x.mean((1, 2, 3), keepdim=True), x, plan["diff-contrast"])
+    if "diff-rows" in plan:
+        x = translated(translated(x, plan["diff-rows"], 2), plan["diff-columns"], 3)
+    if "diff-cutout" in plan:
+        x = x * plan["diff-cutout"].to(x)
     return x
 
 
@@ -66,33 +83,38 @@ def pick(u: Tensor, low: int, high: int) -> Tensor:
     return low + (u * (high - low + 1)).floor().long().clamp_max(high - low)
 
 
-def translate(images: Tensor, p: float, draws: Randomness) -> Tensor:
-    """Move each image by its own whole number of pixels, at most an eighth of its size; zero comes in."""
-    height, width = images.shape[2:]
+def origins(p: float, draws: Randomness, height: int, width: int) -> dict[str, Tensor]:
+    """The row [B, H] and the column [B, W] from which each comes: an image moves by its own whole number of pixels, at
+    most an eighth of its size; some lie outside.
+    """
     gate, *u = draws.uniform(3).unbind(1)
     x, y = (
         torch.where(gate < p, pick(t, -half_up(n / 8), half_up(n / 8)), 0)
         for t, n in zip(u, (width, height), strict=True)
     )
-    moved = images
-    for shift, dim, shape in ((y, 2, (-1, 1, height, 1)), (x, 3, (-1, 1, 1, width))):
-        size = images.shape[dim]
-        origin = torch.arange(size).to(shift) - shift[:, None]
-        inside = ((origin >= 0) & (origin < size)).view(shape).to(images)
-        origin = origin.clamp(0, size - 1).view(shape).to(images.device)
-        moved = moved.gather(dim, origin.expand_as(images)) * inside
-    return moved
+    return {
+        name: torch.arange(size).to(shift) - shift[:, None]
+        for name, shift, size in (("diff-rows", y, height), ("diff-columns", x, width))
+    }
 
 
-def cut_box(images: Tensor, p: float, draws: Randomness) -> Tensor:
-    """Zero a box of half the image's size."""
+def translated(images: Tensor, origin: Tensor, dim: int) -> Tensor:
+    """Images whose rows (dim 2) or columns (3) are those of `origin` [B, H or W]; zero where it lies outside."""
+    size = images.shape[dim]
+    shape = (-1, 1, size, 1) if dim == 2 else (-1, 1, 1, size)
+    inside = ((origin >= 0) & (origin < size)).view(shape).to(images)
+    origin = origin.clamp(0, size - 1).view(shape).to(images.device)
+    return images.gather(dim, origin.expand_as(images)) * inside
+
+
+def outside(p: float, draws: Randomness, height: int, width: int) -> Tensor:
+    """False [B, 1, H, W] in a box of half the image's size."""
     gate, *u = draws.uniform(3).unbind(1)
-    outside = []
-    for t, size in zip(u, (images.shape[3], images.shape[2]), strict=True):
+    far = []
+    for t, size in zip(u, (width, height), strict=True):
         side = half_up(size / 2)
         first = pick(t, -(side // 2), size - (side + 1) // 2)[:, None]
         place = torch.arange(size).to(first)
-        outside.append((place < first) | (place >= first + side))
-    x, y = outside
-    kept = x[:, None, None, :] | y[:, None, :, None] | (gate >= p)[:, None, None, None]
-    return images * kept.to(images)
+        far.append((place < first) | (place >= first + side))
+    x, y = far
+    return x[:, None, None, :] | y[:, None, :, None] | (gate >= p)[:, None, None, None]

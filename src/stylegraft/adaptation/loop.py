@@ -15,7 +15,7 @@ it once. Where processes share a run (`world`), they sum what a phase has found,
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from time import perf_counter
 from typing import Any
 
@@ -23,12 +23,14 @@ import torch
 from torch import Tensor
 
 from stylegraft.adaptation.diverged import ROW, Diverged, remembered, require_numbers, require_weights, short
+from stylegraft.adaptation.graphs import Graphs, graphs_of
 from stylegraft.adaptation.objectives import objectives
 from stylegraft.adaptation.partition import hold
 from stylegraft.adaptation.rates import ema_beta, warmed
 from stylegraft.adaptation.stages import active, enter, sparsify, thaw
 from stylegraft.adaptation.state import State
-from stylegraft.adaptation.views import Objective, Views
+from stylegraft.adaptation.tape import Tape
+from stylegraft.adaptation.views import Objective, Views, exit_at
 from stylegraft.adaptation.world import Share, World
 from stylegraft.networks.batches import sharing
 from stylegraft.networks.precision import computing
@@ -46,7 +48,7 @@ def train(state: State, until: int, skip: bool = False) -> Iterator[Stats]:
     from there, bit for bit (on a CPU). Raises Diverged where a number is not finite; skip: a phase whose loss or
     gradient is not, changes nothing, and "skipped" says so, unless that happens in more than `ROW` steps in a row.
     """
-    plan = phases(objectives(state.recipe))
+    plan, graphs = phases(objectives(state.recipe)), graphs_of(state)
     warmup = state.recipe.warmup
     while state.step < until:
         stats: Stats = {"step": state.step}
@@ -59,7 +61,7 @@ def train(state: State, until: int, skip: bool = False) -> Iterator[Stats]:
             if acting and not warming_up:
                 started = perf_counter()
                 try:
-                    teach(state, acting, stats)
+                    teach(state, acting, stats, graphs)
                 except Diverged as error:
                     if not skip or state.row == ROW:
                         raise
@@ -99,7 +101,7 @@ def acting_at(members: Sequence[Objective], step: int) -> list[Objective]:
     return [term for term in members if step % term.every == 0]
 
 
-def teach(state: State, acting: Sequence[Objective], stats: Stats) -> None:
+def teach(state: State, acting: Sequence[Objective], stats: Stats, graphs: Graphs | None = None) -> None:
     """One phase: the weighted losses of the acting objectives, one backward pass for each part of the batch that
     fits in memory at once, one step of their owner's Adam. Raises Diverged, and nothing has changed then.
     """
@@ -113,7 +115,12 @@ def teach(state: State, acting: Sequence[Objective], stats: Stats) -> None:
     losses: dict[str, Tensor] = {}
     signs: list[Tensor] = []
     for k in mine:
-        own, seen = backward(state, acting, (k, parts), share)
+        if graphs is None:
+            own, seen = backward(state, acting, (k, parts), share)
+        else:
+            own, seen = graphs.run(
+                kind(state, acting), state, learners, lambda tape: backward(state, acting, tape=tape)
+            )
         losses = {name: losses.get(name, 0) + loss for name, loss in own.items()}
         signs += seen
     sign, images = torch.cat([*signs, state.real_sign.new_zeros(0)]).sum(), sum(map(len, signs))
@@ -144,17 +151,25 @@ def dealt(state: State, acting: Sequence[Objective]) -> tuple[int, range, Share]
     return parts, *state.world.deal(samples, parts, any(term.in_order for term in acting))
 
 
+def kind(state: State, acting: Sequence[Objective]) -> Hashable:
+    """What a phase is computed by, beside its numbers: its terms, who learns, and D's exit."""
+    owner = acting[0].owner
+    exit_ = exit_at(state.recipe, acting, state.step)
+    return owner, tuple(term.name for term in acting), exit_, *map(id, active(state, owner).values())
+
+
 def backward(
     state: State,
     acting: Sequence[Objective],
-    part: tuple[int, int],
+    part: tuple[int, int] = (0, 1),
     share: Share = Share(),  # noqa: B008
+    tape: Tape | None = None,
 ) -> tuple[dict[str, Tensor], list[Tensor]]:
     """Forward and backward pass of one part of a phase, or of a share of it: gradients add up in its learners.
 
     Returns each term's share of its loss, and the signs of D on the real images it has seen.
     """
-    views = Views(state, acting, part, share)
+    views = Views(state, acting, part, share, tape)
     learners = list(active(state, acting[0].owner).values())
     recipe, batch = state.recipe, share if share.world.size > 1 else None
     with computing(recipe.precision), recomputing(recipe.recompute), sharing(batch):

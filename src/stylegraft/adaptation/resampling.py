@@ -82,22 +82,32 @@ def warp(images: Tensor, inverse: Tensor, margin: tuple[int, int] | None = None)
     margin: mirrored pixels to add (left and right, top and bottom). None takes the fewest that give the picture
     of the largest margin (W - 1, H - 1), so that a sample's picture does not depend on the rest of its batch.
     At 64 px on CPU this halves the time. It reads `inverse` on the host: keep that on the CPU to avoid a device
-    sync, or pass a margin to fix the shapes as well (CUDA graphs).
+    sync. Where shapes have to be fixed (CUDA graphs), take `theta_of` and `resample`.
     """
     height, width = images.shape[2:]
-    mx, my = sufficient_margin(inverse, height, width) if margin is None else margin
+    margin = sufficient_margin(inverse, height, width) if margin is None else margin
+    return resample(images, theta_of(inverse, height, width, margin), margin)
+
+
+def theta_of(inverse: Tensor, height: int, width: int, margin: tuple[int, int]) -> Tensor:
+    """The map of `warp` in the units of affine_grid, in which a canvas spans [-1, 1]: `[B, 2, 3]`."""
+    # SYM6 is centred on tap 5, not 5.5: pixel i becomes 2i, half a fine pixel off its place, hence the 1/2.
+    mx, my = margin
+    to_fine = inverse.new_tensor([[2, 0, -0.5], [0, 2, -0.5], [0, 0, 1]])
+    to_unit = torch.diag(inverse.new_tensor([1 / (width + 2 * mx), 1 / (height + 2 * my), 1]))
+    from_unit = torch.diag(inverse.new_tensor([width + 2 * HALF_SUPPORT, height + 2 * HALF_SUPPORT, 1]))
+    return (to_unit @ to_fine @ inverse @ torch.linalg.inv(to_fine) @ from_unit)[:, :2]
+
+
+def resample(images: Tensor, theta: Tensor, margin: tuple[int, int]) -> Tensor:
+    """`warp` by a map of `theta_of` of the same margin; it asks the host for nothing."""
+    height, width = images.shape[2:]
+    mx, my = margin
     like = {"device": images.device, "dtype": images.dtype}
     x = F.pad(images, (mx, mx, my, my), mode="reflect")
     x = ops.upfirdn2d(x, sym6(**like), up=2, padding=(6, 5, 6, 5), gain=4)  # input pixel i -> 2i
-
-    # SYM6 is centred on tap 5, not 5.5: pixel i becomes 2i, half a fine pixel off its place, hence the 1/2.
-    # Then to the units of affine_grid, in which an image spans [-1, 1].
     rows, columns = 2 * (height + 2 * HALF_SUPPORT), 2 * (width + 2 * HALF_SUPPORT)
-    to_fine = inverse.new_tensor([[2, 0, -0.5], [0, 2, -0.5], [0, 0, 1]])
-    to_unit = torch.diag(inverse.new_tensor([2 / x.shape[3], 2 / x.shape[2], 1]))
-    from_unit = torch.diag(inverse.new_tensor([columns / 2, rows / 2, 1]))
-    theta = to_unit @ to_fine @ inverse @ torch.linalg.inv(to_fine) @ from_unit
-    grid = F.affine_grid(theta[:, :2].to(**like), [len(x), x.shape[1], rows, columns], align_corners=False)
+    grid = F.affine_grid(theta.to(**like), [len(x), x.shape[1], rows, columns], align_corners=False)
     return ops.upfirdn2d(bilinear(x, grid), sym6(**like), down=2, padding=(-1, -1, -1, -1), flip_filter=True)
 
 

@@ -7,17 +7,24 @@ resumed run draws exactly what the uninterrupted one would have drawn.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map
+
+from stylegraft.adaptation.tape import Tape, Untaped
 
 if TYPE_CHECKING:
     from stylegraft.domains.apply import Adapted
     from stylegraft.networks.generator import Generator
+
+
+T = TypeVar("T")
+CPU = torch.device("cpu")
 
 
 def seed_of(seed: int, step: int, stream: str, index: int) -> int:
@@ -63,7 +70,8 @@ class Draws:
 class Keyed:
     """The draws of one phase (`prefix`) of one step; every stream is named.
 
-    part: (k, n), the samples k, k + n, k + 2n, ... of the batch, where a step is done in n parts.
+    part: (k, n), the samples k, k + n, k + 2n, ... of the batch, where a step is done in n parts. tape: where the phase
+    is recorded to be played again (`tape`); everything then passes by `fed` and `told`, and nothing else is drawn.
     """
 
     seed: int
@@ -72,6 +80,29 @@ class Keyed:
     device: torch.device
     prefix: str = ""
     part: tuple[int, int] = (0, 1)
+    tape: Tape | None = None
+
+    @property
+    def host(self) -> Keyed:
+        """The same draws on the CPU, of no tape."""
+        return replace(self, device=CPU, tape=None)
+
+    def at(self, step: int) -> Keyed:
+        """The same draws of another step."""
+        return replace(self, step=step)
+
+    def fed(self, make: Callable[[Keyed], T]) -> T:
+        """What `make` draws on the CPU, a tensor or several, moved to the device.
+
+        make: a function of the draws it is given, and of nothing else that changes within a step.
+        """
+        if self.tape is not None:
+            return self.tape.fed(self, make)
+        return tree_map(lambda tensor: tensor.to(self.device), make(self.host))
+
+    def told(self, make: Callable[[Keyed], T]) -> T:
+        """What `make` says of the draws on the CPU: no tensor, but a choice that decides what is computed."""
+        return make(self.host) if self.tape is None else self.tape.told(self, make)
 
     def indices(self, count: int | None = None) -> list[int]:
         """Places in the whole batch (or in its first `count` samples) of the samples of this part."""
@@ -80,11 +111,15 @@ class Keyed:
 
     def samples(self, stream: str, count: int | None = None) -> Draws:
         """Draws of each sample of this part of the batch (or of its first `count` samples)."""
+        if self.tape is not None:
+            raise Untaped(stream)
         name = f"{self.prefix}.{stream}"
         return Draws([seed_of(self.seed, self.step, name, i) for i in self.indices(count)], self.device)
 
     def shared(self, stream: str) -> Draws:
         """Draws of one row for the whole batch, the same in every part."""
+        if self.tape is not None:
+            raise Untaped(stream)
         return Draws([seed_of(self.seed, self.step, f"{self.prefix}.{stream}", 0)], self.device)
 
     def once(self, stream: str) -> float:
@@ -97,21 +132,35 @@ class Keyed:
 
     def choice(self, stream: str, names: Sequence[str]) -> str:
         """One of `names`, each as likely, for the whole batch."""
-        return names[int(self.once(stream) * len(names))]
+        return self.told(lambda draws: names[int(draws.once(stream) * len(names))])
 
     def choices(self, stream: str, names: Sequence[str]) -> list[str]:
         """One of `names` for each sample of this part of the batch, each as likely."""
-        here = replace(self, device=torch.device("cpu"))  # a meta device has no values to choose by
-        return [names[int(u * len(names))] for u in here.samples(stream).uniform().tolist()]
+        return self.told(
+            lambda draws: [names[int(u * len(names))] for u in draws.samples(stream).uniform().tolist()]
+        )
+
+    def spread(self, stream: str, names: Sequence[str]) -> tuple[list[str], Tensor]:
+        """(those of `names` that come up, which of them is each sample's [B]), each as likely; all on a tape."""
+        if self.tape is not None:
+            return [*names], self.fed(
+                lambda draws: torch.tensor([names.index(name) for name in draws.choices(stream, names)])
+            )
+        chosen = self.choices(stream, names)
+        up = [name for name in names if name in chosen]
+        return up, torch.tensor([up.index(name) for name in chosen], device=self.device)
 
 
 @dataclass(frozen=True)
 class Latents:
-    """z [B, z_dim]; where styles are mixed, the rows of W+ from `cutoff` on come from `other` [B, z_dim]."""
+    """z [B, z_dim]; where styles are mixed, the rows of W+ from `cutoff` on come from `other` [B, z_dim].
+
+    cutoff: a number, or a tensor [] of it where the host is not to know.
+    """
 
     z: Tensor
     other: Tensor | None = None
-    cutoff: int = 0
+    cutoff: int | Tensor = 0
 
     def ws(self, generator: Generator | Adapted) -> Tensor:
         """Rows of W+ [B, num_ws, w_dim]; both latents pass the mapping in one batch."""
@@ -119,6 +168,9 @@ class Latents:
         if self.other is None:
             return generator.mapping(self.z)[:, None].repeat(1, n, 1)
         first, second = generator.mapping(torch.cat((self.z, self.other)))[:, None].chunk(2)
+        if isinstance(self.cutoff, Tensor):
+            rows = torch.arange(n, device=first.device)[:, None]
+            return torch.where(rows < self.cutoff, first, second)
         return torch.cat((first.expand(-1, self.cutoff, -1), second.expand(-1, n - self.cutoff, -1)), dim=1)
 
 
@@ -132,7 +184,7 @@ def labels(generator: Generator, numbers: Sequence[int]) -> Tensor | None:
 
 def free(keyed: Keyed, stream: str, z_dim: int, count: int | None = None) -> Tensor:
     """Standard normal latents [B, z_dim]."""
-    return keyed.samples(stream, count).normal(z_dim)
+    return keyed.fed(lambda draws: draws.samples(stream, count).normal(z_dim))
 
 
 def mixed(
@@ -141,11 +193,18 @@ def mixed(
     """Free latents with style mixing: one crossover a batch, uniform in 1 .. num_ws - 1, with this
     probability.
     """
-    z = free(keyed, stream, generator.z_dim, count)
-    if generator.num_ws < 2 or keyed.once(f"{stream}.mix") >= probability:
-        return Latents(z)
-    cutoff = 1 + int(keyed.once(f"{stream}.cutoff") * (generator.num_ws - 1))
-    return Latents(z, free(keyed, f"{stream}.other", generator.z_dim, count), cutoff)
+    z, n = free(keyed, stream, generator.z_dim, count), generator.num_ws
+
+    def cutoff(draws: Keyed) -> int:
+        """n where nothing is mixed."""
+        mixes = n > 1 and draws.once(f"{stream}.mix") < probability
+        return 1 + int(draws.once(f"{stream}.cutoff") * (n - 1)) if mixes else n
+
+    if keyed.tape is not None:  # the crossover is a tensor then, and one tape serves all
+        other = free(keyed, f"{stream}.other", generator.z_dim, count)
+        return Latents(z, other, keyed.fed(lambda draws: torch.tensor(cutoff(draws))))
+    at = cutoff(keyed.host)
+    return Latents(z) if at == n else Latents(z, free(keyed, f"{stream}.other", generator.z_dim, count), at)
 
 
 def anchor_points(seed: int, count: int, z_dim: int) -> Tensor:
@@ -155,9 +214,14 @@ def anchor_points(seed: int, count: int, z_dim: int) -> Tensor:
 
 def near_anchors(keyed: Keyed, stream: str, anchors: Tensor, sigma: float) -> Latents:
     """A random anchor for each sample plus sigma times noise; no style mixing."""
-    draws = keyed.samples(stream)
-    chosen = (draws.uniform() * len(anchors)).long()
-    return Latents(anchors[chosen] + sigma * draws.normal(anchors.shape[1]))
+    count, size = anchors.shape
+
+    def drawn(draws: Keyed) -> tuple[Tensor, Tensor]:
+        own = draws.samples(stream)
+        return (own.uniform() * count).long(), sigma * own.normal(size)
+
+    chosen, moved = keyed.fed(drawn)
+    return Latents(anchors[chosen] + moved)
 
 
 def disturbed(keyed: Keyed, stream: str, z_dim: int, share: float) -> Latents:
@@ -166,7 +230,7 @@ def disturbed(keyed: Keyed, stream: str, z_dim: int, share: float) -> Latents:
 
     The mapping normalises z, so that the shorter sum is as likely a latent as any.
     """
-    base = keyed.shared(f"{stream}.base").normal(z_dim)
+    base = keyed.fed(lambda draws: draws.shared(f"{stream}.base").normal(z_dim))
     return Latents((1 - share) * base + share * free(keyed, stream, z_dim))
 
 
@@ -174,7 +238,7 @@ def kept(keyed: Keyed, stream: str, size: int, hidden: float) -> Tensor:
     """A mask [1, size] for the whole batch: 0 at round(hidden * size) random places, 1 / (share that is left) at
     the others.
     """
-    order = keyed.shared(stream).uniform(size).argsort(1)
+    order = keyed.fed(lambda draws: draws.shared(stream).uniform(size).argsort(1))
     gone = round(hidden * size)
     mask = torch.full_like(order, 1.0, dtype=torch.float32) * (size / (size - gone))
     return mask.scatter_(1, order[:, :gone], 0.0)
@@ -185,7 +249,7 @@ def random_noise(
 ) -> dict[str, Tensor]:
     """Standard normal noise maps of every layer: {layer: [B, 1, r, r]}."""
     sizes = [r * r for r in shapes.values()]
-    maps = keyed.samples(stream, count).normal(sum(sizes)).split(sizes, dim=1)
+    maps = keyed.fed(lambda draws: draws.samples(stream, count).normal(sum(sizes))).split(sizes, dim=1)
     return {layer: flat.reshape(-1, 1, r, r) for (layer, r), flat in zip(shapes.items(), maps, strict=True)}
 
 
@@ -206,6 +270,22 @@ def data_order(seed: int, step: int, batch: int, size: int) -> list[int]:
 def _shuffled(seed: int, epoch: int, size: int) -> list[int]:
     rng = torch.Generator().manual_seed(seed_of(seed, epoch, "order", 0))
     return torch.randperm(size, generator=rng).tolist()
+
+
+def picked(keyed: Keyed, size: int) -> list[int]:
+    """Which of `size` training images this part of the step sees."""
+    order = data_order(keyed.seed, keyed.step, keyed.batch, size)
+    return [order[i] for i in keyed.indices()]
+
+
+def shown(keyed: Keyed, images: Tensor, xflip: bool) -> Tensor:
+    """Those of the training images [N, C, R, R] that this part of the step sees, each mirrored or not: [B, C, R, R]."""
+    size = len(images)
+    seen = images[keyed.fed(lambda draws: torch.tensor(picked(draws, size)))]
+    if not xflip:
+        return seen
+    turned = keyed.fed(lambda draws: mirrored(draws.seed, draws.step, draws.indices()))
+    return torch.where(turned[:, None, None, None], seen.flip(3), seen)
 
 
 def mirror(images: Tensor, seed: int, step: int, places: Sequence[int] | None = None) -> Tensor:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from stylegraft.adaptation import sampling
-from stylegraft.adaptation.augment import augment
+from stylegraft.adaptation.augment import augmented
 from stylegraft.adaptation.controller import signs_of
 from stylegraft.adaptation.exits import EXITS, exit_of, head_features
 from stylegraft.adaptation.fields import Recipe
@@ -26,6 +26,7 @@ from stylegraft.adaptation.hypernet import asked
 from stylegraft.adaptation.judges import AdaptedJudge
 from stylegraft.adaptation.objective import Objective
 from stylegraft.adaptation.projected import Judge
+from stylegraft.adaptation.tape import Tape, Untaped
 from stylegraft.adaptation.world import Share
 from stylegraft.domains.apply import Adapted
 from stylegraft.domains.deltas import effective
@@ -68,13 +69,16 @@ class Views:
         acting: Sequence[Objective],
         part: tuple[int, int] = (0, 1),
         share: Share = Share(),  # noqa: B008
+        tape: Tape | None = None,
     ) -> None:
         self.state, self.acting = state, acting
         self.recipe: Recipe = state.recipe
         self.generator: Generator = state.generator
         self.owner = acting[0].owner
         phase = acting[0].name if acting[0].lazy else self.owner
-        self.compared = sampling.Keyed(state.seed, state.step, self.recipe.batch, state.device, phase, part)
+        self.compared = sampling.Keyed(
+            state.seed, state.step, self.recipe.batch, state.device, phase, part, tape
+        )
         self.share, self.keyed = share, replace(self.compared, part=share.own(part))
         self.signs: list[Tensor] = []
         self.needs = {need for objective in acting for need in objective.needs}
@@ -296,9 +300,7 @@ class Views:
     def real(self) -> Tensor:
         """This step's training images [B, C, R, R] in [-1, 1], each mirrored or not."""
         self._declared("real")
-        state, places = self.state, self.keyed.indices()
-        images = state.images[self._picked()]
-        return sampling.mirror(images, state.seed, state.step, places) if self.recipe.xflip else images
+        return sampling.shown(self.keyed, self.state.images, self.recipe.xflip)
 
     def _shown(self) -> list[tuple[int, bool]]:
         """Of each image of `real` its number among the training images, and whether it is mirrored."""
@@ -307,9 +309,9 @@ class Views:
 
     def _picked(self, keyed: sampling.Keyed | None = None) -> list[int]:
         """Which training images this part of the step sees."""
-        state = self.state
-        order = sampling.data_order(state.seed, state.step, self.recipe.batch, len(state.images))
-        return [order[i] for i in (keyed or self.keyed).indices()]
+        if self.keyed.tape is not None:
+            raise Untaped("training images by number")
+        return sampling.picked(keyed or self.keyed, len(self.state.images))
 
     @cached_property
     def fitted(self) -> tuple[Tensor, Tensor]:
@@ -335,7 +337,7 @@ class Views:
         self._declared("real_fake_logits")
         fakes, reals = self.augmented(self.fake, "fake"), self.augmented(self.real, "real")
         plain = reals is self.real and self.exit == "image" and not self.recipe.mask
-        if plain and (frozen := self.state.frozen):
+        if plain and self.keyed.tape is None and (frozen := self.state.frozen):
             maps = frozen.maps(fakes, self.state.images, self._shown())
             logits = self.discriminator(maps, halves=2, start=frozen.start).logits
         else:
@@ -375,11 +377,8 @@ class Views:
         """ADA's transforms with its current probability; the images themselves at 0. `whole`: images that are no
         part of the batch, such as `shots`.
         """
-        p = self.state.ada.p if self.state.ada else 0.0
-        if p == 0:
-            return images
         keyed = replace(self.keyed, batch=len(images), part=(0, 1)) if whole else self.keyed
-        return augment(images, p, keyed.samples(f"augment.{stream}"), self.recipe.augment)
+        return augmented(images, self.state.ada, keyed, stream, self.recipe.augment)
 
     def observe_real(self, logits: Tensor) -> None:
         """Let ADA and the statistics see D's logits on real images."""

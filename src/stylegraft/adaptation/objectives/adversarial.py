@@ -45,7 +45,8 @@ def path_length(views: Views) -> Tensor:
     generator would spend a short run on shrinking its path lengths.
     """
     ws, images = views.paths
-    y = views.keyed.samples("y", views.half).normal(*images.shape[1:]) / images[0, 0].numel() ** 0.5
+    shape, half = images.shape[1:], views.half
+    y = views.keyed.fed(lambda draws: draws.samples("y", half).normal(*shape)) / images[0, 0].numel() ** 0.5
     (jacobian,) = torch.autograd.grad((images * y).sum(), ws, create_graph=True)
     lengths = jacobian.square().sum(2).mean(1).sqrt()
     return (lengths - views.running_path_mean(views.share.mean(lengths.mean()))).square().mean()

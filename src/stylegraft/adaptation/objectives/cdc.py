@@ -18,36 +18,40 @@ from stylegraft.adaptation.objectives.features import convolutions, cosines
 from stylegraft.adaptation.views import Objective, Views
 
 
-def relations(features: Tensor, i: int) -> Tensor:
-    """log p_i = log softmax_{j != i} cos(x_i, x_j) of features x [N, C, r, r]: [N - 1]."""
-    others = torch.cat((features[:i], features[i + 1 :]))
-    return cosines(features[i : i + 1], others)[0].log_softmax(0)
+def relations(maps: Sequence[Tensor], which: Tensor) -> Tensor:
+    """log p_i = log softmax_{j != i} cos(x_i, x_j) of each sample's own features x, those of the map `which[i]`: maps
+    [N, C_k, r_k, r_k] of K taps, which [N] -> [N, N - 1].
+    """
+    own = torch.arange(len(which), device=which.device)
+    alike = torch.stack([cosines(x, x) for x in maps])[which, own]
+    others = own[None, :-1] + (own[None, :-1] >= own[:, None])
+    return alike.gather(1, others).log_softmax(1)
 
 
-def distance_consistency(target: Sequence[Tensor], source: Sequence[Tensor]) -> Tensor:
+def distance_consistency(
+    target: Sequence[Tensor], source: Sequence[Tensor], which: Tensor | None = None
+) -> Tensor:
     """L_dist = 1/N sum_i KL( p_i^s || p_i^t ),  p_i = softmax_{j != i} cos(x_i, x_j)
 
-    target, source: for each i of the N samples its tap of G_t and G_s at the same latents, [N, C_i, r_i, r_i].
-    0 where both are alike, and always where N is below 3.
+    target, source: of each of K taps its maps of G_t and G_s at the same latents, [N, C_k, r_k, r_k]. which: [N], each
+    sample's tap; without it sample i has the i-th. 0 where both are alike, and always where N is below 3.
     """
-    divergences = []
-    for i, (t, s) in enumerate(zip(target, source, strict=True)):
-        log_p, log_q = relations(s, i), relations(t, i)
-        divergences.append((log_p.exp() * (log_p - log_q)).sum())
-    return torch.stack(divergences).mean()
+    if which is None:
+        which = torch.arange(len(target), device=target[0].device)
+    log_p, log_q = relations(source, which), relations(target, which)
+    return (log_p.exp() * (log_p - log_q)).sum(1).mean()
 
 
-def sample_taps(views: Views) -> list[str]:
-    """For each sample a tap of its own: any convolution but the 4x4 ones."""
-    return views.compared.choices("dist.tap", convolutions(views.generator))
+def sample_taps(views: Views) -> tuple[list[str], Tensor]:
+    """(taps, which of them is each sample's): any convolution but the 4x4 ones."""
+    return views.compared.spread("dist.tap", convolutions(views.generator))
 
 
 def generator_consistency(views: Views) -> Tensor:
     """L_dist at fresh unmixed latents, with the same noise in both generators."""
-    names = sample_taps(views)
-    taps = sorted(set(names))
-    target, source = ({tap: views.share.whole(one.taps[tap]) for tap in taps} for one in views.free_pair)
-    return distance_consistency([target[tap] for tap in names], [source[tap] for tap in names])
+    taps, which = sample_taps(views)
+    target, source = ([views.share.whole(one.taps[tap]) for tap in taps] for one in views.free_pair)
+    return distance_consistency(target, source, which)
 
 
 def terms(recipe: Recipe) -> list[Objective]:
@@ -58,6 +62,6 @@ def terms(recipe: Recipe) -> list[Objective]:
         generator_consistency,
         ("free_pair",),
         recipe.dist,
-        taps=lambda views: tuple(sample_taps(views)),
+        taps=lambda views: tuple(sample_taps(views)[0]),
     )
     return [term] if term.weight else []

@@ -21,11 +21,11 @@ from stylegraft.adaptation.views import Objective, Views
 TAPS = 4  # at 256 px: the two maps of 32 px and the two of 16 px that CDC's patch head may sit on
 
 
-def sample_taps(views: Views) -> list[str]:
-    """For each sample a tap of D of its own: the patch exit's or one of the three after it."""
+def sample_taps(views: Views) -> tuple[list[str], Tensor]:
+    """(taps of D, which of them is each sample's): the patch exit's or one of the three after it."""
     names = views.discriminator.tap_names
     first = names.index(patch_tap(views.generator.resolution))
-    return views.compared.choices("dist_d.tap", names[first : first + TAPS])
+    return views.compared.spread("dist_d.tap", names[first : first + TAPS])
 
 
 def discriminator_consistency(views: Views) -> Tensor:
@@ -33,17 +33,16 @@ def discriminator_consistency(views: Views) -> Tensor:
 
     x^t: features of D on G_t(z), x^s: of the source's D on G_s(z), augmented alike; not masked.
     """
-    names = sample_taps(views)
-    taps = sorted(set(names))
+    taps, which = sample_taps(views)
     target, source = (views.augmented(output.image, "pair") for output in views.free_pair)
     of_target, of_source = (
-        {tap: views.share.whole(maps) for tap, (maps,) in zip(taps, found, strict=True)}
+        [views.share.whole(maps) for (maps,) in found]
         for found in (
             views.discriminator_features(taps, target),
             views.discriminator_features(taps, source, source=True),
         )
     )
-    return distance_consistency([of_target[tap] for tap in names], [of_source[tap] for tap in names])
+    return distance_consistency(of_target, of_source, which)
 
 
 def terms(recipe: Recipe) -> list[Objective]:
