@@ -31,7 +31,7 @@ def elastic(
     if not reference:
         return total
     mass = torch.stack(
-        [total.new_tensor(d.numel()) if fisher is None else fisher[name].sum() for name, d in drift.items()]
+        [total.new_full((), d.numel()) if fisher is None else fisher[name].sum() for name, d in drift.items()]
     ).sum()
     return total / (reference**2 * mass).clamp(min=torch.finfo(total.dtype).tiny)
 
