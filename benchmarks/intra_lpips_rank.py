@@ -34,7 +34,8 @@ def measure(
     network, shots: torch.Tensor, distance: Distance, count: int, seed: int, batch: int, memory: int
 ) -> float:
     """intra-LPIPS of the panel's latents with this seed."""
-    images = draw(network, latents(seed, "panel", count).normal(network.z_dim))
+    device = shots.device
+    images = draw(network, latents(seed, "panel", count, device).normal(network.z_dim))
     return intra_lpips(images, shots, distance, seed=seed, batch=batch, memory=memory).mean
 
 
@@ -61,10 +62,11 @@ def main() -> None:
     parser.add_argument("--full-size", type=int, default=FULL_SIZE)
     parser.add_argument("--memory", type=float, default=8, help="GiB of embeddings held at once")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--out", type=Path, default=RESULTS / "intra-lpips-rank.json")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    lpips = load_lpips("vgg")
+    lpips = load_lpips("vgg", args.device)
     result = {
         **heading(),
         "cheap": f"intra-lpips-vgg@{SIZE}/{args.samples}",
@@ -82,9 +84,12 @@ def main() -> None:
     done = {(row["domain"], row["strength"]) for row in result["rows"]}
     for folder in args.runs:
         config = read_config(folder)
-        source, shots = base_of(folder, config, None), images_of(folder, config).images
+        source = base_of(folder, config, None).to(args.device)
+        shots = images_of(folder, config).images.to(args.device)
         domain, base = Domain.load(folder / "domain.safetensors"), base_tensors(source.generator)
         source_name, target, recipe = (config[part]["name"] for part in ("source", "target", "recipe"))
+        if (told := folder / "result.json").is_file():  # of a study, which names its targets
+            target = json.loads(told.read_text(encoding="utf-8"))["key"].split("/")[2]
         moved = f"{source_name} to {target}, {recipe} in {config['space']}, seed {config['seed']}, "
         moved += f"step {domain.config['steps']}"
         for strength in [0.0, *args.strengths]:
