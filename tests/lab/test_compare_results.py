@@ -211,6 +211,21 @@ def test_costs_are_drawn_of_several_spaces_all_in_one_chart(tmp_path: Path, monk
         assert tuple(html.count(f">{name}</text>") for name in names) == drawn
 
 
+@pytest.mark.parametrize(("without", "drawn"), [(None, 0), (0.0, 0), (0.1, 1)])
+def test_diversity_without_empty_clusters_is_drawn_where_it_says_something_else(
+    without: float | None, drawn: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(study_page, "_pictures", lambda *of: [])
+    found = result()
+    for point in found["points"] if without is not None else ():
+        point[f"{METRICS['diversity']}-without-empty"] = point[METRICS["diversity"]] + without
+    study_page.write_results("name", [row(found, shots=5), row(found, shots=10)], tmp_path)
+    html = (tmp_path / "results.html").read_text()
+    name = f"{METRICS['diversity']}-without-empty"
+    assert html.count(f">{name} along the run</text>") == 2 * drawn  # a section a number of shots
+    assert html.count(f">{name} on pencil</text>") == drawn
+
+
 def test_a_chart_has_no_more_curves_than_colours():
     found = groups(row(method=f"m{i}", space=space) for i in range(5) for space in ("a", "b"))
     assert [len(few) for few in study_page.crowds(found)] == [5, 5]
