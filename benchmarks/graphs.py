@@ -62,7 +62,8 @@ def run(source, images, name: str, steps: int, switch: str) -> tuple[list[dict[s
     if made[0]:
         programs = [one for found in made[0].programs.values() for one in found]
         said |= {"graphs": sum(one.replay is not None for one in programs)}
-        said |= {"refused": [f"{str(phase)[:80]}: {why}" for phase, why in made[0].refused.items()]}
+        said |= {"untaped": [f"{str(phase)[:80]}: {why}" for phase, why in made[0].untaped.items()]}
+        said |= {"given up": made[0].given_up}
     return stats, seconds, said
 
 

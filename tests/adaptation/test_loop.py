@@ -85,7 +85,8 @@ def test_equals_a_hand_written_loop():
         _, *latents = draw(step, "D")
         with torch.no_grad():
             fake = images_of(*latents)[1]
-        real = sampling.mirror(images[sampling.data_order(0, step, 4, len(images))], 0, step)
+        picked = images[sampling.data_order(0, step, 4, len(images))]
+        real = sampling.mirror(picked, sampling.mirrored(0, step, range(4)))
         forget(F.softplus(D(fake).logits).mean() + F.softplus(-D(real).logits).mean(), adam_d)
         if step % 16 == 0:
             x = real.clone().requires_grad_()

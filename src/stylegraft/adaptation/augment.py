@@ -72,7 +72,7 @@ def augmented(
     images: Tensor, ada: AdaController | None, keyed: Keyed, stream: str, transforms: str
 ) -> Tensor:
     """The same with ADA's probability and the draws of this stream; images themselves where there is none."""
-    if ada is None or not keyed.told(lambda _: ada.p > 0):
+    if ada is None or not keyed.told("augmented", lambda _: ada.p > 0):
         return images
     stream = f"augment.{stream}"
     if keyed.tape is None:

@@ -44,9 +44,10 @@ def train(state: State, until: int, skip: bool = False) -> Iterator[Stats]:
     """Take steps until `state.step` is `until`; after each, yield its numbers.
 
     Numbers: losses by owner and term ("D/adv"), gradient norms ("D/grad"), seconds of each phase
-    ("time/D"), "real_sign", "ada_p". Between two steps the state may be saved, and a fresh one continued
-    from there, bit for bit (on a CPU). Raises Diverged where a number is not finite; skip: a phase whose loss or
-    gradient is not, changes nothing, and "skipped" says so, unless that happens in more than `ROW` steps in a row.
+    ("time/D"), "real_sign", "ada_p"; once "graphs", why CUDA graphs are given up, if they are. Between two steps
+    the state may be saved, and a fresh one continued from there, bit for bit (on a CPU). Raises Diverged where a
+    number is not finite; skip: a phase whose loss or gradient is not, changes nothing, and "skipped" says so,
+    unless that happens in more than `ROW` steps in a row.
     """
     plan, graphs = phases(objectives(state.recipe)), graphs_of(state)
     warmup = state.recipe.warmup
@@ -68,6 +69,8 @@ def train(state: State, until: int, skip: bool = False) -> Iterator[Stats]:
                     stats["skipped"] = "; ".join([*filter(None, [stats.get("skipped")]), short(error)])
                 stats[f"time/{phase}"] = perf_counter() - started
 
+        if graphs and graphs.given_up:
+            stats["graphs"], graphs = graphs.given_up, None
         if state.step >= warmup:
             sparsify(state)
             average(state)
@@ -153,9 +156,8 @@ def dealt(state: State, acting: Sequence[Objective]) -> tuple[int, range, Share]
 
 def kind(state: State, acting: Sequence[Objective]) -> Hashable:
     """What a phase is computed by, beside its numbers: its terms, who learns, and D's exit."""
-    owner = acting[0].owner
-    exit_ = exit_at(state.recipe, acting, state.step)
-    return owner, tuple(term.name for term in acting), exit_, *map(id, active(state, owner).values())
+    owner, names = acting[0].owner, tuple(term.name for term in acting)
+    return owner, names, exit_at(state.recipe, acting, state.step), tuple(active(state, owner))
 
 
 def backward(

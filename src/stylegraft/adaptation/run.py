@@ -291,6 +291,8 @@ def _run(
             for one in train(state, state.step if ending else state.end, skip):
                 if "skipped" in one:
                     say(f"an update is left out: {one['skipped']}", aloud=not bar.live)
+                if "graphs" in one:
+                    say(f"note: steps go on without CUDA graphs, several times as long: {one['graphs']}")
                 due, fresh = state.step % every == 0, None
                 if watch and due and state.step > state.recipe.warmup:
                     fresh = domain_of(state, config)

@@ -7,7 +7,7 @@ resumed run draws exactly what the uninterrupted one would have drawn.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, TypeVar
@@ -100,9 +100,11 @@ class Keyed:
             return self.tape.fed(self, make)
         return tree_map(lambda tensor: tensor.to(self.device), make(self.host))
 
-    def told(self, make: Callable[[Keyed], T]) -> T:
-        """What `make` says of the draws on the CPU: no tensor, but a choice that decides what is computed."""
-        return make(self.host) if self.tape is None else self.tape.told(self, make)
+    def told(self, name: Hashable, make: Callable[[Keyed], T]) -> T:
+        """What `make` says of the draws on the CPU: no tensor, but a choice that decides what is computed. name: says
+        which; two of one name are equal in every step.
+        """
+        return make(self.host) if self.tape is None else self.tape.told(self, name, make)
 
     def indices(self, count: int | None = None) -> list[int]:
         """Places in the whole batch (or in its first `count` samples) of the samples of this part."""
@@ -124,6 +126,8 @@ class Keyed:
 
     def once(self, stream: str) -> float:
         """One uniform number in [0, 1) for the whole batch."""
+        if self.tape is not None:
+            raise Untaped(stream)
         return float(
             Draws(
                 [seed_of(self.seed, self.step, f"{self.prefix}.{stream}", 0)], dtype=torch.float64
@@ -132,16 +136,19 @@ class Keyed:
 
     def choice(self, stream: str, names: Sequence[str]) -> str:
         """One of `names`, each as likely, for the whole batch."""
-        return self.told(lambda draws: names[int(draws.once(stream) * len(names))])
+        return self.told((stream, *names), lambda draws: names[int(draws.once(stream) * len(names))])
 
     def choices(self, stream: str, names: Sequence[str]) -> list[str]:
         """One of `names` for each sample of this part of the batch, each as likely."""
         return self.told(
-            lambda draws: [names[int(u * len(names))] for u in draws.samples(stream).uniform().tolist()]
+            (stream, *names),
+            lambda draws: [names[int(u * len(names))] for u in draws.samples(stream).uniform().tolist()],
         )
 
     def spread(self, stream: str, names: Sequence[str]) -> tuple[list[str], Tensor]:
-        """(those of `names` that come up, which of them is each sample's [B]), each as likely; all on a tape."""
+        """One of `names` for each sample, each as likely: (names, which of them is each sample's [B]). The names are
+        those that come up; where the phase is taped all of them, so that one tape serves every choice.
+        """
         if self.tape is not None:
             return [*names], self.fed(
                 lambda draws: torch.tensor([names.index(name) for name in draws.choices(stream, names)])
@@ -284,18 +291,14 @@ def shown(keyed: Keyed, images: Tensor, xflip: bool) -> Tensor:
     seen = images[keyed.fed(lambda draws: torch.tensor(picked(draws, size)))]
     if not xflip:
         return seen
-    turned = keyed.fed(lambda draws: mirrored(draws.seed, draws.step, draws.indices()))
-    return torch.where(turned[:, None, None, None], seen.flip(3), seen)
+    return mirror(seen, keyed.fed(lambda draws: mirrored(draws.seed, draws.step, draws.indices())))
 
 
-def mirror(images: Tensor, seed: int, step: int, places: Sequence[int] | None = None) -> Tensor:
-    """Mirror each image [B, C, R, R] left to right with probability 1/2; places: theirs in the whole batch."""
-    places = range(len(images)) if places is None else places
-    turned = mirrored(seed, step, places, images.device)
+def mirror(images: Tensor, turned: Tensor) -> Tensor:
+    """Images [B, C, R, R], those that are `turned` [B] mirrored left to right."""
     return torch.where(turned[:, None, None, None], images.flip(3), images)
 
 
-def mirrored(seed: int, step: int, places: Sequence[int], device: torch.device | str = "cpu") -> Tensor:
-    """Which of the images at these places of the whole batch `mirror` turns: [B], bool."""
-    draws = Draws([seed_of(seed, step, "mirror", i) for i in places], device)
-    return draws.uniform() < 0.5
+def mirrored(seed: int, step: int, places: Sequence[int]) -> Tensor:
+    """Which of the images at these places of the whole batch are mirrored, each with probability 1/2: [B], bool."""
+    return Draws([seed_of(seed, step, "mirror", i) for i in places]).uniform() < 0.5

@@ -8,7 +8,7 @@ same, the new numbers are written over the old ones, in place, and whatever was 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,12 +25,14 @@ class Untaped(Exception):
 
 @dataclass(frozen=True)
 class Question:
-    """Something asked of draws. answer: for `fed` the tensors that hold it, for `told` the choice itself."""
+    """Something asked of draws. answer: for `fed` the tensors that hold it, for `told` the choice itself. name: of a
+    choice, the same for two questions of one meaning; None for `fed`.
+    """
 
     keyed: Keyed
     make: Callable[[Keyed], Any]
     answer: Any
-    fed: bool
+    name: Hashable = None
 
     def again(self, step: int) -> Any:
         """What is said for another step."""
@@ -48,33 +50,50 @@ class Tape:
     def fed(self, keyed: Keyed, make: Callable[[Keyed], Any]) -> Any:
         """Tensors on the device with what `make` draws."""
         if self.place is not None:
-            return self._next().answer
+            return self._next(keyed, None).answer
         held = tree_map(lambda tensor: tensor.to(self.device, copy=True), make(keyed.host))
-        self.questions.append(Question(keyed, make, held, fed=True))
+        self.questions.append(Question(keyed, make, held))
         return held
 
-    def told(self, keyed: Keyed, make: Callable[[Keyed], Any]) -> Any:
-        """The choice that `make` makes."""
+    def told(self, keyed: Keyed, name: Hashable, make: Callable[[Keyed], Any]) -> Any:
+        """The choice of this name that `make` makes."""
         if self.place is not None:
-            return self._next().answer
-        self.questions.append(Question(keyed, make, make(keyed.host), fed=False))
+            return self._next(keyed, name).answer
+        self.questions.append(Question(keyed, make, make(keyed.host), name))
         return self.questions[-1].answer
 
-    def fits(self, step: int) -> bool:
-        """Whether all choices are the same in this step."""
-        return all(one.again(step) == one.answer for one in self.questions if not one.fed)
+    def fits(self, step: int, known: dict[Hashable, Any]) -> bool:
+        """Whether all choices are the same in this step; known: those that were asked for already, of other tapes of
+        the phase, to which new ones are added.
+        """
+        for one in self.questions:
+            if one.name is not None:
+                place = one.keyed.part, one.name
+                if place not in known:
+                    known[place] = one.again(step)
+                if known[place] != one.answer:
+                    return False
+        return True
 
     def refill(self, step: int) -> None:
         """Write this step's numbers over those that are held."""
         for one in self.questions:
-            if one.fed:
+            if one.name is None:
                 tree_map(lambda held, new: held.copy_(new), one.answer, one.again(step))
 
     def rewind(self) -> None:
         """From the first question on again."""
         self.place = 0
 
-    def _next(self) -> Question:
+    def ended(self) -> None:
+        """Raise Untaped where not all questions have been asked again."""
+        if self.place != len(self.questions):
+            raise Untaped(f"{self.place} questions of {len(self.questions)}")
+
+    def _next(self, keyed: Keyed, name: Hashable) -> Question:
         assert self.place is not None
+        one = self.questions[self.place] if self.place < len(self.questions) else None
+        if one is None or one.name != name or one.keyed.part != keyed.part:
+            raise Untaped(f"question {self.place} is another one")
         self.place += 1
-        return self.questions[self.place - 1]
+        return one

@@ -260,10 +260,9 @@ def moved(theta: Tensor, deltas: Iterable[Delta]) -> Tensor:
     if delta is None:
         return theta
     result = theta + delta
-    recorded = (
-        theta.is_cuda and torch.cuda.is_current_stream_capturing()
-    )  # by a CUDA graph, which asks for no value
-    if not (result.requires_grad or theta.is_meta or recorded) and ops.derived(theta, _minus_zero):
+    if not (result.requires_grad or theta.is_meta or ops.in_cuda_graph(theta)) and ops.derived(
+        theta, _minus_zero
+    ):
         result = torch.where(delta == 0, theta, result)
     if theta.ndim == 4 and theta.is_contiguous(memory_format=torch.channels_last):
         # A convolution with another memory layout sums in another order, and zero would not be bit-equal.

@@ -38,6 +38,7 @@ __all__ = [
     "downsample2d",
     "downsampling_conv2d",
     "filter2d",
+    "in_cuda_graph",
     "kernel_energy",
     "linear",
     "modulated_conv2d",
@@ -96,6 +97,11 @@ def derived(w: Tensor, function: Callable[..., Tensor], *args: Any) -> Tensor:
 def clear_caches() -> None:
     """Forget every value computed from a frozen weight."""
     _derived.clear()
+
+
+def in_cuda_graph(x: Tensor) -> bool:
+    """Whether a CUDA graph is being recorded, which cannot ask for a value."""
+    return x.is_cuda and torch.cuda.is_current_stream_capturing()
 
 
 def _forget_stepped(optimizer: torch.optim.Optimizer, args: tuple, kwargs: dict) -> None:
