@@ -86,7 +86,7 @@ def test_the_costliest_step_has_all_terms_and_lies_behind_the_stages(name: str):
 def test_a_plan_times_each_kind_once(monkeypatch: pytest.MonkeyPatch):
     state, taught = fresh("rssa", "stylespace"), []
     monkeypatch.setattr(
-        timing, "teach", lambda state, acting, stats: taught.append([term.name for term in acting])
+        timing, "teach", lambda state, acting, stats, graphs: taught.append([term.name for term in acting])
     )
     often = kinds(state.recipe)
     assert timed(state, often).keys() == often.keys()
