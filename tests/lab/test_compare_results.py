@@ -211,6 +211,12 @@ def test_costs_are_drawn_of_several_spaces_all_in_one_chart(tmp_path: Path, monk
         assert tuple(html.count(f">{name}</text>") for name in names) == drawn
 
 
+def test_a_space_of_one_number_of_shots_is_no_curve_over_shots():
+    found = groups([row(shots=5), row(shots=10), row(shots=10, space="affine")])
+    kid, diversity = study_page.over_shots(found)
+    assert all("dcl · full" in chart and "affine" not in chart for chart in (kid, diversity))
+
+
 def test_a_chart_has_no_more_curves_than_colours():
     found = groups(row(method=f"m{i}", space=space) for i in range(5) for space in ("a", "b"))
     assert [len(few) for few in study_page.crowds(found)] == [5, 5]

@@ -108,15 +108,29 @@ def curves(
 
 
 def scatter(
-    title: str, points: Sequence[Point], x: str, y: str, *, better: tuple[str, str] = ("high", "high")
+    title: str,
+    points: Sequence[Point],
+    x: str,
+    y: str,
+    *,
+    better: tuple[str, str] = ("high", "high"),
+    log: bool = False,
 ) -> str:
-    """Points with the front of those that no other beats in both axes; better: `high` or `low` for x and y."""
+    """Points with the front of those that no other beats in both axes; better: `high` or `low` for x and y. log: x by
+    powers of ten, where it is above 0 and spans two of them.
+    """
     reach = [(p.x + side * p.spread[0], p.y + side * p.spread[1]) for p in points for side in (-1, 0, 1)]
-    frame = _Frame.around([a for a, _ in reach], [b for _, b in reach])
+    xs = [a for a, _ in reach]
+    log = log and bool(xs) and 0 < 100 * min(xs) <= max(xs)
+    frame = _Frame(_range(math.log10(a) if log else a for a in xs), _range((b for _, b in reach), 0.12), log)
     groups = list(dict.fromkeys(p.group for p in points))
     front = pareto([(p.x, p.y) for p in points], better)
     parts = [f'<polyline class="front" points="{frame.path([(points[i].x, points[i].y) for i in front])}"/>']
     taken = [(a - 5, b - 5, a + 5, b + 5) for a, b in (frame.place(p.x, p.y) for p in points)]
+    for p in points:
+        (x0, y0), (x1, y1) = (frame.place(p.x + k * p.spread[0], p.y + k * p.spread[1]) for k in (-1, 1))
+        middle = frame.place(p.x, p.y)
+        taken += [(middle[0] - 1, y1, middle[0] + 1, y0), (x0, middle[1] - 1, x1, middle[1] + 1)]
     for p in points:
         kind, at = f"c{groups.index(p.group) % len(LIGHT)}", frame.place(p.x, p.y)
         for ends in (((-1, 0), (1, 0)), ((0, -1), (0, 1))):
@@ -227,13 +241,14 @@ class _Frame(NamedTuple):
 
     x: tuple[float, float]
     y: tuple[float, float]
+    log: bool = False  # x is the range of its logarithm to base 10
 
     @classmethod
     def around(cls, xs: Iterable[float | None], ys: Iterable[float | None]) -> _Frame:
         return cls(_range(xs), _range(ys, 0.06))
 
     def place(self, x: float, y: float) -> tuple[float, float]:
-        across = (x - self.x[0]) / (self.x[1] - self.x[0])
+        across = ((math.log10(x) if self.log else x) - self.x[0]) / (self.x[1] - self.x[0])
         up = (y - self.y[0]) / (self.y[1] - self.y[0])
         return LEFT + across * (WIDTH - LEFT - RIGHT), HEIGHT - BOTTOM - up * (HEIGHT - TOP - BOTTOM)
 
@@ -327,7 +342,7 @@ def _svg(
 ) -> str:
     """Axes and legend around what was drawn."""
     drawn = []
-    for tick in _ticks(*frame.x, 6):
+    for tick in [10.0**k for k in _ticks(*frame.x, 6)] if frame.log else _ticks(*frame.x, 6):
         at = frame.place(tick, frame.y[0])[0]
         drawn.append(f'<line class="grid" x1="{at:.1f}" x2="{at:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>')
         drawn.append(_text(at, HEIGHT - BOTTOM + 14, number(tick), "small middle"))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ def rows_of(study: Study, folder: Path) -> list[Row]:
     """The rows of a study from its kept cells (`lab.keeping`), each with its control."""
     found = read_rows(listed(study), folder)
     return [
-        dataclasses.replace(row, result={**row.result, "control": told})
+        replace(row, result={**row.result, "control": told})
         if row.result and (told := control.read(place(folder, row.cell)))
         else row
         for row in found
@@ -141,10 +141,10 @@ def _charts(target: str, own: Sequence[Group]) -> Iterator[tuple[str, str]]:
     for mark, few in (("", short), (LONG, longer)):
         if few:
             yield from ((name + mark, svg) for name, svg in _of_methods(target, few))
-    spaces = [group for group in ten if group.method == RECIPE]
+    spaces = _of_the_same_draws([group for group in ten if group.method == RECIPE])
     if len(spaces) > 1 and (svg := costs(f"Numbers that move, {target}", spaces, "parameters", 1)):
         yield "spaces", svg
-    shots = over_shots([group for group in own if group.method == RECIPE])
+    shots = over_shots(_of_the_same_draws([group for group in own if group.method == RECIPE]))
     for role in ("kid", "diversity"):
         name = own[0].done[0].name(role)
         yield from ((f"{role}-shots", svg) for svg in shots if f"{name} on {target}" in svg)
@@ -153,6 +153,14 @@ def _charts(target: str, own: Sequence[Group]) -> Iterator[tuple[str, str]]:
             "control",
             curves(f"Way from the source, {target}", paths, x="control", y="distance to the source"),
         )
+
+
+def _of_the_same_draws(found: Sequence[Group]) -> list[Group]:
+    """With the runs of those draws alone that every group has: of another one numbers differ, whatever the space."""
+    draws = [{row.cell.draw for row in group.done} for group in found]
+    shared = set[int]().union(*draws).intersection(*draws)
+    kept = [replace(g, rows=tuple(row for row in g.rows if row.cell.draw in shared)) for g in found]
+    return [group for group in kept if group.done]
 
 
 def _of_methods(target: str, few: Sequence[Group]) -> Iterator[tuple[str, str]]:
@@ -182,7 +190,10 @@ def _control(group: Group) -> Series | None:
     points = [mean(values) for values in zip(*(one["distances"] for one in told), strict=True)]
     kept = [one for one in points if one]
     edge: Callable[[int], list[float]] = lambda sign: [p.value + sign * (p.spread or 0.0) for p in kept]  # noqa: E731
-    return Series(group.method, told[0]["amounts"], [one.value for one in kept], edge(-1), edge(1))
+    name = {BLEND: "noise blended", SWAP: "layers swapped"}[group.method]
+    return Series(
+        f"{name} ({group.method})", told[0]["amounts"], [one.value for one in kept], edge(-1), edge(1)
+    )
 
 
 def summary(verdicts: Sequence[Verdict]) -> str:
