@@ -1,5 +1,5 @@
-"""Write what the studies measured of each method into its page, all of it into docs/methods/README.md, and the verdicts
-on the claims into docs/claims.md.
+"""Write what the studies measured of each method into its page and all of it into docs/methods/README.md, of each space
+into docs/spaces.md, and the verdicts on the claims into docs/claims.md.
 
     python benchmarks/measured.py
 
@@ -29,6 +29,7 @@ ROLES = {
     "correspondence": "LPIPS to the source",
 }
 SPACES = {"freezeg": "late@16"}  # of a recipe that has its own; all others were run in `full`
+RECIPE, TARGETS = "ada", ("pencil", "lorelei")  # by which spaces are compared, and on what
 ONE_DRAW = "(one draw)"
 STEPS = 1000  # longer runs are other methods' and no rows here
 DOCS = Path(__file__).parents[1] / "docs"
@@ -84,6 +85,43 @@ def every(found: dict[Key, list[list[float]]]) -> str:
     return "\n\n".join(parts)
 
 
+def spaces() -> str:
+    """A table a source: what each space comes to, of the runs on the first ten images, which all spaces have."""
+    parts = []
+    for study in STUDIES:
+        rows = defaultdict[str, dict[str, list[dict[str, Any]]]](lambda: defaultdict(list))
+        for path in sorted((RESULTS / study / "cells" / RECIPE).rglob("10/d0/*/result.json")):
+            told = json.loads(path.read_text())
+            _, space, target, *_ = told["key"].split("/")
+            rows[space][target].append(told)
+        kept = {space: one for space, one in rows.items() if set(TARGETS) <= set(one)}
+        parts.append(f"**{study.removeprefix('claims-')}**\n\n{space_table(kept)}")
+    return "\n\n".join(parts)
+
+
+def space_table(rows: dict[str, dict[str, list[dict[str, Any]]]]) -> str:
+    """Of a source; a row a space, the smallest first: numbers that learn, the file, and three numbers a target."""
+    head = "| space | learns | file | " + " | ".join(
+        f"{target}: KID taken away | diversity | p_target" for target in TARGETS
+    )
+    lines = [f"{head} |", "|---" * (3 + 3 * len(TARGETS)) + "|"]
+    for space, own in sorted(rows.items(), key=lambda item: item[1][TARGETS[0]][0]["bytes"]):
+        one = own[TARGETS[0]][0]
+        cells = [f"`{space}`", f"{one['parameters']:,}", f"{one['bytes'] / 1000:,.0f} KB"]
+        for target in TARGETS:
+            shares, rest = [], []
+            for told in own[target]:
+                names, first, last = told["metrics"], told["points"][0], told["points"][-1]
+                shares.append(1 - last[names["kid"]] / first[names["kid"]])
+                rest.append((last[f"{names['diversity']}-without-empty"], last[names["quality"]]))
+            cells += [
+                f"{mean(shares):.2f} ± {stdev(shares):.2f}",
+                *(f"{mean(c):.2f}" for c in zip(*rest, strict=True)),
+            ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 def verdicts() -> str:
     """A table of all claims, a row a claim and a column a study."""
     told = [json.loads((RESULTS / f"{study}.json").read_text())["claims"] for study in STUDIES]
@@ -124,8 +162,9 @@ def pages() -> Iterator[tuple[Path, str]]:
         else:
             told = page(found, path.stem)
             yield path, re.sub(r"^Measured .*\Z", lambda _, s=told: s, text, flags=re.M | re.S)
-    claims = DOCS / "claims.md"
-    yield claims, between(claims.read_text(encoding="utf-8"), "verdicts", verdicts())
+    for name, mark, told in (("spaces", "measured", spaces()), ("claims", "verdicts", verdicts())):
+        path = DOCS / f"{name}.md"
+        yield path, between(path.read_text(encoding="utf-8"), mark, told)
 
 
 def main() -> None:

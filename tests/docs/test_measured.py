@@ -31,21 +31,17 @@ def test_numbers_and_verdicts_of_the_pages_are_those_of_the_results(measured):
 
 
 def test_a_verdict_says_where_it_holds_and_what_lacks(measured):
-    claim = {
-        "verdict": "mixed",
-        "measured": ["pencil, without-empty: holds; dcl 0.4", "lorelei: does not hold; x"],
-    }
-    claim["measured"].insert(
-        1, "pencil, headline, not judged by (2 clusters of the source are empty): holds; x"
-    )
+    told = [
+        "pencil, without-empty: holds; dcl 0.4",
+        "pencil, headline, not judged by (2 clusters): does not hold; x",
+    ]
+    claim = {"verdict": "mixed", "draws": [0, 1], "measured": [*told, "lorelei: does not hold; x"]}
     assert measured.answer(claim) == "**mixed**: pencil: holds; lorelei: does not hold"
-    assert (
-        measured.answer({"verdict": "holds", "draws": [0, 1], "measured": ["lorelei: holds; x"]})
-        == "**holds**"
-    )
-    claim["draws"] = [0]
-    assert measured.answer(claim).startswith("**mixed (one draw)**: pencil")
-    lacking = {"verdict": "not measured", "measured": ["5 of 6 runs are there"]}
+    assert measured.answer({**claim, "verdict": "holds"}) == "**holds**"
+    for verdict in ("holds (one draw)", "does not hold"):
+        answer = measured.answer({**claim, "verdict": verdict, "draws": [0]})
+        assert answer.startswith("**") and answer.count("(one draw)") == 1
+    lacking = {"verdict": "not measured", "draws": [], "measured": ["5 of 6 runs are there"]}
     assert measured.answer(lacking) == "not measured: 5 of 6 runs are there"
     lacking["measured"] = ["this study has no runs of dcl-3000 / full / lorelei / 10 and 1 other"]
     assert measured.answer(lacking) == "not in this study"

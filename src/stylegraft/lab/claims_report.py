@@ -14,12 +14,14 @@ from stylegraft.lab.charts import Line, Series, curves, save_chart
 from stylegraft.lab.claims import ANSWERS, Verdict
 from stylegraft.lab.claims_history import INTRO, history
 from stylegraft.lab.compare import listed
-from stylegraft.lab.criteria import BLEND, DIVERSITIES, LONG, METHODS, SWAP, known_as
+from stylegraft.lab.criteria import BLEND, DIVERSITIES, LATE, LONG, METHODS, SWAP, known_as
 from stylegraft.lab.criteria_spaces import RECIPE
 from stylegraft.lab.record import place
 from stylegraft.lab.results import Group, Row, ends, groups, mean, read_rows
 from stylegraft.lab.study import Study
 from stylegraft.lab.study_page import CROWD, bands, costs, over_shots, trail
+
+FEW = 4  # curves with a label at each step of `mile`
 
 
 def rows_of(study: Study, folder: Path) -> list[Row]:
@@ -178,6 +180,10 @@ def _of_methods(target: str, few: Sequence[Group]) -> Iterator[tuple[str, str]]:
     x, y = f"{row.name('quality')}{ends}", str(row.name("diversity"))
     for kind in DIVERSITIES:
         paths = [trail(group, kind) for group in shown]
+        if len(paths) > FEW:  # one step of each is enough there: its end is the line's
+            paths = [
+                replace(one, labels=[told * (told == str(LATE)) for told in one.labels]) for one in paths
+            ]
         yield f"path{kind}", curves(f"Diversity{kind} against quality, {target}", paths, x=x, y=y)
 
 
