@@ -213,8 +213,23 @@ def test_costs_are_drawn_of_several_spaces_all_in_one_chart(tmp_path: Path, monk
 
 def test_a_space_of_one_number_of_shots_is_no_curve_over_shots():
     found = groups([row(shots=5), row(shots=10), row(shots=10, space="affine")])
-    kid, diversity = study_page.over_shots(found)
-    assert all("dcl · full" in chart and "affine" not in chart for chart in (kid, diversity))
+    charts = study_page.over_shots(found)
+    assert charts and all("dcl · full" in chart and "affine" not in chart for chart in charts)
+
+
+@pytest.mark.parametrize(("without", "drawn"), [(None, 0), (0.0, 0), (0.1, 1)])
+def test_diversity_without_empty_clusters_is_drawn_where_it_says_something_else(
+    without: float | None, drawn: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(study_page, "_pictures", lambda *of: [])
+    found = result()
+    for point in found["points"] if without is not None else ():
+        point[f"{METRICS['diversity']}-without-empty"] = point[METRICS["diversity"]] + without
+    study_page.write_results("name", [row(found, shots=5), row(found, shots=10)], tmp_path)
+    html = (tmp_path / "results.html").read_text()
+    name = f"{METRICS['diversity']}-without-empty"
+    assert html.count(f">{name} along the run</text>") == 2 * drawn  # a section a number of shots
+    assert html.count(f">{name} on pencil</text>") == drawn
 
 
 def test_a_chart_has_no_more_curves_than_colours():

@@ -22,6 +22,7 @@ from stylegraft.lab.record import place
 from stylegraft.lab.results import (
     COLUMNS,
     LEVELS,
+    WITHOUT_EMPTY,
     Group,
     Row,
     groups,
@@ -35,6 +36,7 @@ from stylegraft.lab.study import slug
 
 CROWD = 8  # curves in one chart, at most: there are as many colours
 PICTURED = 8  # latents
+ROLES = (("quality", ""), ("diversity", ""), ("diversity", WITHOUT_EMPTY), ("kid", ""))  # drawn along the run
 FILES = ("results.csv", "results.json", "results.html")
 
 
@@ -102,13 +104,13 @@ def _along(found: Sequence[Group]) -> str:
     ]
     first = [
         curves(
-            f"{name} along the run",
-            bands(found, role),
-            y=str(name),
+            f"{name}{kind} along the run",
+            bands(found, role, kind),
+            y=f"{name}{kind}",
             lines=lines if role == "quality" else (),
         )
-        for role, name in (("quality", quality), ("diversity", diversity), ("kid", row.name("kid")))
-        if name
+        for role, kind in ROLES
+        if (name := row.name(role)) and not (kind and same(found, kind))
     ]
     paths = [trail(group) for group in found]
     first.append(curves("Diversity against quality, along the run", paths, x=str(quality), y=str(diversity)))
@@ -116,6 +118,12 @@ def _along(found: Sequence[Group]) -> str:
         share = "share of the way from p(source) to p(real)"
         first.append(curves(f"Diversity at equal {quality}", equal, x=share, y=str(diversity)))
     return page.row(*first)
+
+
+def same(found: Sequence[Group], kind: str) -> bool:
+    """Whether the diversity of this kind says nothing new: no cluster was ever empty, or it was not measured."""
+    curves_of = ((group.curve("diversity", kind), group.curve("diversity")) for group in found)
+    return all(not own or own == headline for own, headline in curves_of)
 
 
 def _at_the_end(found: Sequence[Group]) -> str:
@@ -206,21 +214,25 @@ def costs(title: str, found: Sequence[Group], key: str, unit: float) -> str:
 
 
 def over_shots(found: Sequence[Group]) -> list[str]:
-    """KID and diversity against the number of shots, where a study has several."""
+    """KID and diversity, with and without empty clusters, against the number of shots, where a study has several."""
     charts = []
     for source, target in dict.fromkeys((g.source, g.target) for g in found):
         own = [g for g in found if (g.source, g.target) == (source, target) and g.done and g.shots.isdigit()]
         if len({g.shots for g in own}) < 2:
             continue
-        for role in ("kid", "diversity"):
+        for role, kind in ROLES[1:]:
+            if kind and same(own, kind):
+                continue
             series = []
             for name in dict.fromkeys(g.name for g in own):
-                points = sorted((int(g.shots), v) for g in own if g.name == name and (v := g.last(role)))
+                points = sorted(
+                    (int(g.shots), v) for g in own if g.name == name and (v := g.last(role, kind))
+                )
                 if len(points) < 2:
                     continue  # a space or method of one number of shots is no curve
                 low, high = ([v.value + sign * (v.spread or 0.0) for _, v in points] for sign in (-1, 1))
                 series.append(Series(name, [x for x, _ in points], [v.value for _, v in points], low, high))
-            metric = str(own[0].done[0].name(role))
+            metric = f"{own[0].done[0].name(role)}{kind}"
             if any(one.x for one in series):
                 charts.append(curves(f"{metric} on {target}", series[:CROWD], x="shots", y=metric))
     return charts
