@@ -78,6 +78,17 @@ def test_the_pareto_front():
     assert "r1: p 2, d 2" in tips(svg)
 
 
+def test_costs_of_different_size_stand_by_powers_of_ten():
+    points = [Point(name, x, 1.0 + i) for i, (name, x) in enumerate({"a": 1e3, "b": 1e5, "c": 1e7}.items())]
+    svg = scatter("t", points, "numbers", "kid", log=True)
+    (x0, _), (x1, _), (x2, _) = dots(svg)
+    assert x1 - x0 == pytest.approx(x2 - x1, abs=0.2)
+    assert tips(svg)[0] == "a: numbers 1,000, kid 1"
+    words = [e.text for e in parsed(svg).iter("text")]
+    assert {"1,000", "100,000", "10,000,000"} <= set(words)
+    assert scatter("t", points[:1], "numbers", "kid", log=True) == scatter("t", points[:1], "numbers", "kid")
+
+
 def test_shades_follow_values():
     svg = heat_map("t", ["a", "b"], ["x", "y"], [[0.0, 1.0], [-2.0, None]])
     cells = [e for e in parsed(svg).iter("rect") if "cell" in (e.get("class") or "")]

@@ -653,6 +653,18 @@ def test_tables_and_charts_are_made_of_the_runs(tmp_path: Path):
         assert svg.startswith("<svg xmlns=") and "http" not in svg.replace("http://www.w3.org", "")
 
 
+def test_spaces_are_drawn_of_the_draws_that_all_have(tmp_path: Path):
+    found = rows(BY_ID["S1"])
+    (few,) = [p for p in claims_report.write_charts(found, tmp_path, "few") if "-spaces-" in p.name]
+    more = [
+        one
+        for one in rows(BY_ID["S1"], put("kid", 0.5), draws=2)
+        if one.cell.draw and one.cell.space == "full"
+    ]
+    (same,) = [p for p in claims_report.write_charts(found + more, tmp_path, "more") if "-spaces-" in p.name]
+    assert same.read_text() == few.read_text()
+
+
 def test_the_claims_are_listed_without_a_study(capsys: pytest.CaptureFixture[str]):
     assert main(["claims"]) == 0
     out = " ".join(capsys.readouterr().out.split())

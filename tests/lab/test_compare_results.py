@@ -211,6 +211,12 @@ def test_costs_are_drawn_of_several_spaces_all_in_one_chart(tmp_path: Path, monk
         assert tuple(html.count(f">{name}</text>") for name in names) == drawn
 
 
+def test_a_space_of_one_number_of_shots_is_no_curve_over_shots():
+    found = groups([row(shots=5), row(shots=10), row(shots=10, space="affine")])
+    charts = study_page.over_shots(found)
+    assert charts and all("dcl · full" in chart and "affine" not in chart for chart in charts)
+
+
 @pytest.mark.parametrize(("without", "drawn"), [(None, 0), (0.0, 0), (0.1, 1)])
 def test_diversity_without_empty_clusters_is_drawn_where_it_says_something_else(
     without: float | None, drawn: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -14,6 +14,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import pairwise, product
 from pathlib import Path
 from typing import NamedTuple, TypeGuard
 
@@ -24,6 +25,10 @@ LEFT, RIGHT, TOP, BOTTOM = 58, 12, 30, 38
 GLYPH = 7.2  # mean width of a small character
 DIGIT = 6.4  # of one of a number, its point among them
 HEAD = 8.0  # of one of a title, at most
+BESIDE = (  # places of a label: across and down from its mark, and how it is anchored there
+    (6, -5, "small"), (-6, -5, "small end"), (6, 14, "small"), (-6, 14, "small end"),
+    (0, -8, "small middle"), (0, 18, "small middle"),
+)  # fmt: skip
 # Eight hues that stay apart for the colour-blind (Okabe and Ito, 2008), the yellow darkened.
 LIGHT = ("#0072b2", "#d55e00", "#009e73", "#b3459b", "#a87900", "#4a9bc7", "#5b5b5b", "#8c4a1f")
 DARK = ("#5db4ee", "#ff9248", "#36cfa0", "#e38bd0", "#e0b53c", "#9fd4f2", "#bdbdbd", "#cf9a72")
@@ -108,22 +113,40 @@ def curves(
 
 
 def scatter(
-    title: str, points: Sequence[Point], x: str, y: str, *, better: tuple[str, str] = ("high", "high")
+    title: str,
+    points: Sequence[Point],
+    x: str,
+    y: str,
+    *,
+    better: tuple[str, str] = ("high", "high"),
+    log: bool = False,
 ) -> str:
-    """Points with the front of those that no other beats in both axes; better: `high` or `low` for x and y."""
+    """Points with the front of those that no other beats in both axes; better: `high` or `low` for x and y. log: x by
+    powers of ten, where it is above 0 and spans two of them.
+    """
     reach = [(p.x + side * p.spread[0], p.y + side * p.spread[1]) for p in points for side in (-1, 0, 1)]
-    frame = _Frame.around([a for a, _ in reach], [b for _, b in reach])
+    xs = [a for a, _ in reach]
+    log = log and bool(xs) and 0 < 100 * min(xs) <= max(xs)
+    frame = _Frame(_range(math.log10(a) if log else a for a in xs), _range((b for _, b in reach), 0.12), log)
     groups = list(dict.fromkeys(p.group for p in points))
     front = pareto([(p.x, p.y) for p in points], better)
     parts = [f'<polyline class="front" points="{frame.path([(points[i].x, points[i].y) for i in front])}"/>']
+    bends = [frame.place(points[i].x, points[i].y) for i in front]
+    line = [
+        (a + (c - a) * k / 40, b + (d - b) * k / 40) for (a, b), (c, d) in pairwise(bends) for k in range(40)
+    ]
     taken = [(a - 5, b - 5, a + 5, b + 5) for a, b in (frame.place(p.x, p.y) for p in points)]
+    for p in points:
+        (x0, y0), (x1, y1) = (frame.place(p.x + k * p.spread[0], p.y + k * p.spread[1]) for k in (-1, 1))
+        middle = frame.place(p.x, p.y)
+        taken += [(middle[0] - 1, y1, middle[0] + 1, y0), (x0, middle[1] - 1, x1, middle[1] + 1)]
     for p in points:
         kind, at = f"c{groups.index(p.group) % len(LIGHT)}", frame.place(p.x, p.y)
         for ends in (((-1, 0), (1, 0)), ((0, -1), (0, 1))):
             bar = [(p.x + dx * p.spread[0], p.y + dy * p.spread[1]) for dx, dy in ends]
             parts += [f'<polyline class="{kind} thin" points="{frame.path(bar)}"/>'] * (bar[0] != bar[1])
         parts.append(_dot(at, kind, f"{p.name}: {x} {number(p.x)}, {y} {number(p.y)}", 5))
-        parts += _label(at, p.name, taken)
+        parts += _label(at, p.name, taken, line)
     legend = [(group, f"c{i % len(LIGHT)}") for i, group in enumerate(groups) if group]
     return _svg(title, frame, parts, [*legend, ("Pareto front", "front")], x, y)
 
@@ -227,13 +250,14 @@ class _Frame(NamedTuple):
 
     x: tuple[float, float]
     y: tuple[float, float]
+    log: bool = False  # x is the range of its logarithm to base 10
 
     @classmethod
     def around(cls, xs: Iterable[float | None], ys: Iterable[float | None]) -> _Frame:
         return cls(_range(xs), _range(ys, 0.06))
 
     def place(self, x: float, y: float) -> tuple[float, float]:
-        across = (x - self.x[0]) / (self.x[1] - self.x[0])
+        across = ((math.log10(x) if self.log else x) - self.x[0]) / (self.x[1] - self.x[0])
         up = (y - self.y[0]) / (self.y[1] - self.y[0])
         return LEFT + across * (WIDTH - LEFT - RIGHT), HEIGHT - BOTTOM - up * (HEIGHT - TOP - BOTTOM)
 
@@ -298,18 +322,23 @@ def mile(step: int) -> str:
     return str(step) if str(step).rstrip("0") in ("1", "2", "5") else ""
 
 
-def _label(at: tuple[float, float], text: str, taken: list[_Box]) -> list[str]:
-    """Words beside a mark, at the first of four corners where they fit and hide no others; without one, none."""
+def _label(
+    at: tuple[float, float], text: str, taken: list[_Box], line: Sequence[tuple[float, float]] = ()
+) -> list[str]:
+    """Words beside a mark, at the first of four corners, or above or below it, where they fit and hide no others;
+    without one, none. line: places that they cross only where no place is free of them.
+    """
     long = GLYPH * len(text)
-    for right, above in ((True, True), (False, True), (True, False), (False, False)):
-        x, y = at[0] + (6 if right else -6), at[1] + (-5 if above else 14)
-        box = (x if right else x - long, y - 10, x + long if right else x, y)
+    for crossing, (across, down, kind) in product((False, True), BESIDE):
+        x, y = at[0] + across, at[1] + down
+        left = x - {"small": 0.0, "small end": long, "small middle": long / 2}[kind]
+        box = (left, y - 10, left + long, y)
         inside = box[0] >= LEFT - 4 and box[2] <= WIDTH and box[1] >= TOP - 8 and box[3] <= HEIGHT - BOTTOM
-        if inside and not any(
-            box[0] < b[2] and b[0] < box[2] and box[1] < b[3] and b[1] < box[3] for b in taken
-        ):
+        crossed = any(box[0] < a < box[2] and box[1] < b < box[3] for a, b in line)
+        hidden = any(box[0] < b[2] and b[0] < box[2] and box[1] < b[3] and b[1] < box[3] for b in taken)
+        if inside and not hidden and (crossing or not crossed):
             taken.append(box)
-            return [_text(x, y, text, "small" if right else "small end")]
+            return [_text(x, y, text, kind)]
     return []
 
 
@@ -327,7 +356,7 @@ def _svg(
 ) -> str:
     """Axes and legend around what was drawn."""
     drawn = []
-    for tick in _ticks(*frame.x, 6):
+    for tick in [10.0**k for k in _ticks(*frame.x, 6)] if frame.log else _ticks(*frame.x, 6):
         at = frame.place(tick, frame.y[0])[0]
         drawn.append(f'<line class="grid" x1="{at:.1f}" x2="{at:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>')
         drawn.append(_text(at, HEIGHT - BOTTOM + 14, number(tick), "small middle"))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +14,21 @@ from stylegraft.lab.charts import Line, Series, curves, save_chart
 from stylegraft.lab.claims import ANSWERS, Verdict
 from stylegraft.lab.claims_history import INTRO, history
 from stylegraft.lab.compare import listed
-from stylegraft.lab.criteria import BLEND, DIVERSITIES, LONG, METHODS, SWAP, known_as
+from stylegraft.lab.criteria import BLEND, DIVERSITIES, LATE, LONG, METHODS, SWAP, known_as
 from stylegraft.lab.criteria_spaces import RECIPE
 from stylegraft.lab.record import place
 from stylegraft.lab.results import Group, Row, ends, groups, mean, read_rows
 from stylegraft.lab.study import Study
 from stylegraft.lab.study_page import CROWD, bands, costs, over_shots, trail
 
+FEW = 4  # curves with a label at each step of `mile`
+
 
 def rows_of(study: Study, folder: Path) -> list[Row]:
     """The rows of a study from its kept cells (`lab.keeping`), each with its control."""
     found = read_rows(listed(study), folder)
     return [
-        dataclasses.replace(row, result={**row.result, "control": told})
+        replace(row, result={**row.result, "control": told})
         if row.result and (told := control.read(place(folder, row.cell)))
         else row
         for row in found
@@ -141,18 +143,25 @@ def _charts(target: str, own: Sequence[Group]) -> Iterator[tuple[str, str]]:
     for mark, few in (("", short), (LONG, longer)):
         if few:
             yield from ((name + mark, svg) for name, svg in _of_methods(target, few))
-    spaces = [group for group in ten if group.method == RECIPE]
+    spaces = _of_the_same_draws([group for group in ten if group.method == RECIPE])
     if len(spaces) > 1 and (svg := costs(f"Numbers that move, {target}", spaces, "parameters", 1)):
         yield "spaces", svg
-    shots = over_shots([group for group in own if group.method == RECIPE])
-    for role in ("kid", "diversity"):
-        name = own[0].done[0].name(role)
-        yield from ((f"{role}-shots", svg) for svg in shots if f"{name} on {target}" in svg)
+    shots = over_shots(_of_the_same_draws([group for group in own if group.method == RECIPE]))
+    kid = own[0].done[0].name("kid")  # no diversity: 200 samples leave most of 200 clusters without a pair
+    yield from (("kid-shots", svg) for svg in shots if f"{kid} on {target}" in svg)
     if paths := [one for group in ten if group.method in (BLEND, SWAP) and (one := _control(group))]:
         yield (
             "control",
             curves(f"Way from the source, {target}", paths, x="control", y="distance to the source"),
         )
+
+
+def _of_the_same_draws(found: Sequence[Group]) -> list[Group]:
+    """With the runs of those draws alone that every group has: of another one numbers differ, whatever the space."""
+    draws = [{row.cell.draw for row in group.done} for group in found]
+    shared = set[int]().union(*draws).intersection(*draws)
+    kept = [replace(g, rows=tuple(row for row in g.rows if row.cell.draw in shared)) for g in found]
+    return [group for group in kept if group.done]
 
 
 def _of_methods(target: str, few: Sequence[Group]) -> Iterator[tuple[str, str]]:
@@ -171,6 +180,10 @@ def _of_methods(target: str, few: Sequence[Group]) -> Iterator[tuple[str, str]]:
     x, y = f"{row.name('quality')}{ends}", str(row.name("diversity"))
     for kind in DIVERSITIES:
         paths = [trail(group, kind) for group in shown]
+        if len(paths) > FEW:  # one step of each is enough there: its end is the line's
+            paths = [
+                replace(one, labels=[told * (told == str(LATE)) for told in one.labels]) for one in paths
+            ]
         yield f"path{kind}", curves(f"Diversity{kind} against quality, {target}", paths, x=x, y=y)
 
 
@@ -182,7 +195,10 @@ def _control(group: Group) -> Series | None:
     points = [mean(values) for values in zip(*(one["distances"] for one in told), strict=True)]
     kept = [one for one in points if one]
     edge: Callable[[int], list[float]] = lambda sign: [p.value + sign * (p.spread or 0.0) for p in kept]  # noqa: E731
-    return Series(group.method, told[0]["amounts"], [one.value for one in kept], edge(-1), edge(1))
+    name = {BLEND: "noise blended", SWAP: "layers swapped"}[group.method]
+    return Series(
+        f"{name} ({group.method})", told[0]["amounts"], [one.value for one in kept], edge(-1), edge(1)
+    )
 
 
 def summary(verdicts: Sequence[Verdict]) -> str:

@@ -192,16 +192,25 @@ def _pareto(title: str, found: Sequence[Group], x: str, y: str, better: tuple[st
 
 
 def costs(title: str, found: Sequence[Group], key: str, unit: float) -> str:
-    """A cost of the domain against KID; nothing of a single space, in which all cost the same."""
+    """A cost of the domain, by powers of ten, against KID; nothing of a single space, in which all cost the same."""
     if len({group.space for group in found}) < 2:
         return ""
+    alone = len({group.method for group in found}) == 1  # which the legend names
     points = [
-        Point(group.name, group.done[0].result[key] / unit, kid.value, group.method, (0.0, kid.spread or 0.0))
+        Point(
+            group.space if alone else group.name,
+            group.done[0].result[key] / unit,
+            kid.value,
+            group.method,
+            (0.0, kid.spread or 0.0),
+        )
         for group in found
         if (kid := group.last("kid")) and group.done[0].result
     ]
     name = str(found[0].done[0].name("kid"))
-    return scatter(f"{title}, against KID", points, title, name, better=("low", "low")) if points else ""
+    if not points:
+        return ""
+    return scatter(f"{title}, against KID", points, title, name, better=("low", "low"), log=True)
 
 
 def over_shots(found: Sequence[Group]) -> list[str]:
@@ -219,6 +228,8 @@ def over_shots(found: Sequence[Group]) -> list[str]:
                 points = sorted(
                     (int(g.shots), v) for g in own if g.name == name and (v := g.last(role, kind))
                 )
+                if len(points) < 2:
+                    continue  # a space or method of one number of shots is no curve
                 low, high = ([v.value + sign * (v.spread or 0.0) for _, v in points] for sign in (-1, 1))
                 series.append(Series(name, [x for x, _ in points], [v.value for _, v in points], low, high))
             metric = f"{own[0].done[0].name(role)}{kind}"
