@@ -281,7 +281,7 @@ def test_a_study_is_read_by_the_measured_distance_of_its_targets(
     assert told["groups"][3]["way"]["value"] == pytest.approx(0.4)
     html = (tmp_path / "anatomy.html").read_text()
     for words in (
-        "share of the way from p(source) to p(real): dcl, 10 shots",
+        "way from p(source) to p(real): dcl, 10 shots",
         "stylespace on far: 0.400",
         "kid-toy of the target",
     ):

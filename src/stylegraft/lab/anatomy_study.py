@@ -62,7 +62,7 @@ def equal(group: Group) -> Mean | None:
 
 # What is read against distance: column of the table, what it is, and the value of a group.
 READINGS: dict[str, tuple[str, Callable[[Group], Mean | None]]] = {
-    "way": ("share of the way from p(source) to p(real)", way),
+    "way": ("way from p(source) to p(real)", way),
     "KID": ("KID from the target's reference", lambda group: group.last("kid")),
     "diversity": ("diversity at the end", lambda group: group.last("diversity")),
     f"at {LEVEL:g}": (f"diversity at {LEVEL:g} of the way", equal),
