@@ -9,7 +9,7 @@ its images from the source's samples, through one named encoder.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -215,8 +215,8 @@ def charts(found: StudyAnatomy) -> dict[str, str]:
         source, method, shots = kind
         for column, (title, value) in READINGS.items():
             series = [
-                one
-                for space in dict.fromkeys(g.space for g in own)
+                replace(one, colour=i)  # one in all charts, whichever spaces a chart lacks
+                for i, space in enumerate(dict.fromkeys(g.space for g in own))
                 if (one := _curve(found, [g for g in own if g.space == space], space, value)).x
             ]
             if not series:
