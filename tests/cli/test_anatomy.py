@@ -83,6 +83,49 @@ def test_a_study_is_read_by_distance(toy_file: Path, toy_images: Path, tmp_path:
     assert told["targets"][0]["distance"]["target"] == 10
 
 
+def test_the_charts_of_a_study_come_of_its_kept_cells_alone(
+    toy_file: Path, toy_images: Path, tmp_path: Path, monkeypatch, capsys
+):
+    use_toy_eyes(monkeypatch)
+    monkeypatch.setattr(cell, "_PANELS", {})
+    (tmp_path / "study.toml").write_text(STUDY.format(source=toy_file, images=toy_images))
+    compare = ["compare", str(tmp_path / "study.toml"), "--keep", str(tmp_path / "kept")]
+    assert main([*compare, "--out", str(tmp_path / "ran")]) == 0
+    assert main([*compare, "--out", str(tmp_path / "restored"), "--report"]) == 0
+    assert not (tmp_path / "restored" / "targets").exists()
+    line = ["--encoder", "random-tiny", "--count", "10", "--charts", str(tmp_path / "charts")]
+    distances = []
+    for out in ("ran", "restored"):
+        assert main(["anatomy", str(tmp_path / out), *line]) == 0
+        told = json.loads((tmp_path / out / "anatomy" / "anatomy.json").read_text())
+        distances.append(told["targets"])
+    assert distances[0] == distances[1], "the target is made anew, of the same pictures"
+    charts = sorted(path.name for path in (tmp_path / "charts").iterdir())
+    assert any(name.endswith("-diversity.svg") for name in charts)
+    assert (tmp_path / "charts" / charts[0]).read_text().startswith('<svg xmlns="http://www.w3.org/2000/svg"')
+    capsys.readouterr()
+
+
+def test_other_pictures_than_a_study_had_are_refused(
+    toy_file: Path, toy_images: Path, tmp_path: Path, monkeypatch, capsys
+):
+    use_toy_eyes(monkeypatch)
+    monkeypatch.setattr(cell, "_PANELS", {})
+    (images := tmp_path / "images").mkdir()
+    for path in toy_images.iterdir():
+        (images / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "study.toml").write_text(STUDY.format(source=toy_file, images=images))
+    compare = ["compare", str(tmp_path / "study.toml"), "--keep", str(tmp_path / "kept")]
+    assert main([*compare, "--out", str(tmp_path / "ran")]) == 0
+    assert main([*compare, "--out", str(tmp_path / "restored"), "--report"]) == 0
+    next(images.iterdir()).unlink()
+    capsys.readouterr()
+    line = ["anatomy", str(tmp_path / "restored"), "--encoder", "random-tiny", "--count", "10"]
+    assert main(line) == 2
+    said = capsys.readouterr().err.replace("\n", " ")
+    assert "what it is made from is not what its runs had" in said and "bring" in said
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [
@@ -94,6 +137,7 @@ def test_a_study_is_read_by_distance(toy_file: Path, toy_images: Path, tmp_path:
         (["RUN", "--encoder", "vgg19"], "did you mean 'vgg16'"),
         (["RUN", "--device", "tpu"], "device 'tpu' is unknown"),
         (["RUN", "--study", "x.toml"], "--study x.toml: is for a study's folder"),
+        (["RUN", "--charts", "x"], "--charts x: is for a study's folder"),
         (["nowhere"], "nowhere: no such file"),
     ],
     ids=str,

@@ -16,7 +16,7 @@ from stylegraft.domains import Delta, Domain, start
 from stylegraft.errors import StylegraftError
 from stylegraft.lab import anatomy_page, anatomy_study, domain_similarity, page
 from stylegraft.lab.anatomy import anatomy, members_of, numbers_of, parts_of, sizes
-from stylegraft.lab.results import Row
+from stylegraft.lab.results import Row, groups
 from stylegraft.metrics.features import features
 from stylegraft.networks import ops
 from stylegraft.networks.generator import Generator
@@ -281,12 +281,28 @@ def test_a_study_is_read_by_the_measured_distance_of_its_targets(
     assert told["groups"][3]["way"]["value"] == pytest.approx(0.4)
     html = (tmp_path / "anatomy.html").read_text()
     for words in (
-        "share of the way from p(source) to p(real): dcl, 10 shots",
+        "way from p(source) to p(real): dcl, 10 shots",
         "stylespace on far: 0.400",
         "kid-toy of the target",
     ):
         assert words in html
     assert "for no run is done: later" in html
+
+
+def test_a_space_has_one_colour_in_all_charts():
+    away = domain_similarity.SourceDistance("toy", 0.1, 0.0, 1.0, 50, 50)
+    rows = []
+    for space, quality in (("mapping", (0.1, 0.1, 0.2, 0.2)), ("full", (0.1, 0.3, 0.7, 0.9))):
+        one = cell(space=space)
+        rows.append(Row(replace(one, target=replace(one.target, label="t")), "done", "", result(quality)))
+    own = tuple(groups(rows))
+    found = anatomy_study.StudyAnatomy(
+        (anatomy_study.Far(own[0].source, "t", "reference", away),), own, "toy"
+    )
+    drawn = anatomy_study.charts(found)
+    assert "mapping on t" in drawn["way"] and "full on t" in drawn["way"]
+    assert "mapping on t" not in drawn["at 0.5"], "it never comes to half of the way"
+    assert 'class="dot c1"' in drawn["at 0.5"] and 'class="dot c0"' not in drawn["at 0.5"]
 
 
 def source_like(count: int) -> Tensor:

@@ -54,6 +54,10 @@ class Options:
         arg(metavar="FOLDER", help_behavior_hint="(default: in a run or study, else anatomy-NAME)"),
     ] = None
     """Where anatomy.json, anatomy.html and the pictures go."""
+    charts: Annotated[
+        Path | None, arg(metavar="FOLDER", help_behavior_hint="(default: on the page alone)")
+    ] = None
+    """Write the charts of a study here, as SVG."""
 
 
 def run(options: Options) -> None:
@@ -68,8 +72,9 @@ def run(options: Options) -> None:
         raise StylegraftError(
             f"{studies[0]}: a study, which is read alone; expected no other argument beside it"
         )
-    if options.study and not studies:
-        raise StylegraftError(f"--study {options.study}: is for a study's folder, and there is none")
+    for flag, value in (("--study", options.study), ("--charts", options.charts)):
+        if value and not studies:
+            raise StylegraftError(f"{flag} {value}: is for a study's folder, and there is none")
     (of_study if studies else of_domains)(options)
 
 
@@ -230,6 +235,7 @@ def of_study(options: Options) -> None:
     from stylegraft.lab import anatomy_study
     from stylegraft.lab.compare import listed
     from stylegraft.lab.results import read_rows
+    from stylegraft.lab.study import slug
 
     check_device(options.device, "sample")
     rows = read_rows(listed(study), home)
@@ -252,6 +258,9 @@ def of_study(options: Options) -> None:
     for target in found.waiting:
         print(f"not measured: {target}, of which no run is done")
     show_files(folder)
+    if options.charts:
+        made = anatomy_study.write_charts(found, options.charts, slug(study.name))
+        print(f"charts     {len(made)} in {options.charts}")
 
 
 def show_files(folder: Path) -> None:

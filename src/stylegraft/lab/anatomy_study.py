@@ -9,7 +9,7 @@ its images from the source's samples, through one named encoder.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,13 @@ import torch
 from stylegraft.adaptation.sight import some
 from stylegraft.atomic import write_json, write_text
 from stylegraft.encoders.protocol import Encoder
+from stylegraft.errors import StylegraftError
 from stylegraft.lab import page
-from stylegraft.lab.charts import Line, Series, curves
+from stylegraft.lab.charts import Line, Series, curves, save_chart
 from stylegraft.lab.domain_similarity import SourceDistance, distance, source_features
 from stylegraft.lab.results import LEVELS, NOT_MEASURED, NOT_REACHED, Group, Mean, Row, groups, mean
-from stylegraft.lab.targets import opened
+from stylegraft.lab.study import Cell, slug
+from stylegraft.lab.targets import MADE, Prepared, opened, prepare
 from stylegraft.metrics.features import features
 from stylegraft.sources import load_source
 
@@ -60,7 +62,7 @@ def equal(group: Group) -> Mean | None:
 
 # What is read against distance: column of the table, what it is, and the value of a group.
 READINGS: dict[str, tuple[str, Callable[[Group], Mean | None]]] = {
-    "way": ("share of the way from p(source) to p(real)", way),
+    "way": ("way from p(source) to p(real)", way),
     "KID": ("KID from the target's reference", lambda group: group.last("kid")),
     "diversity": ("diversity at the end", lambda group: group.last("diversity")),
     f"at {LEVEL:g}": (f"diversity at {LEVEL:g} of the way", equal),
@@ -112,10 +114,13 @@ def study_anatomy(
 ) -> StudyAnatomy:
     """The rows of a study in the folder `out`, with the distance of every target that has a finished run.
 
+    A target that is not in the folder, of runs that were kept, is made there anew; raises StylegraftError where that
+    makes other pictures than the runs had.
+
     count: images on either side, at most. progress: called with (what, done, of how many).
     """
     pools = {
-        (row.cell.source, row.cell.target.label): out / TARGETS / row.result["shots"]["pool"]
+        (row.cell.source, row.cell.target.label): (row.cell, row.result["shots"]["pool"])
         for row in rows
         if row.result
     }
@@ -126,10 +131,12 @@ def study_anatomy(
         generator = load_source(name, device).generator
         seen = source_features(generator, encoder, count, seed, device)
         done += 1
-        for (source, target), folder in pools.items():
+        for (source, target), (cell, pool) in pools.items():
             if source == name:
                 progress(f"distance of {target}", done, total)
-                prepared = opened(folder)
+                prepared = _target(
+                    cell, pool, out / TARGETS, lambda line, done=done: progress(line, done, total)
+                )
                 images = prepared.references(generator.img_channels)
                 by = "pool" if images is None else "reference"
                 if images is None:
@@ -140,6 +147,19 @@ def study_anatomy(
                 done += 1
     nearest = sorted(far, key=lambda one: one.distance.kid)
     return StudyAnatomy(tuple(nearest), tuple(groups(rows)), encoder.name)
+
+
+def _target(cell: Cell, pool: str, folder: Path, say: Callable[[str], None]) -> Prepared:
+    """The target that the runs of a cell had, found below `folder` or made there."""
+    if (folder / pool / MADE).is_file():
+        return opened(folder / pool)
+    made = prepare(cell.target, load_source(cell.source, "cpu"), folder, say)
+    if made.folder.name != pool:
+        raise StylegraftError(
+            f"target {cell.target.label}: what it is made from is not what its runs had ({made.folder.name}, expected "
+            f"{pool}); bring {folder / pool} from where they ran"
+        )
+    return made
 
 
 def line(group: Group) -> list[str]:
@@ -154,7 +174,9 @@ def write(name: str, found: StudyAnatomy, folder: Path) -> None:
     """anatomy.json and anatomy.html into an existing folder."""
     write_json(folder / FILES[0], {"study": name, **found.told})
     sections = [
-        page.Section("Against the distance of the target", [page.row(*charts(found)), page.text(READING)])
+        page.Section(
+            "Against the distance of the target", [page.row(*charts(found).values()), page.text(READING)]
+        )
     ]
     for far in found.far:
         table = page.table(COLUMNS, map(line, found.of(far)))
@@ -175,17 +197,26 @@ READING = (
 )
 
 
-def charts(found: StudyAnatomy) -> list[str]:
-    """A chart a reading, method, source and number of shots; a curve a space."""
-    drawn = []
+def write_charts(found: StudyAnatomy, folder: Path, prefix: str) -> list[Path]:
+    """Every chart as FOLDER/PREFIX-NAME.svg; their paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    drawn = {folder / f"{prefix}-{slug(name)}.svg": svg for name, svg in charts(found).items()}
+    for path, svg in drawn.items():
+        save_chart(svg, path)
+    return list(drawn)
+
+
+def charts(found: StudyAnatomy) -> dict[str, str]:
+    """SVG by name: one a reading, method, source and number of shots; a curve a space."""
+    drawn = dict[str, str]()
     kinds = dict.fromkeys((g.source, g.method, g.shots) for g in found.groups if g.done)
     for kind in kinds:
         own = [g for g in found.groups if (g.source, g.method, g.shots) == kind]
         source, method, shots = kind
         for column, (title, value) in READINGS.items():
             series = [
-                one
-                for space in dict.fromkeys(g.space for g in own)
+                replace(one, colour=i)  # one in all charts, whichever spaces a chart lacks
+                for i, space in enumerate(dict.fromkeys(g.space for g in own))
                 if (one := _curve(found, [g for g in own if g.space == space], space, value)).x
             ]
             if not series:
@@ -193,16 +224,12 @@ def charts(found: StudyAnatomy) -> list[str]:
             if column == "KID" and _same(found, own):
                 at = [far.distance.kid for far in found.far if far.source == source]
                 series.append(Series("the source", at, at, colour=7, dashed=True, marks=False))
-            lines = [Line(1.0, "real images")] if column == "way" else []
-            name = f"{title}: {method}, {shots} shots"
-            drawn.append(
-                curves(
-                    name,
-                    series,
-                    x=f"kid-{found.encoder} of the target from the source",
-                    y=column,
-                    lines=lines,
-                )
+            drawn[" ".join((column, *(kind if len(kinds) > 1 else ())))] = curves(
+                f"{title}: {method}, {shots} shots",
+                series,
+                x=f"kid-{found.encoder} of the target from the source",
+                y=column,
+                lines=[Line(1.0, "real images")] if column == "way" else [],
             )
     return drawn
 
