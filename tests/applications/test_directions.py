@@ -233,7 +233,8 @@ def test_a_probe_of_two_folders_scores_the_faces_of_a_source():
         generator, Means(), probe, 70, progress=lambda done, total: counted.append((done, total))
     )
     assert counted[-1] == (70, 70)
-    assert torch.equal(w, of_seeds(generator, range(70), 0.7).ws[:, 0])
+    # batches of another size, whose products some cores sum in another order
+    torch.testing.assert_close(w, of_seeds(generator, range(70), 0.7).ws[:, 0], rtol=1e-5, atol=1e-6)
     means = levels(generator(w=w).image).double().mean((2, 3))
     assert torch.allclose(scores, means @ probe.head.weight + probe.head.bias, atol=0.02)
 
