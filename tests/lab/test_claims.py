@@ -378,6 +378,21 @@ def test_p_target_is_never_said_without_its_ends(id: str):
             assert ("p(source) 0.100" in line and "p(real) 0.950" in line) or "KID taken" in line, line
 
 
+@pytest.mark.parametrize(
+    ("id", "change", "why"),
+    [
+        ("S1", put("kid", 0.19, "full"), "full itself takes no more than 0.1 away"),
+        ("S5", put("kid", 0.19, "stylespace-conv"), "the whole itself takes no more than 0.1 away"),
+        ("S4", put("quality", 0.12, "mapping"), "of the way, next to nothing"),
+    ],
+)
+def test_nothing_is_said_against_what_did_not_move(id: str, change: Change, why: str):
+    verdict = said(id, change)
+    assert verdict.answer == ("mixed" if id == "S5" else "cannot be said"), verdict.measured
+    line = next(line for line in verdict.measured if why in line)
+    assert "cannot be said" in line
+
+
 def test_no_gap_is_no_gap_to_close():
     verdict = said("S3", put("kid", 0.10, "affine"))
     assert verdict.answer == "does not hold" and "there is no gap" in verdict.measured[0]

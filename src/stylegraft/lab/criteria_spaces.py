@@ -26,6 +26,7 @@ from stylegraft.lab.criteria import (
     signed,
     way,
 )
+from stylegraft.lab.results import Mean
 
 RECIPE = "ada"  # StyleDomain's few-shot half
 SHOTS = (10, 25, 50, 100, 200)
@@ -34,7 +35,9 @@ WHAT = "of the source's KID taken away"
 
 
 def as_good(runs: Runs, target: str, spaces: Sequence[str], best: str = "full") -> list[Judged]:
-    """None of the spaces takes away over 0.1 less of the source's KID than `best`, nor may, within its spread."""
+    """None of the spaces takes away over 0.1 less of the source's KID than `best`, nor may, within its spread; where
+    `best` itself takes away no more than 0.1 there is nothing to be as good as.
+    """
     own = {name: runs.of(RECIPE, target, name) for name in (best, *spaces)}
     gains = {name: one for name, pairs in own.items() if (one := over(pairs, gain(runs.end)))}
     lags = {name: lag for name in spaces if (lag := difference(own[best], own[name], gain(runs.end)))}
@@ -42,7 +45,19 @@ def as_good(runs: Runs, target: str, spaces: Sequence[str], best: str = "full") 
         return [missing(target, "KID")]
     late = {name: beyond(lag, SAME) for name, lag in lags.items()}
     shown = ", ".join(f"{name} {signed(lag)}{_LAG[late[name]]}" for name, lag in lags.items())
-    return [Judged(target, none_of(late.values()), f"{WHAT}: {named(gains)}; behind {best}: {shown}")]
+    idle = _idle(gains[best], best)
+    return [
+        Judged(
+            target,
+            None if idle else none_of(late.values()),
+            f"{WHAT}: {named(gains)}; behind {best}: {shown}{idle}",
+        )
+    ]
+
+
+def _idle(gained: Mean, name: str) -> str:
+    """Why nothing can be held against runs that took so much of the source's KID away; empty if it can."""
+    return "" if gained.value > SAME else f"; {name} itself takes no more than {SAME:g} away"
 
 
 _LAG = {True: " (too much)", None: " (may be too much)", False: ""}
@@ -67,17 +82,25 @@ def close_gap(runs: Runs, target: str) -> list[Judged]:
 
 
 def narrower(runs: Runs, target: str, others: Sequence[str]) -> list[Judged]:
-    """mapping has less diversity at the last step than each of the others."""
+    """mapping has less diversity at the last step than each of the others; it cannot be said where it has not come 0.1
+    of the way to the target, for who stays at the source keeps its diversity.
+    """
 
     def judge(kind: str, where: str) -> Judged:
         own = {name: runs.of(RECIPE, target, name) for name in ("mapping", *others)}
+        come = over(own["mapping"], way(runs.end))
         value = at("diversity", runs.end, kind)
         means = {name: one for name, pairs in own.items() if (one := over(pairs, value))}
         gaps = {name: gap for name in others if (gap := difference(own["mapping"], own[name], value))}
         if len(gaps) < len(others):
             return missing(where, f"intra-LPIPS{kind}")
         against = [f"mapping - {name}: {signed(gap)}" for name, gap in gaps.items() if not less(gap)]
-        return Judged(where, not against, "; ".join([named(means), *against]))
+        told = [named(means), *against]
+        if come and come.value <= SAME:
+            return Judged(
+                where, None, "; ".join([*told, f"mapping has come {come} of the way, next to nothing"])
+            )
+        return Judged(where, not against, "; ".join(told))
 
     return diversities(runs, target, judge)
 
@@ -94,9 +117,12 @@ def pruned_alike(runs: Runs, target: str) -> list[Judged]:
         if lag is None:
             judged.append(missing(f"{target}, {name}", name))
             continue
-        pair = shown or f"{WHAT}: {over(whole, value)} whole, {over(pruned, value)} pruned"
-        text = f"{pair}; {signed(lag)} of the way is lost"
-        judged.append(Judged(f"{target}, {name}", none_of([beyond(lag, SAME)]), text))
+        gained = over(whole, value)
+        assert gained
+        idle = "" if shown else _idle(gained, "the whole")
+        pair = shown or f"{WHAT}: {gained} whole, {over(pruned, value)} pruned"
+        text = f"{pair}; {signed(lag)} of the way is lost{idle}"
+        judged.append(Judged(f"{target}, {name}", None if idle else none_of([beyond(lag, SAME)]), text))
     return judged
 
 
