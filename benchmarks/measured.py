@@ -115,7 +115,7 @@ def space_table(rows: dict[str, dict[str, list[dict[str, Any]]]]) -> str:
                 shares.append(1 - last[names["kid"]] / first[names["kid"]])
                 rest.append((last[f"{names['diversity']}-without-empty"], last[names["quality"]]))
             cells += [
-                f"{mean(shares):.2f} ± {stdev(shares):.2f}",
+                f"{mean(shares):.2f}" + (f" ± {stdev(shares):.2f}" if len(shares) > 1 else ""),
                 *(f"{mean(c):.2f}" for c in zip(*rest, strict=True)),
             ]
         lines.append("| " + " | ".join(cells) + " |")

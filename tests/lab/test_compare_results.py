@@ -13,11 +13,12 @@ import pytest
 
 from stylegraft.errors import StylegraftError
 from stylegraft.lab import page, study_page
-from stylegraft.lab.answers import answers
+from stylegraft.lab.answers import alike, answers
 from stylegraft.lab.record import RESULT, failure, place
 from stylegraft.lab.results import (
     LEVELS,
     NOT_REACHED,
+    Mean,
     Row,
     groups,
     mean,
@@ -289,6 +290,12 @@ def test_an_order_that_turns_without_empty_clusters_is_said_to():
 def test_a_method_that_never_arrives_cannot_win_by_having_stayed():
     stayed = runs("lazy", "full", (0.6, 0.6), quality=(0.1, 0.1, 0.1, 0.2))
     method, *_ = answers(stayed + runs("dcl", "full", (0.4, 0.4)))
+    assert method.startswith(
+        "Which method: undecided, for lazy is still on the way; so far, dcl (in full) alone comes so far in all its "
+        "runs"
+    )
+    ended = runs("lazy", "full", (0.6, 0.6), quality=(0.1, 0.1, 0.2, 0.2))
+    method, *_ = answers(ended + runs("dcl", "full", (0.4, 0.4)))
     assert method.startswith("Which method: dcl (in full) alone comes so far in all its runs")
     barely = answers(runs("lazy", "full", (0.6, 0.6), quality=(0.1, 0.1, 0.1, 0.15)))
     assert "cannot be said: no method came 10% of the way" in barely[0]
@@ -304,7 +311,8 @@ def test_where_none_comes_half_of_the_way_two_are_compared_at_what_both_reached(
     few += runs("tgan", "full", (0.2, 0.2), quality=(0.1, 0.1, 0.1, 0.18))
     method, _, stop, going, _ = answers(few)
     assert method.startswith(
-        "Which method: no method came 50% of the way in all its runs; at 24% dcl (in full) keeps most diversity"
+        "Which method: undecided, for tgan is still on the way; so far, no method came 50% of the way in all its runs; "
+        "at 24% dcl (in full) keeps most diversity"
     )
     assert "is 24% of the way from p(source) to p(real) (0.10..0.90); next comes cdc · full (0.400" in method
     assert "at about step 384" in stop
@@ -317,6 +325,14 @@ def test_who_has_not_arrived_and_still_rises_is_named_beside_who_has():
     rows = runs("tgan", "full", (0.3, 0.3)) + runs("dcl", "full", (0.5, 0.5), quality=(0.1, 0.2, 0.3, 0.4))
     *_, going, _ = answers(rows)
     assert going.startswith("Still on their way at their last step: dcl · full. ")
+
+
+def test_two_runs_each_that_overlap_cannot_be_told_apart():
+    one, other = mean([0.246, 0.241]), mean([0.241, 0.235])
+    assert one and other and alike(one, other)
+    far = mean([0.231, 0.225])
+    assert far and not alike(one, far)
+    assert not alike(Mean(0.3, None, 1), Mean(0.3001, None, 1))
 
 
 def test_the_step_is_that_of_the_space_that_is_advised_and_copies_are_named():

@@ -48,7 +48,14 @@ def _of_problem(found: Sequence[Group]) -> list[str]:
     share, ranked = at
     lone = len(ranked) == 1 and sum(bool(group.done) for group in found) > 1
     advised, space = _space(ranked, found)
-    return [_method(share, ranked, lone), space, _stop(share, advised), *_on_their_way(share, found)]
+    arrived = {group.method for group, _, _ in ranked}
+    late = dict.fromkeys(g.method for g in _going(share, found) if g.method not in arrived)
+    return [
+        _method(share, ranked, lone, list(late)),
+        space,
+        _stop(share, advised),
+        *_on_their_way(share, found),
+    ]
 
 
 def best_level(found: Sequence[Group]) -> tuple[float, list[tuple[Group, Mean, Mean]]] | None:
@@ -78,10 +85,15 @@ def _why_not(found: Sequence[Group]) -> str:
     return f"no method came {LEAST:.0%} of the way from the source to real images in all its runs"
 
 
-def _on_their_way(share: float, found: Sequence[Group]) -> list[str]:
-    """What to do where some did not come to a level, and p_target was at its highest at the last step."""
+def _going(share: float, found: Sequence[Group]) -> list[Group]:
+    """Those that did not come to a level, and whose p_target was at its highest at the last step."""
     short = [g for g in found if g.done and g.farthest() and not (share in LEVELS and g.reached(share))]
-    going = [g for g in short if _rising(g)]
+    return [g for g in short if _rising(g)]
+
+
+def _on_their_way(share: float, found: Sequence[Group]) -> list[str]:
+    """What to do where there are such."""
+    going = _going(share, found)
     if not going:
         return []
     end = max(row.points[-1]["step"] for g in going for row in g.done)
@@ -98,13 +110,17 @@ def _rising(group: Group) -> bool:
 
 
 def alike(a: Mean, b: Mean) -> bool:
-    """Whether two means are nearer than the runs of either differ among themselves; of single runs nobody knows."""
+    """Whether two means are nearer than one run of each would differ, by their deviations; not of single runs."""
     spreads = [one.spread for one in (a, b) if one.spread is not None]
-    return abs(a.value - b.value) <= max(spreads) if spreads else False
+    return abs(a.value - b.value) <= math.hypot(*spreads) if spreads else False
 
 
-def _method(share: float, ranked: Sequence[tuple[Group, Mean, Mean]], lone: bool) -> str:
-    """lone: whether the others were run, and none came to this quality."""
+def _method(
+    share: float, ranked: Sequence[tuple[Group, Mean, Mean]], lone: bool, late: Sequence[str] = ()
+) -> str:
+    """lone: whether the others were run, and none came to this quality; late: methods that are still on their way to
+    it, with which the question is open.
+    """
     group, _, kept = ranked[0]
     row = group.done[0]
     near = [f"{g.name} ({m})" for g, _, m in ranked[1:] if alike(kept, m)]
@@ -117,6 +133,9 @@ def _method(share: float, ranked: Sequence[tuple[Group, Mean, Mean]], lone: bool
         if share in LEVELS
         else f"no method came {LEVELS[0]:.0%} of the way in all its runs; at {share:.0%} "
     )
+    if late:
+        are = "is" if len(late) == 1 else "are"
+        early = f"undecided, for {' and '.join(late)} {are} still on the way; so far, {early}"
     return (
         f"Which method: {early}{group.method} (in {group.space}) {why}, "
         f"{row.name('diversity')} {kept} where {share_of}{beside or second}.{_without_empty(share, ranked)}"

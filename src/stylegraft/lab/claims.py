@@ -157,7 +157,8 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         "S2", "In a dissimilar domain StyleSpace does not.", ALANOV,
-        "On lorelei, stylespace takes away over 0.1 less of the source's KID than full, by more than the spread.",
+        "On lorelei, stylespace takes away over 0.1 less of the source's KID than full, by more than the spread. "
+        "Where full itself takes no more than 0.1 away, it cannot be said.",
         partial(s.behind, space="stylespace"), ("ada",), ("full", "stylespace"), (DISSIMILAR,),
     ),
     Claim(

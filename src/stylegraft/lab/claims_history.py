@@ -69,7 +69,7 @@ HISTORY: dict[str, tuple[Change, ...]] = {  # by when it was, and what was known
     ),
     "2026-11-27, after the spaces had been seen: guards against verdicts about what did not move": (
         Change(
-            ("S1", "S1-moderate", "S3", "S5"),
+            ("S1", "S1-moderate", "S2", "S3", "S5"),
             "by KID it cannot be said where the whole (generator, or offsets) takes no more than 0.1 of the source's "
             'KID away: there is nothing to be as good as. S1-moderate went from "holds (one draw)", both having made '
             'KID worse, to "cannot be said"; S5 stays mixed, its KID no longer speaks for it.',

@@ -64,14 +64,17 @@ _LAG = {True: " (too much)", None: " (may be too much)", False: ""}
 
 
 def behind(runs: Runs, target: str, space: str, best: str = "full") -> list[Judged]:
-    """The space takes away more than 0.1 less of the source's KID than `best`, beyond the spread."""
+    """The space takes away more than 0.1 less of the source's KID than `best`, beyond the spread; for `best` as in
+    `as_good`.
+    """
     own = {name: runs.of(RECIPE, target, name) for name in (best, space)}
     gains = {name: one for name, pairs in own.items() if (one := over(pairs, gain(runs.end)))}
     lag = difference(own[best], own[space], gain(runs.end))
     if lag is None:
         return [missing(target, "KID")]
-    text = f"{WHAT}: {named(gains)}; {space} is behind by {lag}"
-    return [Judged(target, more(lag) and lag.value > SAME, text)]
+    idle = _idle(gains[best], best)
+    text = f"{WHAT}: {named(gains)}; {space} is behind by {lag}{idle}"
+    return [Judged(target, None if idle else more(lag) and lag.value > SAME, text)]
 
 
 def close_gap(runs: Runs, target: str) -> list[Judged]:
