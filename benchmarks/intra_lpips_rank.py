@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 from itertools import combinations
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +39,12 @@ BANDS = (0.0, 0.05, 0.1)  # of the difference of two cheap values, each up to th
 
 def measure(
     network, shots: torch.Tensor, distance: Distance, count: int, seed: int, batch: int, memory: int
-) -> float:
-    """intra-LPIPS of the panel's latents with this seed."""
+) -> tuple[float, float | None]:
+    """intra-LPIPS of the panel's latents with this seed: the headline, and without empty clusters (None: all are)."""
     device = shots.device
     images = draw(network, latents(seed, "panel", count, device).normal(network.z_dim))
-    return intra_lpips(images, shots, distance, seed=seed, batch=batch, memory=memory).mean
+    found = intra_lpips(images, shots, distance, seed=seed, batch=batch, memory=memory)
+    return found.mean, None if isnan(found.without_empty) else found.without_empty
 
 
 def correlation(rows: list[dict], seed: str) -> float | None:
@@ -154,13 +156,15 @@ def main() -> None:
                 continue
             network = Adapted(source.generator, effective((domain * strength).deltas, base))
             once, memory = Once(Resized(lpips, SIZE)), int(args.memory * 2**30)
+            cheap = {str(s): measure(network, shots, once, args.samples, s, 16, memory) for s in args.seeds}
+            full = measure(network, shots, At(lpips, args.full_size), args.full_samples, 0, 8, memory)
             row = {
                 "domain": name,
                 "strength": strength,
-                "cheap": {
-                    str(s): measure(network, shots, once, args.samples, s, 16, memory) for s in args.seeds
-                },
-                "full": measure(network, shots, At(lpips, args.full_size), args.full_samples, 0, 8, memory),
+                "cheap": {s: one[0] for s, one in cheap.items()},
+                "full": full[0],
+                "cheap without empty": {s: one[1] for s, one in cheap.items()},
+                "full without empty": full[1],
             }
             result["rows"].append(row)
             done.add((name, strength))
