@@ -92,11 +92,6 @@ def summed(rows: list[dict], seeds: list[int]) -> dict[str, Any]:
     }
 
 
-def show(result: dict) -> None:
-    """The summary."""
-    print(json.dumps({key: result.get(key) for key in summed([], [0])}, indent=1))
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -119,7 +114,8 @@ def main() -> None:
         result = json.loads(args.out.read_text(encoding="utf-8"))
         result |= summed(result["rows"], result["seeds"])
         write(args.out, result)
-        return show(result)
+        print(json.dumps(summed(result["rows"], result["seeds"]), indent=1))
+        return
     torch.set_num_threads(args.threads)
     lpips = load_lpips("vgg", args.device)
     result = {
@@ -171,7 +167,7 @@ def main() -> None:
             result |= summed(result["rows"], args.seeds)
             write(args.out, result)
             print(f"{name}, strength {strength:g}: cheap {row['cheap']}, full {row['full']:.4f}", flush=True)
-    show(result | summed(result["rows"], args.seeds))
+    print(json.dumps(summed(result["rows"], args.seeds), indent=1))
 
 
 if __name__ == "__main__":

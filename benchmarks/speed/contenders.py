@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 from torch.nn import functional as F
+from torch.utils._pytree import tree_map
 
 from stylegraft.adaptation import loop, sampling
 from stylegraft.adaptation.objectives import objectives
@@ -290,12 +291,13 @@ class DeviceDraws:
 @contextmanager
 def device_draws() -> Iterator[None]:
     """Inside, the library's step draws on its device: what the promise of equal draws everywhere costs."""
-    kept = sampling.Draws
+    draws, fed = sampling.Draws, sampling.Keyed.fed
     sampling.Draws = DeviceDraws  # pyright: ignore
+    sampling.Keyed.fed = lambda self, make: tree_map(lambda t: t.to(self.device), make(self))  # pyright: ignore
     try:
         yield
     finally:
-        sampling.Draws = kept
+        sampling.Draws, sampling.Keyed.fed = draws, fed  # pyright: ignore
 
 
 def drawn_on_device(task: Callable[[], None]) -> Callable[[], None]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -16,8 +14,7 @@ import torch
 
 from measure import Task, digits, medians, one, sync, told
 from stylegraft.adaptation import loop
-from stylegraft.adaptation.stages import active, thaw
-from stylegraft.adaptation.views import Views
+from stylegraft.adaptation.graphs import Graphs
 from stylegraft.networks import ops
 
 TOP = 15
@@ -73,47 +70,23 @@ def busy(spans: list[tuple[float, float]]) -> float:
 # CUDA graphs ------------------------------------------------------------------------------------------------
 
 
-@contextmanager
-def static_draws(ours: contenders.Ours) -> Iterator[None]:
-    """Inside, a step asks the host for nothing: numbers are drawn on the device, the picked images stay the same."""
-    picked = torch.arange(ours.state.recipe.batch, device=ours.state.device) % len(ours.state.images)
-    kept = Views._picked
-    Views._picked = lambda self: picked  # pyright: ignore
-    try:
-        with contenders.device_draws():
-            yield
-    finally:
-        Views._picked = kept
-
-
 def graph_of_phase(ours: contenders.Ours, phase: str) -> tuple[Task, Task]:
-    """(the phase as `loop.teach` does it without its report, the same as one CUDA graph).
-
-    A measurement, not a way to train: the draws of the host (crossover, picked images) are those of the capture.
-    """
+    """(the phase as it is, the same with the library's CUDA graphs)."""
     state, acting = ours.state, ours.plan[phase]
-    owner = acting[0].owner
-    optimizer = state.optimizers[owner]
-    learners = list(active(state, owner).values())
+    graphs = Graphs(state.device)
 
-    def step() -> None:
-        with static_draws(ours):
-            thaw(state, owner)
-            optimizer.zero_grad(set_to_none=True)
-            loop.backward(state, acting, (0, 1))
-            loop.gradient_norm(learners)
-            optimizer.step()
+    def with_graphs() -> None:
+        loop.teach(state, acting, {}, graphs)
+        if graphs.given_up or graphs.untaped:
+            raise RuntimeError(graphs.given_up or f"untaped: {[*graphs.untaped.values()]}")
 
-    for group in optimizer.param_groups:
-        group["capturable"] = True
-    replay = captured(step, frozen=False)
-    return step, replay
+    for _ in range(2):  # taped, recorded
+        with_graphs()
+    return lambda: loop.teach(state, acting, {}), with_graphs
 
 
-def captured(step: Task, *, frozen: bool) -> Task:
-    """A CUDA graph of `step`, after three calls on a stream of their own. Unless all weights are `frozen`, what is
-    derived from them is computed inside the graph.
-    """
+def captured(step: Task) -> Task:
+    """A CUDA graph of `step`, whose weights are frozen, after three calls on a stream of their own."""
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
@@ -121,15 +94,11 @@ def captured(step: Task, *, frozen: bool) -> Task:
             step()
     torch.cuda.current_stream().wait_stream(stream)
     torch.cuda.synchronize()
-    if not frozen:
-        ops.clear_caches()
     graph = torch.cuda.CUDAGraph()
     try:
         with torch.cuda.graph(graph):
             step()
     finally:
-        if not frozen:
-            ops.clear_caches()
         torch.cuda.synchronize()
     return graph.replay
 
@@ -139,7 +108,7 @@ def graphs(ours: contenders.Ours, draw: Task, device: str, rounds: int) -> dict[
     found: dict[str, Any] = {}
     for phase in ("infer", "G", "D", "PL", "R1"):
         try:
-            tried = (draw, captured(draw, frozen=True)) if phase == "infer" else graph_of_phase(ours, phase)
+            tried = (draw, captured(draw)) if phase == "infer" else graph_of_phase(ours, phase)
             found[phase] = medians(dict(zip(("eager", "graph"), tried, strict=True)), device, rounds)
         except Exception as error:
             found[phase] = {"error": told(error)}

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from tests.cores import AVX512
 
 from stylegraft.adaptation import plan
 from stylegraft.adaptation.checks import CHOICES, ON_CPU, check_precision
@@ -40,7 +41,8 @@ def test_a_step_of_all_phases_finds_the_losses_of_float32_and_moves_float32(prec
     for name, value in expected.items():
         if "/" in name and not name.startswith("time/"):
             # Path length comes last, after a step of Adam, which moves each weight by its gradient's sign.
-            near = {"rel": 0.5, "abs": 1e-3} if "pl" in name else {"rel": 0.05, "abs": 1e-4}
+            far = AVX512 and "pl" in name
+            near = {"rel": 0.5, "abs": 1e-3} if far else {"rel": 0.05, "abs": 1e-4}
             assert found[name] == pytest.approx(value, **near), name
     for owner in ("G", "D"):
         assert {leaf.dtype for leaf in other.learners[owner].values()} == {torch.float32}

@@ -475,7 +475,7 @@ def test_maskedd_s_d_is_held_to_the_source_s():
     assert float(next(train(state, 1))["D/dist"]) == pytest.approx(0, abs=1e-6)
     assert state.source_discriminator is not None
     frozen = copy.deepcopy(state.source_discriminator)
-    for stats in train(state, 3):
+    for stats in train(state, 8):  # after which it is more than rounding
         assert stats["D/dist"] > 0
     for mine, theirs in zip(frozen.parameters(), state.source_discriminator.parameters(), strict=True):
         assert torch.equal(mine, theirs)
@@ -486,7 +486,7 @@ def test_maskedd_s_d_is_held_to_the_source_s():
     t, s = (
         judge(image, taps=("b8.conv1",)).taps["b8.conv1"].detach().double().numpy() for judge, image in judges
     )
-    assert found == pytest.approx(kl_of_relations([t] * 4, [s] * 4), rel=1e-2, abs=1e-8)
+    assert found == pytest.approx(kl_of_relations([t] * 4, [s] * 4), rel=1e-3, abs=1e-8)
 
 
 # WeditGAN: Duan et al. 2024

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tests.cores import AVX512
 from torch import Tensor
 
 from stylegraft.applications.directions import (
@@ -233,8 +234,9 @@ def test_a_probe_of_two_folders_scores_the_faces_of_a_source():
         generator, Means(), probe, 70, progress=lambda done, total: counted.append((done, total))
     )
     assert counted[-1] == (70, 70)
-    # batches of another size, whose products some cores sum in another order
-    torch.testing.assert_close(w, of_seeds(generator, range(70), 0.7).ws[:, 0], rtol=1e-5, atol=1e-6)
+    expected = of_seeds(generator, range(70), 0.7).ws[:, 0]  # in batches of another size
+    torch.testing.assert_close(w, expected, rtol=1e-5, atol=1e-6)
+    assert AVX512 or torch.equal(w, expected)
     means = levels(generator(w=w).image).double().mean((2, 3))
     assert torch.allclose(scores, means @ probe.head.weight + probe.head.bias, atol=0.02)
 

@@ -8,6 +8,7 @@ from fractions import Fraction
 import pytest
 import torch
 import torch.nn.functional as F
+from tests.cores import AVX512
 from torch.autograd import gradcheck, gradgradcheck
 
 from stylegraft.networks import ops, products, winograd
@@ -98,6 +99,7 @@ def test_single_precision_errs_by_a_few_roundings():
     for a, b, e in zip(tiles, direct, exact, strict=True):
         assert (a - e).norm() < 3e-6 * e.norm()
         assert (b - e).norm() < 3e-6 * e.norm()
+        assert AVX512 or (a - e).norm() < 3 * (b - e).norm()
 
 
 @pytest.mark.parametrize("ways", [TILES, PATCHES], ids=["tiles", "patches"])
